@@ -1,0 +1,57 @@
+"""Online learning of mode-decomposed committee machines: SGD at any N, and the order-parameter theory of it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from teacher_student import networks as networks
+    from teacher_student import plots as plots
+    from teacher_student.errors import Diverged as Diverged
+    from teacher_student.errors import InvalidInput as InvalidInput
+    from teacher_student.order_parameters import OrderParameters as OrderParameters
+    from teacher_student.order_parameters import plain_committee as plain_committee
+    from teacher_student.problem import LearningRule as LearningRule
+    from teacher_student.problem import Problem as Problem
+    from teacher_student.problem import log_spaced_times as log_spaced_times
+    from teacher_student.problem_file import load_problem as load_problem
+    from teacher_student.problem_file import presets as presets
+    from teacher_student.theory.integrate import integrate as integrate
+    from teacher_student.trajectory import load_trajectory as load_trajectory
+    from teacher_student.trajectory import save_trajectory as save_trajectory
+
+# Names are imported on first use: xarray, SciPy and matplotlib take a second that `--help` need not pay.
+_WHERE = {
+    "Diverged": "errors",
+    "InvalidInput": "errors",
+    "OrderParameters": "order_parameters",
+    "plain_committee": "order_parameters",
+    "LearningRule": "problem",
+    "Problem": "problem",
+    "log_spaced_times": "problem",
+    "load_problem": "problem_file",
+    "presets": "problem_file",
+    "integrate": "theory.integrate",
+    "simulate": "sgd.run",
+    "compare": "analysis.compare",
+    "load_trajectory": "trajectory",
+    "save_trajectory": "trajectory",
+}
+_MODULES = ("networks", "plots")
+
+__all__ = ["__version__", *_WHERE, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"teacher_student.{name}")
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"teacher_student.{_WHERE[name]}"), name)
+    raise AttributeError(f"module 'teacher_student' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""What trajectories say: comparison of theory and simulation."""

@@ -1,0 +1,112 @@
+"""Student and teacher at finite N: weights, their overlaps, and weights that have given overlaps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from teacher_student.errors import refuse
+from teacher_student.order_parameters import OrderParameters
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A student xi_out diag(sigma) xi_in with output weights v, and a teacher W* with output weights v_teacher.
+
+    Shapes: `xi_in` (P, N), `sigma` (P,), `xi_out` (K, P), `v` (K,), `W_teacher` (M, N), `v_teacher` (M,).
+    """
+
+    xi_in: FloatArray
+    sigma: FloatArray
+    xi_out: FloatArray
+    v: FloatArray
+    W_teacher: FloatArray
+    v_teacher: FloatArray
+
+
+def overlaps(weights: Weights) -> OrderParameters:
+    """Return the order parameters of `weights`; raises `InvalidInput` if shapes do not fit."""
+    xi_in, W_teacher = np.asarray(weights.xi_in), np.asarray(weights.W_teacher)
+    if xi_in.ndim != 2 or W_teacher.ndim != 2 or xi_in.shape[1] != W_teacher.shape[1]:
+        refuse("xi_in", f"shape {xi_in.shape}", f"(P, N) with the N of W_teacher, whose shape is {W_teacher.shape}")
+    n_inputs = xi_in.shape[1]
+    return OrderParameters(
+        Q_modes=xi_in @ xi_in.T / n_inputs,
+        R_modes=xi_in @ W_teacher.T / n_inputs,
+        T=W_teacher @ W_teacher.T / n_inputs,
+        sigma=weights.sigma,
+        xi_out=weights.xi_out,
+        v=weights.v,
+        v_teacher=weights.v_teacher,
+    )
+
+
+def triangular_factor(gram: FloatArray) -> FloatArray:
+    """Return the lower triangular F with F F^T = `gram`, (n, n), a Gram matrix that may be singular.
+
+    It comes from an eigendecomposition and a QR decomposition, never from a division by a pivot; the diagonal is not negative.
+    """
+    eigenvalues, vectors = np.linalg.eigh(gram)
+    root = vectors * np.sqrt(np.clip(eigenvalues, 0.0, None))
+    factor = np.ascontiguousarray(np.linalg.qr(root.T, mode="r").T)
+    return factor * np.where(np.diagonal(factor) < 0.0, -1.0, 1.0)
+
+
+def gram_factor(state: OrderParameters) -> FloatArray:
+    """Return the triangular factor, (M + P, M + P), of the Gram matrix of (W*, xi_in) / sqrt(N)."""
+    return triangular_factor(np.block([[state.T, state.R_modes.T], [state.R_modes, state.Q_modes]]))
+
+
+def check_n_inputs(state: OrderParameters, n_inputs: object) -> int:
+    """Return `n_inputs` as an int; raises `InvalidInput` unless it is a whole number of at least P + M."""
+    least = state.n_modes + state.n_teacher
+    if isinstance(n_inputs, bool) or not isinstance(n_inputs, (int, np.integer)) or n_inputs < least:
+        refuse("n_inputs", n_inputs, f"a whole number N of at least P + M = {least}")
+    return int(n_inputs)
+
+
+def draw_weights(state: OrderParameters, n_inputs: int, rng: np.random.Generator) -> Weights:
+    """Return weights with exactly the overlaps of `state`, uniformly distributed among all such weights.
+
+    The inputs are isotropic, so what is learnt depends on the overlaps alone. Raises `InvalidInput` if N < P + M.
+    """
+    n_inputs = check_n_inputs(state, n_inputs)
+    M, P = state.n_teacher, state.n_modes
+    frame, triangle = np.linalg.qr(rng.standard_normal((n_inputs, M + P)))
+    frame *= np.sign(np.diagonal(triangle))  # makes the frame Haar distributed
+    rows = np.sqrt(n_inputs) * gram_factor(state) @ frame.T
+    return Weights(
+        xi_in=np.ascontiguousarray(rows[M:]),
+        sigma=state.sigma.copy(),
+        xi_out=state.xi_out.copy(),
+        v=state.v.copy(),
+        W_teacher=np.ascontiguousarray(rows[:M]),
+        v_teacher=state.v_teacher.copy(),
+    )
+
+
+def li_huang_weights(n_inputs: int, n_units: int, n_modes: int, rng: np.random.Generator) -> Weights:
+    """Return student and teacher as Li and Huang (2023) draw them for their on-line setting.
+
+    Both are decomposed into `n_modes` modes and share sigma and xi_out; every factor has i.i.d. Gaussian entries of
+    standard deviation (ln N)^(-1/6), and the output weights are 1 / K. Raises `InvalidInput` for sizes below 1 or N < 3.
+    """
+    for name, value, least in (("n_inputs", n_inputs, 3), ("n_units", n_units, 1), ("n_modes", n_modes, 1)):
+        if value < least:
+            refuse(name, value, f"a whole number of at least {least}")
+    deviation = np.log(n_inputs) ** (-1.0 / 6.0)
+    sigma = deviation * rng.standard_normal(n_modes)
+    xi_out = deviation * rng.standard_normal((n_units, n_modes))
+    xi_in_teacher = deviation * rng.standard_normal((n_modes, n_inputs))
+    return Weights(
+        xi_in=deviation * rng.standard_normal((n_modes, n_inputs)),
+        sigma=sigma,
+        xi_out=xi_out,
+        v=np.full(n_units, 1.0 / n_units),
+        W_teacher=(xi_out * sigma) @ xi_in_teacher,
+        v_teacher=np.full(n_units, 1.0 / n_units),
+    )

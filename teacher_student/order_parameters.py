@@ -1,0 +1,215 @@
+"""The macroscopic state of student and teacher: overlaps of modes and weights, and what follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from teacher_student.activations import get_activation
+from teacher_student.errors import refuse
+from teacher_student.theory.gaussian_averages import averages_of
+
+FloatArray = npt.NDArray[np.float64]
+
+# A Gram matrix typed in with twelve digits passes; a wrong one misses by far more.
+_GRAM_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class OrderParameters:
+    """The state that closes under on-line learning at N -> infinity; immutable, impossible states are refused.
+
+    Parameters
+    ----------
+    Q_modes : (P, P) array
+        xi_in xi_in^T / N, overlaps of the student's input modes.
+    R_modes : (P, M) array
+        xi_in W*^T / N, overlaps of input modes with teacher units.
+    T : (M, M) array
+        W* W*^T / N, overlaps of teacher units; may be singular.
+    sigma : (P,) array
+        Strengths of the modes.
+    xi_out : (K, P) array
+        Output modes.
+    v, v_teacher : (K,) and (M,) arrays
+        Output weights of student and teacher.
+
+    Raises
+    ------
+    InvalidInput
+        If shapes do not fit, a number is not finite, or [[Q_modes, R_modes], [R_modes^T, T]] is no Gram matrix.
+
+    Notes
+    -----
+    Li and Huang (2023) write M for R and P for T.
+    """
+
+    Q_modes: FloatArray
+    R_modes: FloatArray
+    T: FloatArray
+    sigma: FloatArray
+    xi_out: FloatArray
+    v: FloatArray
+    v_teacher: FloatArray
+
+    def __post_init__(self) -> None:
+        for field, n_dimensions in zip(fields(self), (2, 2, 2, 1, 2, 1, 1), strict=True):
+            array = _as_array(field.name, getattr(self, field.name), n_dimensions)
+            object.__setattr__(self, field.name, array)
+        K, P, M = self.n_units, self.n_modes, self.n_teacher
+        for name, size in (("xi_out", K), ("sigma", P), ("v_teacher", M)):
+            if size == 0:
+                refuse(name, getattr(self, name).tolist(), "at least one entry (K, P and M are 1 or more)")
+        _check_shape("Q_modes", self.Q_modes, (P, P), "(P, P), P being the length of sigma")
+        _check_shape("R_modes", self.R_modes, (P, M), "(P, M), P and M being the lengths of sigma and v_teacher")
+        _check_shape("T", self.T, (M, M), "(M, M), M being the length of v_teacher")
+        _check_shape("xi_out", self.xi_out, (K, P), "(K, P), K and P being the lengths of v and sigma")
+        _check_gram(self.Q_modes, self.R_modes, self.T)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, OrderParameters):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+
+    __hash__ = None  # type: ignore[assignment]  # arrays compare by value here, so there is nothing to hash
+
+    @property
+    def n_units(self) -> int:
+        """K, the number of student units."""
+        return len(self.v)
+
+    @property
+    def n_modes(self) -> int:
+        """P, the number of modes."""
+        return len(self.sigma)
+
+    @property
+    def n_teacher(self) -> int:
+        """M, the number of teacher units."""
+        return len(self.v_teacher)
+
+    @property
+    def B(self) -> FloatArray:
+        """xi_out diag(sigma), (K, P): the student's weights are B xi_in."""
+        return self.xi_out * self.sigma
+
+    @property
+    def Q(self) -> FloatArray:
+        """Student-student overlaps B Q_modes B^T, (K, K)."""
+        return self.B @ self.Q_modes @ self.B.T
+
+    @property
+    def R(self) -> FloatArray:
+        """Student-teacher overlaps B R_modes, (K, M)."""
+        return self.B @ self.R_modes
+
+    def eps_g(self, activation: str = "erf") -> float:
+        """Return the generalisation error <(student - clean teacher)^2> / 2.
+
+        Raises `InvalidInput` for an unknown activation. Saad and Solla (1995), Eq. (5) for erf and v = 1.
+        """
+        return float(generalisation_error(self.Q, self.R, self.T, self.v, self.v_teacher, activation))
+
+
+def plain_committee(
+    Q: npt.ArrayLike, R: npt.ArrayLike, T: npt.ArrayLike, v: npt.ArrayLike, v_teacher: npt.ArrayLike
+) -> OrderParameters:
+    """Return the plain committee machine: P = K, xi_out the identity, sigma = 1, so Q_modes = Q and R_modes = R.
+
+    Shapes: `Q` (K, K), `R` (K, M), `T` (M, M), `v` (K,), `v_teacher` (M,). Raises `InvalidInput` like `OrderParameters`.
+    """
+    v = _as_array("v", v, 1)
+    K, M = len(v), len(_as_array("v_teacher", v_teacher, 1))
+    _check_shape("Q", _as_array("Q", Q, 2), (K, K), "(K, K), K being the length of v")
+    _check_shape("R", _as_array("R", R, 2), (K, M), "(K, M), K and M being the lengths of v and v_teacher")
+    return OrderParameters(
+        Q_modes=np.asarray(Q),
+        R_modes=np.asarray(R),
+        T=np.asarray(T),
+        sigma=np.ones(K),
+        xi_out=np.eye(K),
+        v=v,
+        v_teacher=np.asarray(v_teacher),
+    )
+
+
+def unit_overlaps(
+    Q_modes: FloatArray, R_modes: FloatArray, sigma: FloatArray, xi_out: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return Q (..., K, K) and R (..., K, M) of arrays of states with any leading dimensions."""
+    B = xi_out * sigma[..., np.newaxis, :]
+    return B @ Q_modes @ np.swapaxes(B, -1, -2), B @ R_modes
+
+
+def generalisation_error(
+    Q: FloatArray, R: FloatArray, T: FloatArray, v: FloatArray, v_teacher: FloatArray, activation: str
+) -> FloatArray:
+    """Return eps_g = c^T L c / 2, c = (v, -v_teacher), over the leading dimensions of `Q`, `R` and `v`.
+
+    Shapes: `Q` (..., K, K), `R` (..., K, M), `T` (M, M), `v` (..., K), `v_teacher` (M,).
+    """
+    family = averages_of(get_activation(activation))
+    leading, K, M = Q.shape[:-2], Q.shape[-1], len(v_teacher)
+    S = np.empty((*leading, K + M, K + M))
+    S[..., :K, :K], S[..., :K, K:] = Q, R
+    S[..., K:, :K], S[..., K:, K:] = np.swapaxes(R, -1, -2), T
+    c = np.empty((*leading, K + M))
+    c[..., :K], c[..., K:] = v, -v_teacher
+    out = np.empty(leading)
+    _half_quadratic_forms(
+        family.activation_covariance, S.reshape(-1, K + M, K + M), c.reshape(-1, K + M), out.reshape(-1)
+    )
+    return out
+
+
+@njit(cache=True)
+def _half_quadratic_forms(activation_covariance: Any, S: FloatArray, c: FloatArray, out: FloatArray) -> None:
+    L = np.empty(S.shape[1:])
+    for t in range(len(out)):
+        activation_covariance(S[t], L)
+        out[t] = 0.5 * np.dot(c[t], np.dot(L, c[t]))
+
+
+def _as_array(name: str, value: npt.ArrayLike, n_dimensions: int) -> FloatArray:
+    try:
+        raw = np.asarray(value)
+        if raw.dtype.kind not in "fiu":
+            raise ValueError
+        array = np.array(raw, dtype=np.float64, order="C")
+    except (TypeError, ValueError):
+        refuse(name, value, f"real numbers in an array of {n_dimensions} dimension(s)")
+    if array.ndim != n_dimensions:
+        refuse(name, f"{array.ndim} dimension(s)", f"an array of {n_dimensions} dimension(s)")
+    if not np.isfinite(array).all():
+        refuse(name, float(array[~np.isfinite(array)].flat[0]), "finite numbers only")
+    array.flags.writeable = False
+    return array
+
+
+def _check_shape(name: str, array: FloatArray, shape: tuple[int, ...], meaning: str) -> None:
+    if array.shape != shape:
+        refuse(name, f"shape {array.shape}", f"shape {shape} = {meaning}")
+
+
+def _check_gram(Q_modes: FloatArray, R_modes: FloatArray, T: FloatArray) -> None:
+    for name, matrix in (("Q_modes", Q_modes), ("T", T)):
+        asymmetry = np.abs(matrix - matrix.T)
+        scale = max(1.0, float(np.abs(matrix).max()))
+        if asymmetry.max() > _GRAM_TOLERANCE * scale:
+            i, j = np.unravel_index(int(asymmetry.argmax()), matrix.shape)
+            refuse(f"{name}[{i}, {j}]", matrix[i, j].item(), f"a symmetric matrix, here {matrix[j, i].item()}")
+        smallest = float(np.linalg.eigvalsh(matrix)[0])
+        if smallest < -_GRAM_TOLERANCE * scale:
+            refuse(name, f"smallest eigenvalue {smallest:.3g}", "a Gram matrix (no negative eigenvalue)")
+    joint = np.block([[Q_modes, R_modes], [R_modes.T, T]])
+    smallest = float(np.linalg.eigvalsh(joint)[0])
+    if smallest < -_GRAM_TOLERANCE * max(1.0, float(np.abs(joint).max())):
+        refuse(
+            "R_modes",
+            f"smallest eigenvalue {smallest:.3g} of [[Q_modes, R_modes], [R_modes^T, T]]",
+            "a Gram matrix (overlaps no larger than Q_modes and T allow)",
+        )

@@ -1,0 +1,190 @@
+"""A problem: an initial state, a learning rule, and what a run of it needs (output times, N, replicas, seed)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from teacher_student.activations import get_activation
+from teacher_student.errors import refuse
+from teacher_student.networks import check_n_inputs
+from teacher_student.order_parameters import OrderParameters
+
+FloatArray = npt.NDArray[np.float64]
+
+POINTS_PER_DECADE = 20
+
+
+@dataclass(frozen=True)
+class LearningRule:
+    """How the student learns: online SGD with one rate a factor.
+
+    Parameters
+    ----------
+    activation : str
+        Name of the activation of student and teacher.
+    eta_xi_in : float
+        Rate of the input modes, eta / sqrt(N) per step on weights of order one.
+    eta_sigma, eta_xi_out, eta_v : float
+        Rates of mode strengths, output modes and output weights, eta / N per step. A rate of zero freezes its factor.
+    noise : float
+        Standard deviation of the Gaussian noise on the teacher's label.
+    weight_decay : float
+        kappa; every trained factor theta shrinks by eta_theta kappa theta / N per step.
+    batch_size : int
+        Inputs per step; the step follows their mean gradient.
+
+    Raises
+    ------
+    InvalidInput
+        If a rate, the noise or the decay is negative or not finite, or the batch is no whole number above 0.
+    """
+
+    activation: str = "erf"
+    eta_xi_in: float = field(kw_only=True)
+    eta_sigma: float = 0.0
+    eta_xi_out: float = 0.0
+    eta_v: float = 0.0
+    noise: float = 0.0
+    weight_decay: float = 0.0
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        get_activation(self.activation)
+        for name in ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v", "noise", "weight_decay"):
+            object.__setattr__(self, name, _non_negative(name, getattr(self, name)))
+        object.__setattr__(self, "batch_size", _whole_number("batch_size", self.batch_size, least=1))
+
+    @property
+    def rates(self) -> FloatArray:
+        """(eta_xi_in, eta_sigma, eta_xi_out, eta_v), the order that all kernels use."""
+        return np.array([self.eta_xi_in, self.eta_sigma, self.eta_xi_out, self.eta_v])
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One problem of online learning, to be integrated and simulated.
+
+    Parameters
+    ----------
+    initial : OrderParameters
+        The state at alpha = 0. Simulations start from weights with exactly these overlaps.
+    rule : LearningRule
+        What learns, and how fast.
+    alpha : float or increasing sequence, optional
+        Output times alpha = steps / N; a number is the last time of a logarithmic grid.
+    n_inputs : int, optional
+        N of simulations, at least P + M.
+    replicas, seed : int, optional
+        Independent runs of a simulation, and the seed that all their random numbers come from.
+    name, description : str, optional
+        For titles and reports.
+
+    Raises
+    ------
+    InvalidInput
+        If anything of this is impossible; the message names the field.
+    """
+
+    initial: OrderParameters
+    rule: LearningRule
+    alpha: FloatArray = field(default_factory=lambda: output_times(100.0))
+    n_inputs: int = 500
+    replicas: int = 16
+    seed: int = 0
+    name: str = "problem"
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        for name, kind in (("initial", OrderParameters), ("rule", LearningRule)):
+            if not isinstance(getattr(self, name), kind):
+                refuse(name, getattr(self, name), f"an instance of {kind.__name__}")
+        object.__setattr__(self, "alpha", output_times(self.alpha))
+        object.__setattr__(self, "n_inputs", check_n_inputs(self.initial, self.n_inputs))
+        replicas, seed = check_seed_and_replicas(self.replicas, self.seed)
+        object.__setattr__(self, "replicas", replicas)
+        object.__setattr__(self, "seed", seed)
+        for name in ("name", "description"):
+            text = getattr(self, name)
+            if not isinstance(text, str) or not _is_unicode(text):
+                refuse(name, text, "a string of valid Unicode")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Problem):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+
+    __hash__ = None  # type: ignore[assignment]  # compares by value, arrays included
+
+    def to_toml(self) -> str:
+        """Return the problem as TOML text, every number written out; `load_problem` of it gives an equal problem."""
+        from teacher_student.problem_file import write_problem  # problem_file builds on this module
+
+        return write_problem(self)
+
+
+def output_times(alpha: float | npt.ArrayLike) -> FloatArray:
+    """Return output times alpha as a strictly increasing array.
+
+    A number is the last time of a grid that starts with 0 and goes on with `POINTS_PER_DECADE` logarithmic steps a decade
+    from 0.01 (or from a thousandth of a last time below 10). Raises `InvalidInput` for anything but increasing, finite times
+    of at least 0.
+    """
+    try:
+        times = np.array(alpha, dtype=np.float64)
+    except (TypeError, ValueError):
+        refuse("alpha", alpha, "a time or an increasing sequence of times")
+    if times.ndim == 0:
+        last = float(times)
+        if not (math.isfinite(last) and last > 0):
+            refuse("alpha", last, "a finite last time above 0")
+        return log_spaced_times(min(0.01, last / 1000.0), last)
+    if times.ndim != 1 or len(times) == 0:
+        refuse("alpha", f"shape {times.shape}", "a time or a sequence of at least one time")
+    if not np.isfinite(times).all() or times[0] < 0:
+        refuse("alpha", times[~np.isfinite(times) | (times < 0)][0].item(), "finite times of at least 0")
+    late = np.flatnonzero(np.diff(times) <= 0)
+    if len(late):
+        refuse(f"alpha[{late[0] + 1}]", times[late[0] + 1].item(), f"a time after the one before, {times[late[0]]}")
+    times.flags.writeable = False
+    return times
+
+
+def log_spaced_times(first: float, last: float, points: int | None = None) -> FloatArray:
+    """Return 0 and then `points` logarithmically spaced times from `first` to `last` (20 a decade by default)."""
+    if points is None:
+        points = math.ceil(POINTS_PER_DECADE * math.log10(last / first)) + 1
+    times = np.concatenate([[0.0], np.geomspace(first, last, points)])
+    times.flags.writeable = False
+    return times
+
+
+def check_seed_and_replicas(replicas: object, seed: object) -> tuple[int, int]:
+    """Return both as ints; raises `InvalidInput` unless `replicas` is at least 1 and `seed` at least 0."""
+    return _whole_number("replicas", replicas, least=1), _whole_number("seed", seed, least=0)
+
+
+def _non_negative(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        refuse(name, value, "a number of at least 0")
+    number = float(value)
+    if not (math.isfinite(number) and number >= 0):
+        refuse(name, number, "a finite number of at least 0")
+    return number
+
+
+def _whole_number(name: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        refuse(name, value, f"a whole number of at least {least}")
+    return int(value)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,159 @@
+"""Problems as TOML: files, presets, and the text a problem is stored as."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from dataclasses import fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from teacher_student.errors import InvalidInput, refuse
+from teacher_student.networks import li_huang_weights, overlaps
+from teacher_student.order_parameters import OrderParameters, plain_committee
+from teacher_student.problem import LearningRule, Problem, log_spaced_times
+
+DEFAULT_PRESET = "staircase"
+
+_RUN_KEYS = ("alpha", "n_inputs", "replicas", "seed")
+
+
+def presets() -> dict[str, str]:
+    """Return the names of the presets, each with its description."""
+    folder = resources.files("teacher_student") / "presets"
+    files = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return {name[:-5]: tomllib.loads((folder / name).read_text("utf-8"))["description"] for name in files}
+
+
+def load_problem(source: str | Path) -> Problem:
+    """Return the problem in a TOML file, or the preset of that name.
+
+    Raises `InvalidInput` if there is neither, if the file is no TOML, or at the first field that is unknown or impossible.
+    """
+    path = Path(source)
+    names = presets()
+    try:
+        if str(source) in names:
+            text = (resources.files("teacher_student") / "presets" / f"{source}.toml").read_text("utf-8")
+        elif path.is_file():
+            text = path.read_text("utf-8")
+        else:
+            refuse("problem", str(source), "a TOML file or one of the presets " + ", ".join(names))
+        return parse_problem(text)
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{source}: problem: got bytes that are no UTF-8, expected a TOML file") from None
+    except OSError as error:
+        raise InvalidInput(f"{source}: problem: got {error.strerror}, expected a readable file") from None
+    except InvalidInput as error:
+        if str(error).startswith("problem:"):
+            raise
+        raise InvalidInput(f"{source}: {error}") from None
+
+
+def parse_problem(text: str) -> Problem:
+    """Return the problem that `text` states in TOML; raises `InvalidInput` naming the first field at fault."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"problem: got text that is no TOML ({error}), expected a problem") from None
+    _check_keys("", document, ("name", "description", "initial", "rule", "run"))
+    tables = {name: document.get(name, {}) for name in ("initial", "rule", "run")}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            refuse(name, table, f"a table [{name}]")
+        if name != "run" and not table:
+            refuse(name, table, f"a table [{name}] with entries")
+    _check_keys("rule.", tables["rule"], tuple(f.name for f in fields(LearningRule)))
+    if "eta_xi_in" not in tables["rule"]:
+        refuse("rule.eta_xi_in", None, "a number of at least 0 (0 freezes the input modes)")
+    _check_keys("run.", tables["run"], _RUN_KEYS)
+    run = dict(tables["run"])
+    if isinstance(run.get("alpha"), dict):
+        run["alpha"] = _times_of_table(run["alpha"])
+    labels = {name: document[name] for name in ("name", "description") if name in document}
+    initial = _initial(tables["initial"])
+    with_prefix = _Prefix("rule.")
+    rule = with_prefix(LearningRule, tables["rule"])
+    return Problem(initial=initial, rule=rule, **run, **labels)
+
+
+def write_problem(problem: Problem) -> str:
+    """Return `problem` as TOML text with every number written out in full."""
+    lines = [f"name = {_toml(problem.name)}", f"description = {_toml(problem.description)}", "", "[initial]"]
+    lines += [f"{f.name} = {_toml(getattr(problem.initial, f.name).tolist())}" for f in fields(OrderParameters)]
+    lines += ["", "[rule]"]
+    lines += [f"{f.name} = {_toml(getattr(problem.rule, f.name))}" for f in fields(LearningRule)]
+    lines += ["", "[run]"]
+    lines += [f"{key} = {_toml(np.asarray(getattr(problem, key)).tolist())}" for key in _RUN_KEYS]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+    return repr(value)
+
+
+class _Prefix:
+    """Calls a constructor and puts the TOML table's name before the field that a refusal names."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def __call__(self, build: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        try:
+            return build(**arguments)
+        except InvalidInput as error:
+            raise InvalidInput(self.prefix + str(error)) from None
+
+
+def _check_keys(prefix: str, table: dict[str, Any], known: tuple[str, ...]) -> None:
+    for key in table:
+        if key not in known:
+            refuse(prefix + key, table[key], "no such key; known here: " + ", ".join(known))
+
+
+def _require_keys(prefix: str, table: dict[str, Any], known: tuple[str, ...]) -> None:
+    _check_keys(prefix, table, known)
+    for key in known:
+        if key not in table:
+            refuse(prefix + key, None, f"a value; needed here: {', '.join(known)}")
+
+
+def _times_of_table(table: dict[str, Any]) -> Any:
+    _require_keys("run.alpha.", table, ("first", "last", "points"))
+    first, last, points = table["first"], table["last"], table["points"]
+    for key in ("first", "last"):
+        if isinstance(table[key], bool) or not isinstance(table[key], (int, float)) or not table[key] > 0:
+            refuse(f"run.alpha.{key}", table[key], "a time above 0")
+    if isinstance(points, bool) or not isinstance(points, int) or points < 2:
+        refuse("run.alpha.points", points, "a whole number of at least 2")
+    if not first < last < float("inf"):
+        refuse("run.alpha.last", last, f"a finite time after first, {first}")
+    return log_spaced_times(first, last, points)
+
+
+def _initial(table: dict[str, Any]) -> OrderParameters:
+    table = dict(table)
+    kind = table.pop("kind", "overlaps")
+    with_prefix = _Prefix("initial.")
+    if kind == "overlaps":
+        _require_keys("initial.", table, tuple(f.name for f in fields(OrderParameters)))
+        return with_prefix(OrderParameters, table)
+    if kind == "plain":
+        _require_keys("initial.", table, ("Q", "R", "T", "v", "v_teacher"))
+        return with_prefix(plain_committee, table)
+    if kind == "li-huang":
+        _require_keys("initial.", table, ("n_inputs", "n_units", "n_modes", "seed"))
+        for key, value in table.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                refuse(f"initial.{key}", value, "a whole number")
+        rng = np.random.default_rng(table.pop("seed"))
+        return overlaps(with_prefix(li_huang_weights, {**table, "rng": rng}))
+    refuse("initial.kind", kind, "one of overlaps, plain, li-huang")

@@ -1,0 +1,1 @@
+"""The limit N -> infinity: Gaussian averages, right-hand side, integration, fluctuations."""

@@ -1,0 +1,108 @@
+"""The moving coordinates of a problem: which entries of the state learn, each independent one once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from teacher_student.activations import get_activation
+from teacher_student.order_parameters import OrderParameters
+from teacher_student.problem import LearningRule
+from teacher_student.theory.drift import drift
+from teacher_student.theory.gaussian_averages import averages_of
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """Independent coordinates within the full state vector of `teacher_student.theory.drift`.
+
+    Attributes
+    ----------
+    start : (n_full,) array
+        The full state vector at alpha = 0, from which frozen factors keep their values.
+    moving : (n,) int array
+        Positions of the coordinates: the upper triangle of Q_modes and all of R_modes if xi_in learns, then sigma,
+        xi_out and v if they do.
+    mirror : (n,) int array
+        For an entry of Q_modes above the diagonal its mirror image, otherwise the position itself.
+    labels : tuple of str
+        "Q_modes[0,1]" and so on.
+    """
+
+    start: FloatArray
+    moving: IntArray
+    mirror: IntArray
+    labels: tuple[str, ...]
+
+    def expand(self, y: FloatArray) -> FloatArray:
+        """Return full state vectors (..., n_full) of coordinates `y` (..., n)."""
+        full = np.broadcast_to(self.start, (*y.shape[:-1], len(self.start))).copy()
+        full[..., self.moving] = y
+        full[..., self.mirror] = y
+        return full
+
+
+def state_vector(state: OrderParameters) -> FloatArray:
+    """Return the full state vector of `state`, (n_full,)."""
+    parts = (state.Q_modes, state.R_modes, state.sigma, state.xi_out, state.v)
+    return np.concatenate([part.ravel() for part in parts])
+
+
+def unpack(full: FloatArray, state: OrderParameters) -> dict[str, FloatArray]:
+    """Return Q_modes, R_modes, sigma, xi_out and v of full state vectors (..., n_full), with the shapes of `state`."""
+    K, P, M = state.n_units, state.n_modes, state.n_teacher
+    shapes = {"Q_modes": (P, P), "R_modes": (P, M), "sigma": (P,), "xi_out": (K, P), "v": (K,)}
+    arrays, position = {}, 0
+    for name, shape in shapes.items():
+        size = int(np.prod(shape))
+        arrays[name] = full[..., position : position + size].reshape(*full.shape[:-1], *shape)
+        position += size
+    return arrays
+
+
+def coordinates_of(state: OrderParameters, rule: LearningRule) -> Coordinates:
+    """Return the moving coordinates of `state` under `rule`."""
+    K, P, M = state.n_units, state.n_modes, state.n_teacher
+    entries: list[tuple[int, int, str]] = []
+    if rule.eta_xi_in > 0:
+        entries += [(a * P + b, b * P + a, f"Q_modes[{a},{b}]") for a in range(P) for b in range(a, P)]
+        entries += [(P * P + i, P * P + i, f"R_modes[{i // M},{i % M}]") for i in range(P * M)]
+    position = P * P + P * M
+    if rule.eta_sigma > 0:
+        entries += [(position + a, position + a, f"sigma[{a}]") for a in range(P)]
+    position += P
+    if rule.eta_xi_out > 0:
+        entries += [(position + i, position + i, f"xi_out[{i // P},{i % P}]") for i in range(K * P)]
+    position += K * P
+    if rule.eta_v > 0:
+        entries += [(position + k, position + k, f"v[{k}]") for k in range(K)]
+    return Coordinates(
+        start=state_vector(state),
+        moving=np.array([entry[0] for entry in entries], dtype=np.int64),
+        mirror=np.array([entry[1] for entry in entries], dtype=np.int64),
+        labels=tuple(entry[2] for entry in entries),
+    )
+
+
+def right_hand_side(
+    state: OrderParameters, rule: LearningRule, coordinates: Coordinates
+) -> Callable[[float, FloatArray], FloatArray]:
+    """Return f(alpha, y) = dy/dalpha on the moving coordinates (per unit of alpha), for SciPy's integrators."""
+    averages = averages_of(get_activation(rule.activation)).averages
+    rates = rule.rates
+    K, P = state.n_units, state.n_modes
+    T, v_teacher = state.T, state.v_teacher
+    out = np.empty(len(coordinates.start))
+
+    def f(alpha: float, y: FloatArray) -> FloatArray:
+        full = coordinates.expand(y)
+        drift(averages, full, T, v_teacher, K, P, rates, rule.noise, rule.weight_decay, rule.batch_size, out)
+        return out[coordinates.moving]
+
+    return f

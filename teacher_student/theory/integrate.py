@@ -1,0 +1,128 @@
+"""Integration of the order-parameter ODEs with error control, by SciPy's solvers."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.integrate
+import xarray as xr
+from tqdm import tqdm
+
+import teacher_student
+from teacher_student.bounds import first_out_of_bounds
+from teacher_student.errors import Diverged, refuse
+from teacher_student.problem import Problem, output_times
+from teacher_student.theory.coordinates import coordinates_of, right_hand_side, unpack
+from teacher_student.trajectory import build_trajectory
+
+FloatArray = npt.NDArray[np.float64]
+
+METHODS = ("LSODA", "Radau", "BDF", "DOP853", "RK45", "RK23")
+
+
+def integrate(
+    problem: Problem,
+    alpha: float | npt.ArrayLike | None = None,
+    *,
+    method: str = "LSODA",
+    rtol: float = 1e-9,
+    atol: float = 1e-12,
+    progress: bool = True,
+) -> xr.Dataset:
+    """Return the solution of the order-parameter ODEs of `problem`, the limit N -> infinity of SGD.
+
+    Parameters
+    ----------
+    problem : Problem
+        Initial state and rule.
+    alpha : float or increasing sequence, optional
+        Output times (steps / N); a number is the last of a logarithmic grid; by default the problem's own times.
+    method : str
+        A method of SciPy; the default switches between stiff and non-stiff formulas.
+    rtol, atol : float
+        Relative and absolute tolerance of the local error.
+    progress : bool
+        Show a progress bar on a terminal.
+
+    Returns
+    -------
+    xarray.Dataset
+        A trajectory. If interrupted by Ctrl-C it ends early, with the attribute ``status`` "interrupted".
+
+    Raises
+    ------
+    InvalidInput
+        For impossible times, methods or tolerances.
+    Diverged
+        If an order parameter leaves every bound or the solver fails; carries what was computed before.
+    """
+    times = problem.alpha if alpha is None else output_times(alpha)
+    if method not in METHODS:
+        refuse("method", method, "one of " + ", ".join(METHODS))
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if not 0 < value < 1:
+            refuse(name, value, "a tolerance between 0 and 1")
+
+    coordinates = coordinates_of(problem.initial, problem.rule)
+    start = coordinates.start[coordinates.moving]
+    rows = np.empty((len(times), len(start)))
+    if len(start) == 0:
+        return _trajectory(problem, times, coordinates.expand(rows), method, rtol, atol, 0)
+    f = right_hand_side(problem.initial, problem.rule, coordinates)
+    solver = getattr(scipy.integrate, method)(f, 0.0, start, t_bound=times[-1] or 1.0, rtol=rtol, atol=atol)
+    done = int(times[0] == 0)
+    rows[:done] = start
+    status, failure = "complete", None
+    with tqdm(total=float(times[-1]), unit="alpha", disable=None if progress else True, desc="theory") as bar:
+        try:
+            while done < len(times) and failure is None:
+                failure = _step(solver)
+                state = unpack(coordinates.expand(solver.y), problem.initial)
+                beyond = first_out_of_bounds(state, problem.initial)
+                if beyond is not None:
+                    failure = f"{beyond[0]} = {beyond[1]:.6g}"
+                if failure is None:
+                    reached = int(np.searchsorted(times, solver.t, side="right"))
+                    if reached > done:
+                        rows[done:reached] = solver.dense_output()(times[done:reached]).T
+                        done = reached
+                bar.update(min(solver.t, times[-1]) - bar.n)
+        except KeyboardInterrupt:
+            status = "interrupted"
+    if failure is not None:
+        status = f"diverged at alpha = {solver.t:.6g}: {failure}"
+    full = coordinates.expand(rows[:done])
+    trajectory = _trajectory(problem, times[:done], full, method, rtol, atol, solver.nfev)
+    trajectory.attrs["status"] = status
+    if failure is not None:
+        raise Diverged(f"theory {status}", trajectory)
+    return trajectory
+
+
+def _step(solver: Any) -> str | None:
+    """Advance `solver` by one step of its own choice; return what went wrong, if anything did."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # LSODA warns before it fails; the failure itself is reported
+        message = solver.step()
+    if solver.status == "failed":
+        return str(message or "the solver failed").strip()
+    return None
+
+
+def _trajectory(
+    problem: Problem, times: FloatArray, full: FloatArray, method: str, rtol: float, atol: float, n_evaluations: int
+) -> xr.Dataset:
+    attributes = {
+        "source": "theory",
+        "method": method,
+        "rtol": rtol,
+        "atol": atol,
+        "right_hand_sides": n_evaluations,
+        "version": teacher_student.__version__,
+    }
+    return build_trajectory(problem, times, unpack(full, problem.initial), replicas=False, attributes=attributes)
+
+

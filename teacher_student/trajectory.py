@@ -1,0 +1,116 @@
+"""The labelled result that theory and simulation share: an xarray.Dataset, saved as NetCDF-4."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from teacher_student.errors import InvalidInput
+from teacher_student.order_parameters import generalisation_error, unit_overlaps
+from teacher_student.problem import Problem
+
+FloatArray = npt.NDArray[np.float64]
+
+COMPLETE = "complete"
+
+_FORMAT = "teacher_student trajectory 1"
+_DIMENSIONS = {
+    "Q_modes": ("mode", "mode_"),
+    "R_modes": ("mode", "teacher"),
+    "sigma": ("mode",),
+    "xi_out": ("student", "mode"),
+    "v": ("student",),
+    "Q": ("student", "student_"),
+    "R": ("student", "teacher"),
+    "eps_g": (),
+}
+_LONG_NAMES = {
+    "Q_modes": "overlaps of input modes",
+    "R_modes": "overlaps of input modes with teacher units",
+    "sigma": "mode strengths",
+    "xi_out": "output modes",
+    "v": "output weights of the student",
+    "Q": "student-student overlaps",
+    "R": "student-teacher overlaps",
+    "eps_g": "generalisation error",
+    "T": "teacher-teacher overlaps",
+    "v_teacher": "output weights of the teacher",
+}
+
+
+def build_trajectory(
+    problem: Problem,
+    alpha: FloatArray,
+    factors: dict[str, FloatArray],
+    *,
+    replicas: bool,
+    attributes: dict[str, Any],
+) -> xr.Dataset:
+    """Return the trajectory with the measured `factors` (Q_modes, R_modes, sigma, xi_out, v) and what follows from them.
+
+    Factors are shaped (replica, alpha, ...) if `replicas`, else (alpha, ...); `alpha` is (alpha,).
+    """
+    Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
+    T, v_teacher = problem.initial.T, problem.initial.v_teacher
+    eps_g = generalisation_error(Q, R, T, factors["v"], v_teacher, problem.rule.activation)
+    leading = ("replica", "alpha") if replicas else ("alpha",)
+    arrays = {**factors, "Q": Q, "R": R, "eps_g": eps_g}
+    data = {name: (leading + _DIMENSIONS[name], array) for name, array in arrays.items()}
+    data["T"] = (("teacher", "teacher_"), T)
+    data["v_teacher"] = (("teacher",), v_teacher)
+    coordinates = {"alpha": ("alpha", alpha, {"long_name": "alpha = steps / N"})}
+    trajectory = xr.Dataset(data, coords=coordinates)
+    for name, text in _LONG_NAMES.items():
+        trajectory[name].attrs["long_name"] = text
+    trajectory.attrs = {"format": _FORMAT, "problem": problem.to_toml(), "status": COMPLETE, **attributes}
+    return trajectory
+
+
+def normalized_overlaps(trajectory: xr.Dataset) -> xr.DataArray:
+    """Return R_km / sqrt(Q_kk T_mm), the cosines between student and teacher units (zero where a norm is zero)."""
+    Q_diagonal = np.diagonal(trajectory["Q"].values, axis1=-2, axis2=-1)
+    norms = np.sqrt(Q_diagonal[..., :, np.newaxis] * np.diagonal(trajectory["T"].values))
+    R = trajectory["R"]
+    cosines = np.divide(R.values, norms, out=np.zeros_like(R.values), where=norms > 0)
+    return xr.DataArray(cosines, dims=R.dims, coords=R.coords, name="R/sqrt(QT)")
+
+
+def save_trajectory(trajectory: xr.Dataset, path: str | Path) -> None:
+    """Write `trajectory` to `path` as NetCDF-4, under a temporary name first, so that no half-written file is left.
+
+    Raises `InvalidInput` if the place cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        trajectory.to_netcdf(temporary, engine="h5netcdf")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InvalidInput(f"output: got {str(path)!r} ({error.strerror}), expected a place to write to") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_trajectory(path: str | Path) -> xr.Dataset:
+    """Return the trajectory in a file that `save_trajectory` wrote; raises `InvalidInput` for any other file."""
+    path = Path(path)
+    if not path.is_file():
+        raise InvalidInput(f"file: got {str(path)!r} (no such file), expected a trajectory (NetCDF-4)")
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as stored:
+            trajectory = stored.load()
+    except Exception as error:  # h5py and xarray raise many kinds for files that are damaged or foreign
+        raise InvalidInput(
+            f"file: got {str(path)!r} ({type(error).__name__}), expected a trajectory (NetCDF-4)"
+        ) from None
+    missing = [name for name in (*_DIMENSIONS, "T", "v_teacher") if name not in trajectory]
+    if trajectory.attrs.get("format") != _FORMAT or missing:
+        raise InvalidInput(
+            f"file: got {str(path)!r} (format {trajectory.attrs.get('format')!r}), expected {_FORMAT!r}"
+        )
+    return trajectory
