@@ -52,7 +52,8 @@ def triangular_factor(gram: FloatArray) -> FloatArray:
     """
     eigenvalues, vectors = np.linalg.eigh(gram)
     root = vectors * np.sqrt(np.clip(eigenvalues, 0.0, None))
-    factor = np.ascontiguousarray(np.linalg.qr(root.T, mode="r").T)
+    triangle: FloatArray = np.asarray(np.linalg.qr(root.T, mode="r"))
+    factor = np.ascontiguousarray(triangle.T)
     return factor * np.where(np.diagonal(factor) < 0.0, -1.0, 1.0)
 
 

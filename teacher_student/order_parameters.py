@@ -129,7 +129,7 @@ def plain_committee(
     return OrderParameters(
         Q_modes=np.asarray(Q),
         R_modes=np.asarray(R),
-        T=np.asarray(T),
+        T=_as_array("T", T, 2),
         sigma=np.ones(K),
         xi_out=np.eye(K),
         v=v,
@@ -160,9 +160,7 @@ def generalisation_error(
     c = np.empty((*leading, K + M))
     c[..., :K], c[..., K:] = v, -v_teacher
     out = np.empty(leading)
-    _half_quadratic_forms(
-        family.activation_covariance, S.reshape(-1, K + M, K + M), c.reshape(-1, K + M), out.reshape(-1)
-    )
+    _half_quadratic_forms(family.activation_covariance, S.reshape(-1, K + M, K + M), c.reshape(-1, K + M), out.reshape(-1))
     return out
 
 

@@ -134,13 +134,19 @@ def output_times(alpha: float | npt.ArrayLike) -> FloatArray:
     of at least 0.
     """
     try:
-        times = np.array(alpha, dtype=np.float64)
-    except (TypeError, ValueError):
+        raw = np.asarray(alpha)
+        listed = alpha if isinstance(alpha, (list, tuple)) else ()
+        if (raw.size and raw.dtype.kind not in "fiu") or any(isinstance(time, bool) for time in listed):
+            raise TypeError("text and truth values are no times")
+        times = np.array(raw, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
         refuse("alpha", alpha, "a time or an increasing sequence of times")
     if times.ndim == 0:
         last = float(times)
         if not (math.isfinite(last) and last > 0):
             refuse("alpha", last, "a finite last time above 0")
+        if not 1e-100 < last < 1e100:
+            refuse("alpha", last, "a last time between 1e-100 and 1e100")
         return log_spaced_times(min(0.01, last / 1000.0), last)
     if times.ndim != 1 or len(times) == 0:
         refuse("alpha", f"shape {times.shape}", "a time or a sequence of at least one time")
@@ -170,7 +176,10 @@ def check_seed_and_replicas(replicas: object, seed: object) -> tuple[int, int]:
 def _non_negative(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         refuse(name, value, "a number of at least 0")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not (math.isfinite(number) and number >= 0):
         refuse(name, number, "a finite number of at least 0")
     return number

@@ -43,14 +43,13 @@ def load_problem(source: str | Path) -> Problem:
             text = path.read_text("utf-8")
         else:
             refuse("problem", str(source), "a TOML file or one of the presets " + ", ".join(names))
-        return parse_problem(text)
     except UnicodeDecodeError:
-        raise InvalidInput(f"{source}: problem: got bytes that are no UTF-8, expected a TOML file") from None
+        raise InvalidInput(f"problem: got {str(source)!r} (no UTF-8), expected a TOML file") from None
     except OSError as error:
-        raise InvalidInput(f"{source}: problem: got {error.strerror}, expected a readable file") from None
+        raise InvalidInput(f"problem: got {str(source)!r} ({error.strerror}), expected a readable file") from None
+    try:
+        return parse_problem(text)
     except InvalidInput as error:
-        if str(error).startswith("problem:"):
-            raise
         raise InvalidInput(f"{source}: {error}") from None
 
 
@@ -58,7 +57,7 @@ def parse_problem(text: str) -> Problem:
     """Return the problem that `text` states in TOML; raises `InvalidInput` naming the first field at fault."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"problem: got text that is no TOML ({error}), expected a problem") from None
     _check_keys("", document, ("name", "description", "initial", "rule", "run"))
     tables = {name: document.get(name, {}) for name in ("initial", "rule", "run")}
@@ -134,7 +133,7 @@ def _times_of_table(table: dict[str, Any]) -> Any:
             refuse(f"run.alpha.{key}", table[key], "a time above 0")
     if isinstance(points, bool) or not isinstance(points, int) or points < 2:
         refuse("run.alpha.points", points, "a whole number of at least 2")
-    if not first < last < float("inf"):
+    if not first < last <= 1e300:
         refuse("run.alpha.last", last, f"a finite time after first, {first}")
     return log_spaced_times(first, last, points)
 

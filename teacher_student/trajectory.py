@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -93,24 +94,25 @@ def save_trajectory(trajectory: xr.Dataset, path: str | Path) -> None:
     except OSError as error:
         raise InvalidInput(f"output: got {str(path)!r} ({error.strerror}), expected a place to write to") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def load_trajectory(path: str | Path) -> xr.Dataset:
     """Return the trajectory in a file that `save_trajectory` wrote; raises `InvalidInput` for any other file."""
     path = Path(path)
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError:
+        there = False
+    if not there:
         raise InvalidInput(f"file: got {str(path)!r} (no such file), expected a trajectory (NetCDF-4)")
     try:
         with xr.open_dataset(path, engine="h5netcdf") as stored:
             trajectory = stored.load()
     except Exception as error:  # h5py and xarray raise many kinds for files that are damaged or foreign
-        raise InvalidInput(
-            f"file: got {str(path)!r} ({type(error).__name__}), expected a trajectory (NetCDF-4)"
-        ) from None
+        raise InvalidInput(f"file: got {str(path)!r} ({type(error).__name__}), expected a trajectory (NetCDF-4)") from None
     missing = [name for name in (*_DIMENSIONS, "T", "v_teacher") if name not in trajectory]
     if trajectory.attrs.get("format") != _FORMAT or missing:
-        raise InvalidInput(
-            f"file: got {str(path)!r} (format {trajectory.attrs.get('format')!r}), expected {_FORMAT!r}"
-        )
+        raise InvalidInput(f"file: got {str(path)!r} (format {trajectory.attrs.get('format')!r}), expected {_FORMAT!r}")
     return trajectory

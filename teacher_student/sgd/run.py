@@ -72,16 +72,19 @@ def simulate(
     """
     N = check_n_inputs(problem.initial, problem.n_inputs if n_inputs is None else n_inputs)
     replicas, seed = check_seed_and_replicas(replicas, problem.seed if seed is None else seed)
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         refuse("method", method, "one of " + ", ".join(METHODS))
     module = METHODS[method]
     times = problem.alpha if alpha is None else output_times(alpha)
+    if times[-1] * N > 1e18:
+        refuse("alpha", times[-1].item(), f"at most 1e18 steps, that is alpha of {1e18 / N:.3g}")
     output_steps = np.unique(np.rint(times * N).astype(np.int64))
     chunk = _steps_per_call(problem, N, method)
 
     runs = [module.start(problem.initial, N, rng) for rng in replica_generators(seed, replicas)]
     rows: list[list[dict[str, FloatArray]]] = []
     status, failure, step = "complete", None, 0
+    jobs: list[Any] = []
     pool = executor or ThreadPoolExecutor(min(replicas, os.cpu_count() or 1))
     with tqdm(
         total=replicas * int(output_steps[-1]),
@@ -94,7 +97,7 @@ def simulate(
             for target in output_steps:
                 while step < target and failure is None:
                     n_steps = int(min(chunk, target - step))
-                    jobs = [pool.submit(_advance, module, run, problem.rule, N, n_steps) for run in runs]
+                    jobs = [pool.submit(_advance, method, run, problem.rule, N, n_steps) for run in runs]
                     results = [job.result() for job in jobs]
                     runs = [run for run, _ in results]
                     failure = _failure(problem, module, runs, [taken for _, taken in results], step, n_steps, N)
@@ -113,8 +116,8 @@ def simulate(
     if failure is not None:
         status = f"diverged {failure}"
     factors = {
-        name: np.array([[row[r][name] for row in rows] for r in range(replicas)])
-        for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v")
+        name: np.array([[row[r][name] for row in rows] for r in range(replicas)]).reshape(replicas, len(rows), *array.shape)
+        for name, array in module.measure(runs[0]).items()
     }
     attributes = {
         "source": "simulation",
@@ -124,15 +127,14 @@ def simulate(
         "status": status,
         "version": teacher_student.__version__,
     }
-    trajectory = build_trajectory(
-        problem, output_steps[: len(rows)] / N, factors, replicas=True, attributes=attributes
-    )
+    trajectory = build_trajectory(problem, output_steps[: len(rows)] / N, factors, replicas=True, attributes=attributes)
     if failure is not None:
         raise Diverged(f"simulation {status}", trajectory)
     return trajectory
 
 
-def _advance(module: ModuleType, run: Any, rule: LearningRule, N: int, n_steps: int) -> tuple[Any, int]:
+def _advance(method: str, run: Any, rule: LearningRule, N: int, n_steps: int) -> tuple[Any, int]:
+    module = METHODS[method]
     activation = get_activation(rule.activation)
     taken = module.advance(
         run,

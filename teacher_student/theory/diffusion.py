@@ -91,10 +91,7 @@ def step_moments(
     hu = h.T @ fields[:, M:] / len(points)
     correction = np.zeros(len(full))
     correction[: P * P] = (
-        (h.T * excess) @ h / (len(points) * b)
-        + (1.0 - 1.0 / b) * hz @ hz.T
-        + decay**2 * factors["Q_modes"]
-        - decay * (hu + hu.T)
+        (h.T * excess) @ h / (len(points) * b) + (1.0 - 1.0 / b) * hz @ hz.T + decay**2 * factors["Q_modes"] - decay * (hu + hu.T)
     ).ravel()
     correction[P * P : P * P + P * M] = 0.0
     return StepMoments(mean, covariance, correction[coordinates.moving])

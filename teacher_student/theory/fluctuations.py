@@ -85,7 +85,7 @@ def half_hessian_of_covariance(f: Callable[[FloatArray], FloatArray], y: FloatAr
 
 def propagate_covariance(A: FloatArray, C: FloatArray, V: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return V(1) of dV/ds = A V + V A^T + C from V(0) = `V`, and exp(A), by scaling and doubling; stable for stiff `A`."""
-    n_doublings = max(0, int(np.ceil(np.log2(max(np.linalg.norm(A, 1), 1e-300) / 0.25))))
+    n_doublings = max(0, int(np.ceil(np.log2(max(float(np.linalg.norm(A, 1)), 1e-300) / 0.25))))
     small = A / 2.0**n_doublings
     flow = scipy.linalg.expm(small)
     term = C / 2.0**n_doublings
@@ -160,8 +160,9 @@ class LinearNoise:
         """Go on to the time `target` and return the propagator over the way."""
         propagator = np.eye(len(self.m))
         while self.alpha < target:
-            # A remainder of less than a step is taken in one, not split into a step and a sliver.
-            end = target if target - self.alpha < 1.5 * self.step else self.alpha + self.step
+            # The way that remains is cut into equal steps no longer than the wanted one, so that no sliver is left.
+            n_steps = int(np.ceil((target - self.alpha) / self.step))
+            end = target if n_steps == 1 else self.alpha + (target - self.alpha) / n_steps
             step = end - self.alpha
             error, flow = self._try_step(end)
             if error <= 1.0:

@@ -15,7 +15,8 @@ import teacher_student
 from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged, refuse
 from teacher_student.problem import Problem, output_times
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side, unpack
+from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, unpack
+from teacher_student.theory.fluctuations import N_POINTS, linear_noise
 from teacher_student.trajectory import build_trajectory
 
 FloatArray = npt.NDArray[np.float64]
@@ -26,6 +27,7 @@ METHODS = ("LSODA", "Radau", "BDF", "DOP853", "RK45", "RK23")
 def integrate(
     problem: Problem,
     alpha: float | npt.ArrayLike | None = None,
+    fluctuations: bool = False,
     *,
     method: str = "LSODA",
     rtol: float = 1e-9,
@@ -40,6 +42,9 @@ def integrate(
         Initial state and rule.
     alpha : float or increasing sequence, optional
         Output times (steps / N); a number is the last of a logarithmic grid; by default the problem's own times.
+    fluctuations : bool
+        Also integrate the linear noise: covariance and mean shift of runs at finite N at leading order in 1/N, added as
+        ``covariance`` (V; that of runs is V / N), ``shift`` (m; the mean of runs is off by m / N) and ``propagator``.
     method : str
         A method of SciPy; the default switches between stiff and non-stiff formulas.
     rtol, atol : float
@@ -69,17 +74,20 @@ def integrate(
     coordinates = coordinates_of(problem.initial, problem.rule)
     start = coordinates.start[coordinates.moving]
     rows = np.empty((len(times), len(start)))
-    if len(start) == 0:
+    if len(start) == 0:  # nothing learns, and nothing fluctuates
         return _trajectory(problem, times, coordinates.expand(rows), method, rtol, atol, 0)
     f = right_hand_side(problem.initial, problem.rule, coordinates)
     solver = getattr(scipy.integrate, method)(f, 0.0, start, t_bound=times[-1] or 1.0, rtol=rtol, atol=atol)
     done = int(times[0] == 0)
     rows[:done] = start
     status, failure = "complete", None
+    interpolants: list[Any] = []
     with tqdm(total=float(times[-1]), unit="alpha", disable=None if progress else True, desc="theory") as bar:
         try:
             while done < len(times) and failure is None:
                 failure = _step(solver)
+                if fluctuations and failure is None:
+                    interpolants.append(solver.dense_output())
                 state = unpack(coordinates.expand(solver.y), problem.initial)
                 beyond = first_out_of_bounds(state, problem.initial)
                 if beyond is not None:
@@ -99,6 +107,34 @@ def integrate(
     trajectory.attrs["status"] = status
     if failure is not None:
         raise Diverged(f"theory {status}", trajectory)
+    if fluctuations and done > 0 and status == "complete":
+        solution = scipy.integrate.OdeSolution([0.0, *(piece.t for piece in interpolants)], interpolants)
+        return _with_fluctuations(trajectory, problem, coordinates, solution, progress)
+    return trajectory
+
+
+def _with_fluctuations(
+    trajectory: xr.Dataset, problem: Problem, coordinates: Coordinates, solution: Any, progress: bool
+) -> xr.Dataset:
+    """Add the linear noise around `solution` to a trajectory; interrupted, it returns the trajectory without."""
+    times = trajectory["alpha"].values
+    with tqdm(total=float(times[-1]), unit="alpha", disable=None if progress else True, desc="fluctuations") as bar:
+        try:
+            noise = linear_noise(
+                problem.initial, problem.rule, coordinates, solution, times, report=lambda t: bar.update(t - bar.n)
+            )
+        except KeyboardInterrupt:
+            trajectory.attrs["status"] = "interrupted"
+            return trajectory
+    trajectory = trajectory.assign_coords(coordinate=list(coordinates.labels), coordinate_=list(coordinates.labels))
+    trajectory["covariance"] = (("alpha", "coordinate", "coordinate_"), noise.covariance)
+    trajectory["shift"] = (("alpha", "coordinate"), noise.shift)
+    trajectory["propagator"] = (("alpha", "coordinate", "coordinate_"), noise.propagator)
+    trajectory["covariance"].attrs["long_name"] = "N times the covariance between runs, leading order"
+    trajectory["shift"].attrs["long_name"] = "N times the deviation of the mean over runs, leading order"
+    trajectory["propagator"].attrs["long_name"] = "linear flow from the output time before"
+    trajectory.attrs["diffusion_points"] = N_POINTS
+    trajectory.attrs["diffusion_error"] = noise.diffusion_error
     return trajectory
 
 
@@ -124,5 +160,3 @@ def _trajectory(
         "version": teacher_student.__version__,
     }
     return build_trajectory(problem, times, unpack(full, problem.initial), replicas=False, attributes=attributes)
-
-

@@ -92,9 +92,7 @@ def averages(
             G[m, k] = G[k, m]
 
 
-activation_covariance_pointer = cfunc("void(float64[:, ::1], float64[:, ::1])", cache=True)(
-    activation_covariance.py_func
-)
+activation_covariance_pointer = cfunc("void(float64[:, ::1], float64[:, ::1])", cache=True)(activation_covariance.py_func)
 averages_pointer = cfunc(
     "void(float64[:, ::1], float64[::1], int64, float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1])",
     cache=True,

@@ -1,0 +1,42 @@
+# Each target does all of its own set-up: a virtual environment in .venv with the versions of constraints.txt.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: demo test lint docs studies clean
+
+demo: .venv/installed
+	$(BIN)/teacher-student compare -o comparison
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: .venv/installed-dev
+	$(BIN)/sphinx-build -W -b html docs docs/_build/html
+
+studies: .venv/installed
+	for script in odes/*.py simulations/*.py; do $(BIN)/python $$script --output docs/_build/studies || exit 1; done
+
+.venv/python:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/installed: .venv/python setup.cfg constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+.venv/installed-dev: .venv/installed-test
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,dev,docs]'
+	touch $@
+
+clean:
+	rm -rf .venv docs/_build comparison

@@ -1,0 +1,56 @@
+"""Li and Huang's on-line setting against SGD: at N = 30 the mean of runs is off the theory, and the gap closes as N grows.
+
+The overlaps of the paper's student and teacher at N = 30 are kept while N grows, so that one ODE stands for all sizes.
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import teacher_student as ts
+
+N_INPUTS = (30, 100, 300)
+LAST_ALPHA = 2000.0
+REPLICAS = 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("."), help="folder for the figure (default: here)")
+    parser.add_argument("--seed", type=int, default=1, help="of the simulations (default: 1)")
+    options = parser.parse_args()
+
+    problem = ts.load_problem("li-huang-2023")
+    problem = dataclasses.replace(problem, alpha=ts.log_spaced_times(0.2, LAST_ALPHA, 41))
+    theory = ts.integrate(problem)
+    fig, axes = plt.subplots(2, 1, figsize=(6.5, 6.5), sharex=True, layout="constrained")
+    late = theory.isel(alpha=slice(1, None))
+    axes[0].loglog(late["alpha"], late["eps_g"], color="black", label=r"theory, $N\to\infty$")
+    for n_inputs, colour, marker in zip(N_INPUTS, ts.plots.COLOURS, ts.plots.MARKERS, strict=False):
+        simulation = ts.simulate(problem, n_inputs=n_inputs, replicas=REPLICAS, seed=options.seed)
+        comparison = ts.compare(theory, simulation)
+        runs = comparison.simulation["eps_g"].isel(alpha=slice(1, None))
+        mean, error = runs.mean("replica"), runs.std("replica", ddof=1) / np.sqrt(REPLICAS)
+        style = {"color": colour, "marker": marker, "markersize": 3.5, "linestyle": "none", "capsize": 2}
+        label = f"SGD, $N={n_inputs}$, {REPLICAS} runs"
+        axes[0].errorbar(runs["alpha"], mean, yerr=error, label=label, **style)
+        expected = comparison.theory["eps_g"].isel(alpha=slice(1, None))
+        gap = (mean - expected) / expected
+        axes[1].errorbar(runs["alpha"], gap, yerr=error / expected, label=label, **style)
+        print(f"N = {n_inputs}: mean |deviation| of eps_g from the theory {float(abs(gap).mean()):.3f} of its value")
+    axes[1].axhline(0.0, color="black", linewidth=0.8)
+    axes[0].set_ylabel(r"generalisation error $\epsilon_g$")
+    axes[1].set_ylabel(r"relative deviation of $\langle\epsilon_g\rangle$")
+    axes[1].set_xlabel(r"time $\alpha$ = steps / $N$")
+    axes[0].legend(frameon=False)
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / "simulations_hierarchical_stages.png"
+    fig.savefig(path, dpi=200)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

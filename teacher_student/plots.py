@@ -1,0 +1,180 @@
+"""Figures for papers: theory as lines, simulation as points with standard errors, units in colour-blind-safe colours."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from teacher_student.errors import refuse
+from teacher_student.trajectory import normalized_overlaps
+
+# Okabe and Ito's colours, told apart by all common kinds of colour vision; markers and dashes repeat the distinction in print.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
+
+_MAX_POINTS = 25
+
+
+def _style() -> Any:
+    return mpl.rc_context({"font.size": 9, "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False})
+
+
+def generalisation_error(
+    theory: xr.Dataset | None = None, simulation: xr.Dataset | None = None, ax: Axes | None = None
+) -> tuple[Figure, Axes]:
+    """Draw eps_g against alpha on logarithmic axes; returns (fig, ax). Raises `InvalidInput` if nothing is given."""
+    _need_one(theory, simulation)
+    with _style():
+        fig, ax = _figure(ax)
+        if theory is not None:
+            alpha, shown = _positive_times(theory)
+            ax.plot(alpha, theory["eps_g"].values[shown], color=COLOURS[0], label=r"theory, $N\to\infty$")
+        if simulation is not None:
+            label = f"SGD, $N={simulation.attrs['n_inputs']}$, {simulation.sizes['replica']} runs"
+            _points(ax, simulation["eps_g"], (), COLOURS[1], MARKERS[0], label)
+        ax.set_yscale("log")
+        _time_axis(ax)
+        ax.set_ylabel(r"generalisation error $\epsilon_g$")
+        ax.legend(loc="lower left")
+    return fig, ax
+
+
+def student_teacher_overlaps(
+    theory: xr.Dataset | None = None, simulation: xr.Dataset | None = None, ax: Axes | None = None
+) -> tuple[Figure, Axes]:
+    """Draw R_km / sqrt(Q_kk T_mm) against alpha, a colour a student unit and a dash or marker a teacher unit.
+
+    With more than four units on a side each student unit is shown with the teacher unit it is closest to in the end. Returns
+    (fig, ax); raises `InvalidInput` if nothing is given.
+    """
+    given = _need_one(theory, simulation)
+    final = normalized_overlaps(given).values[..., -1, :, :]
+    final = final.mean(axis=0) if final.ndim == 3 else final
+    K, M = final.shape
+    best = np.abs(final).argmax(axis=1)
+    pairs = [(k, m) for k in range(K) for m in range(M) if max(K, M) <= 4 or m == best[k]]
+    with _style():
+        fig, ax = _figure(ax)
+        for trajectory in (theory, simulation):
+            if trajectory is None:
+                continue
+            cosines = normalized_overlaps(trajectory)
+            for k, m in pairs:
+                colour = COLOURS[k % len(COLOURS)]
+                if "replica" in cosines.dims:
+                    _points(ax, cosines, (k, m), colour, MARKERS[m % len(MARKERS)])
+                else:
+                    alpha, shown = _positive_times(trajectory)
+                    ax.plot(alpha, cosines.values[shown, k, m], DASHES[m % len(DASHES)], color=colour)
+        handles = [Line2D([], [], color=COLOURS[k % len(COLOURS)], label=f"student {k + 1}") for k in range(K)]
+        if max(K, M) <= 4:
+            handles += [
+                Line2D([], [], color="0.4", linestyle=DASHES[m], marker=MARKERS[m], markersize=4, label=f"teacher {m + 1}")
+                for m in range(M)
+            ]
+        _time_axis(ax)
+        ax.set_ylabel(r"$R_{km}/\sqrt{Q_{kk}T_{mm}}$")
+        ax.set_ylim(-1.05 if ax.get_ylim()[0] < -0.3 else -0.3, 1.05)
+        ax.legend(handles=handles, fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return fig, ax
+
+
+def overlap_entries(
+    theory: xr.Dataset | None = None, simulation: xr.Dataset | None = None, ax: Axes | None = None
+) -> tuple[Figure, Axes]:
+    """Draw entries of Q (the diagonal and Q_12) and R (each unit's largest in the end) against alpha; returns (fig, ax).
+
+    Raises `InvalidInput` if nothing is given.
+    """
+    given = _need_one(theory, simulation)
+    R = given["R"].values[..., -1, :, :]
+    R = R.mean(axis=0) if R.ndim == 3 else R
+    K = R.shape[0]
+    entries = [("Q", (k, k), DASHES[0]) for k in range(K)] + ([("Q", (0, 1), DASHES[2])] if K > 1 else [])
+    entries += [("R", (k, int(np.abs(R[k]).argmax())), DASHES[1]) for k in range(K)]
+    with _style():
+        fig, ax = _figure(ax)
+        handles = []
+        for name, index, dash in entries:
+            colour = COLOURS[index[0] % len(COLOURS)]
+            if theory is not None:
+                alpha, shown = _positive_times(theory)
+                ax.plot(alpha, theory[name].values[(shown, *index)], dash, color=colour)
+            if simulation is not None:
+                _points(ax, simulation[name], index, colour, MARKERS[("Q", "R").index(name)])
+            label = f"${name}_{{{index[0] + 1}{index[1] + 1}}}$"
+            marker = MARKERS[("Q", "R").index(name)] if simulation is not None else None
+            handles.append(Line2D([], [], color=colour, linestyle=dash, marker=marker, markersize=4, label=label))
+        _time_axis(ax)
+        ax.set_ylabel("overlaps $Q$, $R$")
+        ax.legend(handles=handles, fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=1 + len(handles) // 11)
+    return fig, ax
+
+
+def comparison(theory: xr.Dataset | None = None, simulation: xr.Dataset | None = None) -> tuple[Figure, Any]:
+    """Draw the three panels of a comparison above each other: eps_g, normalised overlaps, entries of Q and R.
+
+    Returns (fig, axes); with one of the two trajectories it shows that one. Raises `InvalidInput` if nothing is given.
+    """
+    _need_one(theory, simulation)
+    with _style():
+        fig, axes = plt.subplots(3, 1, figsize=(6.5, 8.5), sharex=True, layout="constrained")
+    generalisation_error(theory, simulation, ax=axes[0])
+    student_teacher_overlaps(theory, simulation, ax=axes[1])
+    overlap_entries(theory, simulation, ax=axes[2])
+    for ax in axes[:2]:
+        ax.set_xlabel("")
+    for ax, letter in zip(axes, "abc", strict=True):
+        ax.set_title(f"({letter})", loc="left", fontsize=9)
+    return fig, axes
+
+
+def _need_one(theory: xr.Dataset | None, simulation: xr.Dataset | None) -> xr.Dataset:
+    given = theory if theory is not None else simulation
+    if given is None:
+        refuse("theory, simulation", None, "at least one trajectory")
+    if given.sizes["alpha"] == 0 or not (given["alpha"].values > 0).any():
+        refuse("alpha", given["alpha"].values.tolist(), "a trajectory with an output time above 0, for a logarithmic axis")
+    return given
+
+
+def _figure(ax: Axes | None) -> tuple[Figure, Axes]:
+    if ax is None:
+        fig, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
+        return fig, ax
+    figure = ax.get_figure()
+    assert isinstance(figure, Figure)
+    return figure, ax
+
+
+def _positive_times(trajectory: xr.Dataset) -> tuple[Any, Any]:
+    alpha = trajectory["alpha"].values
+    return alpha[alpha > 0], alpha > 0
+
+
+def _time_axis(ax: Axes) -> None:
+    ax.set_xscale("log")
+    ax.set_xlabel(r"time $\alpha$ = steps / $N$")
+
+
+def _points(ax: Axes, variable: xr.DataArray, index: tuple[Any, ...], colour: str, marker: str, label: str | None = None) -> None:
+    """Draw means over replicas with their standard errors, at no more than `_MAX_POINTS` times spread evenly in log alpha."""
+    alpha = variable["alpha"].values
+    positive = np.flatnonzero(alpha > 0)
+    if len(positive) == 0:
+        return
+    wanted = np.geomspace(alpha[positive[0]], alpha[-1], _MAX_POINTS)
+    shown = np.unique(positive[np.abs(np.log(alpha[positive])[:, None] - np.log(wanted)).argmin(axis=0)])
+    entry: tuple[Any, ...] = (slice(None), shown, *index)
+    values = variable.values[entry]
+    error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
+    style: dict[str, Any] = {"linestyle": "none", "marker": marker, "markersize": 3.5, "capsize": 2, "elinewidth": 0.8}
+    ax.errorbar(alpha[shown], values.mean(axis=0), yerr=error, color=colour, label=label, **style)

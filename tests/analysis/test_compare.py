@@ -1,0 +1,67 @@
+"""The comparison's numbers against a direct computation, and what its report says of a wrong theory."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import teacher_student as ts
+from teacher_student.analysis.compare import Comparison, report
+
+PROBLEM = dataclasses.replace(ts.load_problem("all-factors"), alpha=np.array([0.0, 0.5, 1.0, 2.0]))
+
+
+def test_z_is_the_deviation_of_the_mean_in_standard_errors() -> None:
+    simulation = ts.simulate(PROBLEM, n_inputs=100, replicas=5)
+    theory = ts.integrate(PROBLEM, simulation["alpha"].values)
+    result = ts.compare(theory, simulation)
+    v = simulation["v"].values[:, 2, 1]
+    by_hand = (v.mean() - theory["v"].values[2, 1]) / (v.std(ddof=1) / np.sqrt(5))
+    assert result.z["v"].values[2, 1] == pytest.approx(by_hand, rel=1e-12)
+    (deviation,) = [d for d in result.deviations if d.name == "v"]
+    assert deviation.largest == pytest.approx(np.nanmax(np.abs(result.z["v"].values)))
+    assert deviation.n_compared == 3 * 4  # not at alpha = 0, where replicas are equal up to rounding
+
+
+def test_times_that_differ_by_rounding_to_whole_steps_are_integrated_again() -> None:
+    times = np.array([0.033, 1.017, 2.0049])
+    simulation = ts.simulate(PROBLEM, times, n_inputs=100, replicas=3)
+    result = ts.compare(ts.integrate(PROBLEM, times), simulation)
+    np.testing.assert_array_equal(result.theory["alpha"].values, [0.03, 1.02, 2.0])
+    exact = ts.integrate(PROBLEM, [0.03, 1.02, 2.0])
+    np.testing.assert_allclose(result.theory["Q"].values, exact["Q"].values, rtol=1e-12)
+
+
+def test_a_wrong_theory_is_seen_in_the_deviations() -> None:
+    simulation = ts.simulate(PROBLEM, n_inputs=1000, replicas=24)
+    right = ts.compare(ts.integrate(PROBLEM, simulation["alpha"].values), simulation)
+    rule = dataclasses.replace(PROBLEM.rule, eta_xi_in=1.05 * PROBLEM.rule.eta_xi_in)
+    wrong_theory = ts.integrate(dataclasses.replace(PROBLEM, rule=rule), simulation["alpha"].values)
+    wrong = ts.compare(wrong_theory, simulation)
+
+    def agrees(result: Comparison) -> bool:
+        # The rms over these few dozen correlated entries has a standard error of about 0.2: within three of it.
+        (deviation,) = [d for d in result.deviations if d.name == "Q_modes"]
+        return abs(deviation.rms - 1.0) < 0.6
+
+    assert agrees(right)
+    assert not agrees(wrong)
+
+
+def test_one_replica_has_no_standard_error_and_the_report_says_so() -> None:
+    simulation = ts.simulate(PROBLEM, n_inputs=50)
+    result = ts.compare(ts.integrate(PROBLEM), simulation)
+    assert all(d.n_compared == 0 for d in result.deviations)
+    text = report(result, {"theory": 0.0, "simulation": 0.0}, "command")
+    assert "| eps_g | 0 | no spread |" in text
+
+
+def test_what_is_no_pair_of_theory_and_simulation_is_refused() -> None:
+    theory = ts.integrate(PROBLEM)
+    with pytest.raises(ts.InvalidInput, match=r"^simulation: got 'Dataset', expected a trajectory with replicas"):
+        ts.compare(theory, theory)
+    other = ts.simulate(ts.load_problem("saad-solla-1995"), 0.1, n_inputs=20)
+    with pytest.raises(ts.InvalidInput, match=r"^simulation: got '3 as size of student', expected 4"):
+        ts.compare(theory, other)

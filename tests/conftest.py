@@ -1,0 +1,47 @@
+"""Problems that several test modules share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import teacher_student as ts
+
+
+def build_problem(
+    n_units: int = 4, n_modes: int = 3, n_teacher: int = 2, teacher_rank: int = 6, seed: int = 5, **rule: object
+) -> ts.Problem:
+    """Return a problem with generic overlaps in which, unless `rule` says otherwise, every factor learns.
+
+    Overlaps are those of random vectors in few dimensions; a `teacher_rank` below `n_teacher` makes T singular.
+    """
+    rng = np.random.default_rng(seed)
+    W_teacher = rng.standard_normal((n_teacher, teacher_rank)) @ rng.standard_normal((teacher_rank, 9)) / np.sqrt(teacher_rank)
+    xi_in = 0.5 * rng.standard_normal((n_modes, 9)) + 0.3 * rng.standard_normal((n_modes, n_teacher)) @ W_teacher
+    initial = ts.OrderParameters(
+        Q_modes=xi_in @ xi_in.T / 9,
+        R_modes=xi_in @ W_teacher.T / 9,
+        T=W_teacher @ W_teacher.T / 9,
+        sigma=1.0 + 0.3 * rng.standard_normal(n_modes),
+        xi_out=np.eye(n_units, n_modes) + 0.4 * rng.standard_normal((n_units, n_modes)),
+        v=0.8 + 0.3 * rng.standard_normal(n_units),
+        v_teacher=1.0 + 0.2 * rng.standard_normal(n_teacher),
+    )
+    default = {
+        "eta_xi_in": 1.0,
+        "eta_sigma": 0.5,
+        "eta_xi_out": 0.7,
+        "eta_v": 0.4,
+        "noise": 0.2,
+        "weight_decay": 0.05,
+        "batch_size": 2,
+    }
+    return ts.Problem(initial=initial, rule=ts.LearningRule(**{**default, **rule}))
+
+
+@pytest.fixture(scope="session")
+def make_problem() -> Callable[..., ts.Problem]:
+    """Return `build_problem`."""
+    return build_problem

@@ -1,0 +1,166 @@
+"""The command line, every subcommand on a temporary folder, good and bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import teacher_student as ts
+from teacher_student import cli
+
+PROBLEM = """
+name = "small"
+description = "two units"
+[initial]
+kind = "plain"
+Q = [[0.2, 0.0], [0.0, 0.3]]
+R = [[0.1, 0.0], [0.0, 0.05]]
+T = [[1.0, 0.0], [0.0, 1.0]]
+v = [1.0, 1.0]
+v_teacher = [1.0, 1.0]
+[rule]
+eta_xi_in = 0.5
+[run]
+alpha = { first = 0.1, last = 5.0, points = 8 }
+n_inputs = 60
+replicas = 4
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the working folder, with small.toml in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.toml").write_text(PROBLEM)
+    return tmp_path
+
+
+def names(folder: Path) -> set[str]:
+    """Return what is in the folder beside the problem; no temporary file may stay."""
+    return {path.name for path in folder.iterdir()} - {"small.toml"}
+
+
+def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["presets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "all-factors",
+        "both-layers",
+        "li-huang-2023",
+        "saad-solla-1995",
+        "staircase",
+    ]
+
+
+def test_ode_writes_the_trajectory_that_integrate_returns(folder: Path) -> None:
+    assert cli.main(["ode", "small.toml", "-o", "t.nc"]) == 0
+    stored = ts.load_trajectory("t.nc")
+    expected = ts.integrate(ts.load_problem("small.toml"))
+    np.testing.assert_array_equal(stored["Q"].values, expected["Q"].values)
+    assert names(folder) == {"t.nc"}
+
+
+@pytest.mark.parametrize("method", ["weights", "overlaps"])
+def test_simulate_takes_its_options(folder: Path, method: str) -> None:
+    arguments = ["simulate", "small.toml", "--method", method, "--n-inputs", "40", "--replicas", "3", "--seed", "7"]
+    assert cli.main(arguments) == 0
+    stored = ts.load_trajectory("small-simulation.nc")
+    expected = ts.simulate(ts.load_problem("small.toml"), n_inputs=40, replicas=3, seed=7, method=method)
+    np.testing.assert_array_equal(stored["eps_g"].values, expected["eps_g"].values)
+    assert stored.attrs["method"] == method
+
+
+def test_compare_writes_its_four_files_and_plot_draws_two_of_them(folder: Path) -> None:
+    assert cli.main(["compare", "small.toml", "-o", "out"]) == 0
+    assert names(folder / "out") == {"theory.nc", "simulation.nc", "comparison.png", "report.md"}
+    report = (folder / "out" / "report.md").read_text()
+    assert "| R_modes |" in report
+    assert ts.load_problem("small.toml").to_toml().strip() in report
+    assert cli.main(["plot", "out/theory.nc", "out/simulation.nc"]) == 0
+    assert {"theory.png", "simulation.png"} <= names(folder / "out")
+
+
+BAD_PROBLEMS = {
+    "rule.eta": ("eta_xi_in = 0.5", "eta_xi_in = 0.5\neta = 1.0"),
+    "rule.eta_xi_in": ("eta_xi_in = 0.5", "eta_xi_in = -0.5"),
+    "rule.noise": ("eta_xi_in = 0.5", "eta_xi_in = 0.5\nnoise = nan"),
+    "initial.Q": ("Q = [[0.2, 0.0], [0.0, 0.3]]", "Q = [[0.2], [0.3]]"),
+    "initial.R_modes": ("R = [[0.1, 0.0]", "R = [[0.9, 0.0]"),
+    "initial.T[0, 1]": ("T = [[1.0, 0.0]", "T = [[1.0, 0.5]"),
+    "n_inputs": ("n_inputs = 60", "n_inputs = 3"),
+    "alpha[1]": ("alpha = { first = 0.1, last = 5.0, points = 8 }", "alpha = [2.0, 1.0]"),
+    "replicas": ("replicas = 4", 'replicas = "four"'),
+    "run.alpha.points": ("points = 8", "points = 0"),
+}
+
+
+@pytest.mark.parametrize("field", BAD_PROBLEMS)
+def test_a_bad_problem_is_refused_in_one_line_before_anything_is_written(
+    folder: Path, field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = BAD_PROBLEMS[field]
+    assert good in PROBLEM
+    (folder / "small.toml").write_text(PROBLEM.replace(good, bad))
+    assert cli.main(["compare", "small.toml", "-o", "out"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"teacher-student: small.toml: {field}: got ")
+    assert message.count("\n") == 1
+    assert names(folder) == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        (["ode", "no-such-problem"], "problem"),
+        (["ode", "small.toml", "-o", "small.toml/t.nc"], "output"),
+        (["ode", "small.toml", "-o", "."], "output"),
+        (["compare", "small.toml", "-o", "small.toml"], "output"),
+        (["compare", "small.toml", "--n-inputs", "3"], "n_inputs"),
+        (["compare", "small.toml", "--replicas", "0"], "replicas"),
+        (["simulate", "small.toml", "--seed", "-1"], "seed"),
+        (["plot", "small.toml"], "file"),
+        (["plot", "missing.nc"], "file"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line(
+    folder: Path, arguments: list[str], field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"teacher-student: {field}: got ")
+    assert message.count("\n") == 1
+    assert names(folder) == set()
+
+
+def test_divergence_is_reported_with_its_time_and_keeps_what_came_before(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = PROBLEM.replace("eta_xi_in = 0.5", "eta_xi_in = 50.0").replace("last = 5.0", "last = 2000.0")
+    (folder / "small.toml").write_text(text.replace("n_inputs = 60", "n_inputs = 20"))
+    assert cli.main(["ode", "small.toml", "-o", "t.nc"]) == 3
+    assert "diverged at alpha = " in capsys.readouterr().err
+    kept = ts.load_trajectory("t.nc")
+    assert kept.attrs["status"].startswith("diverged at alpha = ")
+    assert 1 < kept.sizes["alpha"] < 9
+    assert np.isfinite(kept["Q"].values).all()
+    assert cli.main(["compare", "small.toml", "-o", "out"]) == 3
+    assert ts.load_trajectory("out/simulation.nc").attrs["status"].startswith("diverged at alpha = ")
+
+
+def test_an_interrupted_simulation_is_kept_and_marked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from teacher_student.sgd import run
+
+    calls = []
+
+    def interrupt_later(*arguments: object) -> None:
+        calls.append(arguments)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_failure", interrupt_later)
+    assert cli.main(["simulate", "small.toml", "-o", "s.nc"]) == 130
+    kept = ts.load_trajectory("s.nc")
+    assert kept.attrs["status"] == "interrupted"
+    assert kept.sizes["alpha"] == 4

@@ -1,0 +1,55 @@
+"""The figures hold the numbers they should: lines, points and error bars, read back from the axes."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+
+import teacher_student as ts
+
+PROBLEM = ts.load_problem("all-factors")
+TIMES = np.array([0.0, 0.1, 0.3, 1.0])
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> object:
+    yield
+    plt.close("all")
+
+
+def test_eps_g_shows_theory_as_a_line_and_replicas_as_means_with_standard_errors() -> None:
+    simulation = ts.simulate(PROBLEM, TIMES, n_inputs=50, replicas=4)
+    theory = ts.integrate(PROBLEM, TIMES)
+    fig, given = plt.subplots()
+    figure, ax = ts.plots.generalisation_error(theory, simulation, ax=given)
+    assert figure is fig
+    assert ax is given
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), theory["eps_g"].values[1:])
+    values = simulation["eps_g"].values[:, 1:]
+    (container,) = ax.containers
+    np.testing.assert_allclose(container.lines[0].get_ydata(), values.mean(axis=0))
+    segments = np.array(container.lines[2][0].get_segments())
+    np.testing.assert_allclose((segments[:, 1, 1] - segments[:, 0, 1]) / 2, values.std(axis=0, ddof=1) / 2)
+
+
+def test_the_comparison_has_three_labelled_panels() -> None:
+    theory = ts.integrate(PROBLEM, TIMES)
+    _, axes = ts.plots.comparison(theory=theory)
+    assert len(axes) == 3
+    assert all(ax.get_ylabel() for ax in axes)
+    assert "alpha" in axes[2].get_xlabel()
+    cosines = theory["R"].values[1:, 1, 0] / np.sqrt(theory["Q"].values[1:, 1, 1] * 1.0)
+    assert any(np.allclose(line.get_ydata(), cosines) for line in axes[1].lines if len(line.get_ydata()) == 3)
+
+
+def test_a_figure_of_nothing_is_refused() -> None:
+    with pytest.raises(ts.InvalidInput, match="^theory, simulation: got None"):
+        ts.plots.comparison()
+    with pytest.raises(ts.InvalidInput, match="^alpha: got"):
+        ts.plots.generalisation_error(ts.integrate(PROBLEM, [0.0]))
