@@ -97,7 +97,7 @@ def li_huang_weights(n_inputs: int, n_units: int, n_modes: int, rng: np.random.G
     standard deviation (ln N)^(-1/6), and the output weights are 1 / K. Raises `InvalidInput` for sizes below 1 or N < 3.
     """
     for name, value, least in (("n_inputs", n_inputs, 3), ("n_units", n_units, 1), ("n_modes", n_modes, 1)):
-        if value < least:
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             refuse(name, value, f"a whole number of at least {least}")
     deviation = np.log(n_inputs) ** (-1.0 / 6.0)
     sigma = deviation * rng.standard_normal(n_modes)

@@ -17,6 +17,8 @@ FloatArray = npt.NDArray[np.float64]
 
 # A Gram matrix typed in with twelve digits passes; a wrong one misses by far more.
 _GRAM_TOLERANCE = 1e-9
+# Products of several overlaps stay finite below it; no order parameter of a network comes near.
+_LARGEST = 1e30
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,7 @@ class OrderParameters:
             array = _as_array(field.name, getattr(self, field.name), n_dimensions)
             object.__setattr__(self, field.name, array)
         K, P, M = self.n_units, self.n_modes, self.n_teacher
-        for name, size in (("xi_out", K), ("sigma", P), ("v_teacher", M)):
+        for name, size in (("v", K), ("sigma", P), ("v_teacher", M)):
             if size == 0:
                 refuse(name, getattr(self, name).tolist(), "at least one entry (K, P and M are 1 or more)")
         _check_shape("Q_modes", self.Q_modes, (P, P), "(P, P), P being the length of sigma")
@@ -110,7 +112,7 @@ class OrderParameters:
     def eps_g(self, activation: str = "erf") -> float:
         """Return the generalisation error <(student - clean teacher)^2> / 2.
 
-        Raises `InvalidInput` for an unknown activation. Saad and Solla (1995), Eq. (5) for erf and v = 1.
+        Raises `InvalidInput` for an unknown activation.
         """
         return float(generalisation_error(self.Q, self.R, self.T, self.v, self.v_teacher, activation))
 
@@ -177,13 +179,16 @@ def _as_array(name: str, value: npt.ArrayLike, n_dimensions: int) -> FloatArray:
         raw = np.asarray(value)
         if raw.dtype.kind not in "fiu":
             raise ValueError
-        array = np.array(raw, dtype=np.float64, order="C")
+        with np.errstate(over="ignore"):
+            array = np.array(raw, dtype=np.float64, order="C")
     except (TypeError, ValueError):
         refuse(name, value, f"real numbers in an array of {n_dimensions} dimension(s)")
     if array.ndim != n_dimensions:
         refuse(name, f"{array.ndim} dimension(s)", f"an array of {n_dimensions} dimension(s)")
     if not np.isfinite(array).all():
         refuse(name, float(array[~np.isfinite(array)].flat[0]), "finite numbers only")
+    if array.size and np.abs(array).max() > _LARGEST:
+        refuse(name, float(np.abs(array).max()), f"numbers of at most {_LARGEST:g} in size")
     array.flags.writeable = False
     return array
 
@@ -196,7 +201,7 @@ def _check_shape(name: str, array: FloatArray, shape: tuple[int, ...], meaning: 
 def _check_gram(Q_modes: FloatArray, R_modes: FloatArray, T: FloatArray) -> None:
     for name, matrix in (("Q_modes", Q_modes), ("T", T)):
         asymmetry = np.abs(matrix - matrix.T)
-        scale = max(1.0, float(np.abs(matrix).max()))
+        scale = float(np.abs(matrix).max())
         if asymmetry.max() > _GRAM_TOLERANCE * scale:
             i, j = np.unravel_index(int(asymmetry.argmax()), matrix.shape)
             refuse(f"{name}[{i}, {j}]", matrix[i, j].item(), f"a symmetric matrix, here {matrix[j, i].item()}")
@@ -205,7 +210,7 @@ def _check_gram(Q_modes: FloatArray, R_modes: FloatArray, T: FloatArray) -> None
             refuse(name, f"smallest eigenvalue {smallest:.3g}", "a Gram matrix (no negative eigenvalue)")
     joint = np.block([[Q_modes, R_modes], [R_modes.T, T]])
     smallest = float(np.linalg.eigvalsh(joint)[0])
-    if smallest < -_GRAM_TOLERANCE * max(1.0, float(np.abs(joint).max())):
+    if smallest < -_GRAM_TOLERANCE * float(np.abs(joint).max()):
         refuse(
             "R_modes",
             f"smallest eigenvalue {smallest:.3g} of [[Q_modes, R_modes], [R_modes^T, T]]",

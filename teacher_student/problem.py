@@ -152,6 +152,8 @@ def output_times(alpha: float | npt.ArrayLike) -> FloatArray:
         refuse("alpha", f"shape {times.shape}", "a time or a sequence of at least one time")
     if not np.isfinite(times).all() or times[0] < 0:
         refuse("alpha", times[~np.isfinite(times) | (times < 0)][0].item(), "finite times of at least 0")
+    if 0 < times[-1] < 1e-100:
+        refuse("alpha", times[-1].item(), "a last time of at least 1e-100")
     late = np.flatnonzero(np.diff(times) <= 0)
     if len(late):
         refuse(f"alpha[{late[0] + 1}]", times[late[0] + 1].item(), f"a time after the one before, {times[late[0]]}")

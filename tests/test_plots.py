@@ -49,7 +49,7 @@ def test_the_comparison_has_three_labelled_panels() -> None:
 
 
 def test_a_figure_of_nothing_is_refused() -> None:
-    with pytest.raises(ts.InvalidInput, match="^theory, simulation: got None"):
+    with pytest.raises(ts.InvalidInput, match=r"^theory, simulation: got None"):
         ts.plots.comparison()
-    with pytest.raises(ts.InvalidInput, match="^alpha: got"):
+    with pytest.raises(ts.InvalidInput, match=r"^alpha: got"):
         ts.plots.generalisation_error(ts.integrate(PROBLEM, [0.0]))

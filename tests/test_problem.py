@@ -97,7 +97,7 @@ def with_entry(key: str, value: str) -> str:
 
 def refusal(call: Callable[..., object], *arguments: Any, **named: Any) -> str:
     """Return the message with which `call` refuses, checked to be one line of the usual form."""
-    with pytest.raises(ts.InvalidInput, match=": got .+, expected ") as caught:
+    with pytest.raises(ts.InvalidInput, match=r": got .+, expected ") as caught:
         call(*arguments, **named)
     assert "\n" not in str(caught.value)
     return str(caught.value)

@@ -140,6 +140,7 @@ class LinearNoise:
         n = len(coordinates.moving)
         self.alpha, self.step = 0.0, 1e-2
         self.V, self.m = np.zeros((n, n)), np.zeros(n)
+        self.peak = np.zeros(n)
         self.diffusion_error = 0.0
         self.nodes: dict[float, _Node] = {}
         self.source = self._shift_source(self._node(0.0), self.V, 0.0)
@@ -183,7 +184,9 @@ class LinearNoise:
         coarse, _ = propagate_covariance(*_magnus(step, (n0, n2, n4)), self.V)
         middle, first = propagate_covariance(*_magnus(0.5 * step, (n0, n1, n2)), self.V)
         fine, second = propagate_covariance(*_magnus(0.5 * step, (n2, n3, n4)), middle)
-        deviation = np.sqrt(np.maximum(np.diagonal(fine), 0.0)) + 1e-12
+        # A variance that has decayed a million times below its peak, as where learning ends without noise, is as good as zero.
+        self.peak = np.maximum(self.peak, np.diagonal(fine))
+        deviation = np.sqrt(np.maximum(np.diagonal(fine), 0.0) + 1e-6 * self.peak + 1e-24)
         error = float((np.abs(fine - coarse) / np.outer(deviation, deviation)).max()) / self.tolerance
         if error <= 1.0:
             source_middle = self._shift_source(n2, middle, times[2])

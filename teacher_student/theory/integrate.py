@@ -68,8 +68,8 @@ def integrate(
     if method not in METHODS:
         refuse("method", method, "one of " + ", ".join(METHODS))
     for name, value in (("rtol", rtol), ("atol", atol)):
-        if not 0 < value < 1:
-            refuse(name, value, "a tolerance between 0 and 1")
+        if not isinstance(value, float) or not 1e-13 <= value < 1:
+            refuse(name, value, "a tolerance between 1e-13 and 1")
 
     coordinates = coordinates_of(problem.initial, problem.rule)
     start = coordinates.start[coordinates.moving]

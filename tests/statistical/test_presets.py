@@ -1,4 +1,4 @@
-"""SGD on weights against the ODE from every preset's overlaps, at an N where the mean's O(1/N) shift is below its standard error."""
+"""SGD on weights against the ODE from every preset's overlaps, where the O(1/N) shift is below the standard error."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 All of them follow from one fact. Since g'(x) = sqrt(2/pi) exp(-x^2/2) is itself Gaussian, a factor g'(lambda_k) only
 reweights the fields to another Gaussian measure of smaller covariance and a known norm. What then remains is
-<g(x) g(y)> = (2/pi) asin(C_xy / sqrt((1 + C_xx)(1 + C_yy))) (Williams 1998; Saad and Solla 1995, Appendix A).
+<g(x) g(y)> = (2/pi) asin(C_xy / sqrt((1 + C_xx)(1 + C_yy))) (Williams 1998; Saad and Solla 1995).
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ _TWO_OVER_PI = 2.0 / math.pi
 
 @njit(cache=True)
 def activation_covariance(S: FloatArray, L: FloatArray) -> None:
-    """Write L_ij = <g(psi_i) g(psi_j)> for fields of covariance `S`, both (n, n), into `L`.
-
-    Saad and Solla, Phys. Rev. E 52, 4225 (1995), Eq. (A1).
-    """
+    """Write L_ij = <g(psi_i) g(psi_j)> for fields of covariance `S`, both (n, n), into `L` (Saad and Solla 1995)."""
     n = S.shape[0]
     for i in range(n):
         for j in range(i, n):
@@ -38,7 +35,7 @@ def squared_error_average(S: FloatArray, c: FloatArray, k: int, m: int, C: Float
 
     g'(psi_k) g'(psi_m) multiplies the Gaussian density by (2/pi) exp(-(psi_k^2 + psi_m^2)/2). The product is a Gaussian
     of covariance C = S - S_:k,m (1 + S_km,km)^-1 S_km,: and of norm (2/pi) / sqrt(det(1 + S_km,km)). With it the
-    four-index average of Saad and Solla (1995), Eq. (A5), is the arcsine of `C`.
+    four-index average of Saad and Solla, Phys. Rev. E 52, 4225 (1995), is the arcsine of `C`.
     """
     n = S.shape[0]
     # The inverse of [[1 + S_kk, S_km], [S_km, 1 + S_mm]]; for k = m it is the two-fold factor g'(psi_k)^2.
