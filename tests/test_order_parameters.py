@@ -122,7 +122,7 @@ def test_sizes_of_zero_are_refused() -> None:
     """With no unit, no mode or no teacher unit at all, every shape fitting, the message names an empty field."""
     fields = good_fields()
     empty = np.zeros
-    assert_refused("xi_out", fields | {"xi_out": empty((0, 3)), "v": empty(0)})
+    assert_refused("v", fields | {"xi_out": empty((0, 3)), "v": empty(0)})
     no_modes = {"Q_modes": empty((0, 0)), "R_modes": empty((0, 2)), "sigma": empty(0), "xi_out": empty((4, 0))}
     assert_refused("sigma", fields | no_modes)
     assert_refused("v_teacher", fields | {"R_modes": empty((3, 0)), "T": empty((0, 0)), "v_teacher": empty(0)})
