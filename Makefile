@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint docs studies clean
+.PHONY: demo test lint docs studies benchmark clean
 
 demo: .venv/installed
 	$(BIN)/teacher-student compare -o comparison
@@ -21,6 +21,9 @@ docs: .venv/installed-dev
 
 studies: .venv/installed
 	for script in odes/*.py simulations/*.py; do $(BIN)/python $$script --output docs/_build/studies || exit 1; done
+
+benchmark: .venv/installed
+	$(BIN)/python benchmarks/steps.py
 
 .venv/python:
 	$(PYTHON) -m venv .venv

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tqdm import tqdm
 import teacher_student
 from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged, refuse
+from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, output_times
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, unpack
 from teacher_student.theory.fluctuations import N_POINTS, linear_noise
@@ -79,39 +81,50 @@ def integrate(
         return _trajectory(problem, times, coordinates.expand(rows), method, rtol, atol, 0)
     f = right_hand_side(problem.initial, problem.rule, coordinates)
     solver = getattr(scipy.integrate, method)(f, 0.0, start, t_bound=times[-1] or 1.0, rtol=rtol, atol=atol)
-    done = int(times[0] == 0)
-    rows[:done] = start
-    status, failure = "complete", None
-    interpolants: list[Any] = []
+    march = _March(rows, done=int(times[0] == 0))
+    rows[: march.done] = start
     with tqdm(total=float(times[-1]), unit="alpha", disable=None if progress else True, desc="theory") as bar:
         try:
-            while done < len(times) and failure is None:
-                failure = _step(solver)
-                if fluctuations and failure is None:
-                    interpolants.append(solver.dense_output())
-                state = unpack(coordinates.expand(solver.y), problem.initial)
-                beyond = first_out_of_bounds(state, problem.initial)
-                if beyond is not None:
-                    failure = f"{beyond[0]} = {beyond[1]:.6g}"
-                if failure is None:
-                    reached = int(np.searchsorted(times, solver.t, side="right"))
-                    if reached > done:
-                        rows[done:reached] = solver.dense_output()(times[done:reached]).T
-                        done = reached
-                bar.update(min(solver.t, times[-1]) - bar.n)
+            _march(march, solver, times, coordinates, problem.initial, bar)
         except KeyboardInterrupt:
-            status = "interrupted"
-    if failure is not None:
-        status = f"diverged at alpha = {solver.t:.6g}: {failure}"
-    full = coordinates.expand(rows[:done])
-    trajectory = _trajectory(problem, times[:done], full, method, rtol, atol, solver.nfev)
-    trajectory.attrs["status"] = status
-    if failure is not None:
-        raise Diverged(f"theory {status}", trajectory)
-    if fluctuations and done > 0 and status == "complete":
-        solution = scipy.integrate.OdeSolution([0.0, *(piece.t for piece in interpolants)], interpolants)
+            march.status = "interrupted"
+    full = coordinates.expand(rows[: march.done])
+    trajectory = _trajectory(problem, times[: march.done], full, method, rtol, atol, solver.nfev)
+    trajectory.attrs["status"] = march.status
+    if march.status.startswith("diverged"):
+        raise Diverged(f"theory {march.status}", trajectory)
+    if fluctuations and march.pieces and march.status == "complete":
+        solution = scipy.integrate.OdeSolution([0.0, *(piece.t for piece in march.pieces)], march.pieces)
         return _with_fluctuations(trajectory, problem, coordinates, solution, progress)
     return trajectory
+
+
+@dataclass
+class _March:
+    """An integration in progress: states at the output times reached, and the interpolants of the steps so far."""
+
+    rows: FloatArray
+    done: int
+    status: str = "complete"
+    pieces: list[Any] = field(default_factory=list)
+
+
+def _march(march: _March, solver: Any, times: FloatArray, coordinates: Coordinates, initial: OrderParameters, bar: Any) -> None:
+    """Step until the last output time or a divergence; fills `march` on the way, so that an interruption loses nothing."""
+    while march.done < len(times):
+        failure = _step(solver)
+        beyond = first_out_of_bounds(unpack(coordinates.expand(solver.y), initial), initial)
+        if failure is None and beyond is not None:
+            failure = f"{beyond[0]} = {beyond[1]:.6g}"
+        if failure is not None:
+            march.status = f"diverged at alpha = {solver.t:.6g}: {failure}"
+            return
+        march.pieces.append(solver.dense_output())
+        reached = int(np.searchsorted(times, solver.t, side="right"))
+        if reached > march.done:
+            march.rows[march.done : reached] = march.pieces[-1](times[march.done : reached]).T
+            march.done = reached
+        bar.update(min(solver.t, times[-1]) - bar.n)
 
 
 def _with_fluctuations(
