@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from teacher_student import __version__
 from teacher_student.errors import Diverged, InvalidInput, refuse
@@ -35,8 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses in one line, without repeating the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(REFUSED, f"{self.prog}: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="teacher-student", description="Online learning: SGD at finite N and its theory.")
+    parser = _Parser(prog="teacher-student", description="Online learning: SGD at finite N and its theory.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     problem_help = "a TOML file or a preset's name"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from numba import njit
 
 from teacher_student.activations import get_activation
-from teacher_student.errors import refuse
+from teacher_student.errors import InvalidInput, refuse
 from teacher_student.theory.gaussian_averages import averages_of
 
 FloatArray = npt.NDArray[np.float64]
@@ -124,19 +125,23 @@ def plain_committee(
 
     Shapes: `Q` (K, K), `R` (K, M), `T` (M, M), `v` (K,), `v_teacher` (M,). Raises `InvalidInput` like `OrderParameters`.
     """
-    v = _as_array("v", v, 1)
-    K, M = len(v), len(_as_array("v_teacher", v_teacher, 1))
-    _check_shape("Q", _as_array("Q", Q, 2), (K, K), "(K, K), K being the length of v")
-    _check_shape("R", _as_array("R", R, 2), (K, M), "(K, M), K and M being the lengths of v and v_teacher")
-    return OrderParameters(
-        Q_modes=np.asarray(Q),
-        R_modes=np.asarray(R),
-        T=_as_array("T", T, 2),
-        sigma=np.ones(K),
-        xi_out=np.eye(K),
-        v=v,
-        v_teacher=np.asarray(v_teacher),
-    )
+    v, v_teacher = _as_array("v", v, 1), _as_array("v_teacher", v_teacher, 1)
+    Q, R = _as_array("Q", Q, 2), _as_array("R", R, 2)
+    K, M = len(v), len(v_teacher)
+    _check_shape("Q", Q, (K, K), "(K, K), K being the length of v")
+    _check_shape("R", R, (K, M), "(K, M), K and M being the lengths of v and v_teacher")
+    try:
+        return OrderParameters(
+            Q_modes=Q,
+            R_modes=R,
+            T=_as_array("T", T, 2),
+            sigma=np.ones(K),
+            xi_out=np.eye(K),
+            v=v,
+            v_teacher=v_teacher,
+        )
+    except InvalidInput as error:
+        raise InvalidInput(re.sub(r"\b([QR])_modes\b", r"\1", str(error))) from None  # the names that were given
 
 
 def unit_overlaps(

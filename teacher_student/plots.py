@@ -74,8 +74,13 @@ def student_teacher_overlaps(
                 else:
                     alpha, shown = _positive_times(trajectory)
                     ax.plot(alpha, cosines.values[shown, k, m], DASHES[m % len(DASHES)], color=colour)
-        handles = [Line2D([], [], color=COLOURS[k % len(COLOURS)], label=f"student {k + 1}") for k in range(K)]
-        if max(K, M) <= 4:
+        if max(K, M) > 4:
+            handles = [
+                Line2D([], [], color=COLOURS[k % len(COLOURS)], linestyle=DASHES[m % len(DASHES)], label=f"{k + 1} with {m + 1}")
+                for k, m in pairs
+            ]
+        else:
+            handles = [Line2D([], [], color=COLOURS[k], label=f"student {k + 1}") for k in range(K)]
             handles += [
                 Line2D([], [], color="0.4", linestyle=DASHES[m], marker=MARKERS[m], markersize=4, label=f"teacher {m + 1}")
                 for m in range(M)
@@ -83,7 +88,8 @@ def student_teacher_overlaps(
         _time_axis(ax)
         ax.set_ylabel(r"$R_{km}/\sqrt{Q_{kk}T_{mm}}$")
         ax.set_ylim(-1.05 if ax.get_ylim()[0] < -0.3 else -0.3, 1.05)
-        ax.legend(handles=handles, fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        title = "student with teacher" if max(K, M) > 4 else None
+        ax.legend(handles=handles, title=title, title_fontsize=7, fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return fig, ax
 
 

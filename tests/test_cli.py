@@ -87,7 +87,7 @@ BAD_PROBLEMS = {
     "rule.eta_xi_in": ("eta_xi_in = 0.5", "eta_xi_in = -0.5"),
     "rule.noise": ("eta_xi_in = 0.5", "eta_xi_in = 0.5\nnoise = nan"),
     "initial.Q": ("Q = [[0.2, 0.0], [0.0, 0.3]]", "Q = [[0.2], [0.3]]"),
-    "initial.R_modes": ("R = [[0.1, 0.0]", "R = [[0.9, 0.0]"),
+    "initial.R": ("R = [[0.1, 0.0]", "R = [[0.9, 0.0]"),
     "initial.T[0, 1]": ("T = [[1.0, 0.0]", "T = [[1.0, 0.5]"),
     "n_inputs": ("n_inputs = 60", "n_inputs = 3"),
     "alpha[1]": ("alpha = { first = 0.1, last = 5.0, points = 8 }", "alpha = [2.0, 1.0]"),
@@ -132,6 +132,12 @@ def test_bad_arguments_are_refused_in_one_line(
     assert message.startswith(f"teacher-student: {field}: got ")
     assert message.count("\n") == 1
     assert names(folder) == set()
+
+
+def test_an_argument_of_the_wrong_type_is_refused_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["compare", "--n-inputs", "ten"])
+    assert capsys.readouterr().err == "teacher-student compare: argument --n-inputs: invalid int value: 'ten'\n"
 
 
 def test_divergence_is_reported_with_its_time_and_keeps_what_came_before(
