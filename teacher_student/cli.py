@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from teacher_student import __version__
 from teacher_student.errors import Diverged, InvalidInput, refuse
+from teacher_student.files import replacing
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import xarray as xr
 
     from teacher_student.problem import Problem
@@ -107,26 +109,29 @@ def _simulate(options: argparse.Namespace) -> int:
 
     problem = load_problem(options.problem)
     path = _output_file(options.output, problem, "simulation")
-    trajectory, status = _run_simulation(problem, options)
+    trajectory, status = _run_simulation(problem, _simulation_settings(problem, options), options.method)
     return _save(trajectory, path, status)
 
 
 def _compare(options: argparse.Namespace) -> int:
     from teacher_student.analysis.compare import compare, report
+    from teacher_student.problem import whole_steps
     from teacher_student.problem_file import load_problem
 
     problem = load_problem(options.problem)
-    _check_simulation_options(problem, options)
+    settings = _simulation_settings(problem, options)
+    # Where the simulation is measured, so that both files hold the same times.
+    alpha = whole_steps(problem.alpha, settings[0]) / settings[0]
     folder = _output_folder(options.output)
     seconds = {}
     begin = time.perf_counter()
-    theory, status = _run_theory(problem)
+    theory, status = _run_theory(problem, alpha)
     seconds["theory"] = time.perf_counter() - begin
     _save(theory, folder / "theory.nc", status)
     if status == INTERRUPTED:
         return status
     begin = time.perf_counter()
-    simulation, simulation_status = _run_simulation(problem, options)
+    simulation, simulation_status = _run_simulation(problem, settings, options.method)
     seconds["simulation"] = time.perf_counter() - begin
     _save(simulation, folder / "simulation.nc", simulation_status)
     status = simulation_status or status
@@ -136,7 +141,8 @@ def _compare(options: argparse.Namespace) -> int:
     figure, _ = result.plot()
     _save_figure(figure, folder / "comparison.png")
     command = shlex.join(["teacher-student", "compare", options.problem, *_simulation_arguments(options)])
-    _write_text(folder / "report.md", report(result, seconds, command))
+    with replacing(folder / "report.md") as temporary:
+        temporary.write_text(report(result, seconds, command), encoding="utf-8")
     print(f"{folder / 'comparison.png'}\n{folder / 'report.md'}")
     return status
 
@@ -155,37 +161,38 @@ def _plot(options: argparse.Namespace) -> int:
     return OK
 
 
-def _run_theory(problem: Problem) -> tuple[xr.Dataset | None, int]:
+def _run_theory(problem: Problem, alpha: npt.ArrayLike | None = None) -> tuple[xr.Dataset | None, int]:
     from teacher_student.theory.integrate import integrate
 
     try:
-        trajectory = integrate(problem)
+        trajectory = integrate(problem, alpha)
     except Diverged as error:
         print(f"teacher-student: {error}", file=sys.stderr)
         return error.trajectory, DIVERGED
     return trajectory, _status(trajectory)
 
 
-def _run_simulation(problem: Problem, options: argparse.Namespace) -> tuple[xr.Dataset | None, int]:
+def _run_simulation(problem: Problem, settings: tuple[int, int, int], method: str) -> tuple[xr.Dataset | None, int]:
     from teacher_student.sgd.run import simulate
 
-    replicas = problem.replicas if options.replicas is None else options.replicas
+    n_inputs, replicas, seed = settings
     try:
-        trajectory = simulate(problem, n_inputs=options.n_inputs, replicas=replicas, seed=options.seed, method=options.method)
+        trajectory = simulate(problem, n_inputs=n_inputs, replicas=replicas, seed=seed, method=method)
     except Diverged as error:
         print(f"teacher-student: {error}", file=sys.stderr)
         return error.trajectory, DIVERGED
     return trajectory, _status(trajectory)
 
 
-def _check_simulation_options(problem: Problem, options: argparse.Namespace) -> None:
+def _simulation_settings(problem: Problem, options: argparse.Namespace) -> tuple[int, int, int]:
+    """Return N, replicas and seed, from the command line or else from the problem; refuses impossible ones."""
     from teacher_student.networks import check_n_inputs
     from teacher_student.problem import check_seed_and_replicas
 
-    check_n_inputs(problem.initial, problem.n_inputs if options.n_inputs is None else options.n_inputs)
-    check_seed_and_replicas(
-        problem.replicas if options.replicas is None else options.replicas, problem.seed if options.seed is None else options.seed
-    )
+    chosen = {name: getattr(options, name) for name in ("n_inputs", "replicas", "seed")}
+    settings = {name: getattr(problem, name) if value is None else value for name, value in chosen.items()}
+    n_inputs = check_n_inputs(problem.initial, settings["n_inputs"])
+    return n_inputs, *check_seed_and_replicas(settings["replicas"], settings["seed"])
 
 
 def _simulation_arguments(options: argparse.Namespace) -> list[str]:
@@ -244,16 +251,9 @@ def _save_figure(figure: object, path: Path) -> None:
     from matplotlib.figure import Figure
 
     assert isinstance(figure, Figure)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    figure.savefig(temporary, dpi=200, format="png")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=200, format="png")
     plt.close(figure)
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

@@ -161,6 +161,13 @@ def output_times(alpha: float | npt.ArrayLike) -> FloatArray:
     return times
 
 
+def whole_steps(times: FloatArray, n_inputs: int) -> npt.NDArray[np.int64]:
+    """Return the steps nearest to `times` at N = `n_inputs`, each once; raises `InvalidInput` beyond 1e18 steps."""
+    if times[-1] * n_inputs > 1e18:
+        refuse("alpha", times[-1].item(), f"at most 1e18 steps, that is alpha of {1e18 / n_inputs:.3g}")
+    return np.unique(np.rint(times * n_inputs).astype(np.int64))
+
+
 def log_spaced_times(first: float, last: float, points: int | None = None) -> FloatArray:
     """Return 0 and then `points` logarithmically spaced times from `first` to `last` (20 a decade by default)."""
     if points is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.errors import InvalidInput
+from teacher_student.files import replacing
 from teacher_student.order_parameters import generalisation_error, unit_overlaps
 from teacher_student.problem import Problem
 
@@ -86,16 +85,8 @@ def save_trajectory(trajectory: xr.Dataset, path: str | Path) -> None:
 
     Raises `InvalidInput` if the place cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         trajectory.to_netcdf(temporary, engine="h5netcdf")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InvalidInput(f"output: got {str(path)!r} ({error.strerror}), expected a place to write to") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def load_trajectory(path: str | Path) -> xr.Dataset:

@@ -17,7 +17,7 @@ from teacher_student.activations import get_activation
 from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged, refuse
 from teacher_student.networks import check_n_inputs
-from teacher_student.problem import LearningRule, Problem, check_seed_and_replicas, output_times
+from teacher_student.problem import LearningRule, Problem, check_seed_and_replicas, output_times, whole_steps
 from teacher_student.sgd import overlaps, weights
 from teacher_student.sgd.inputs import replica_generators
 from teacher_student.trajectory import build_trajectory
@@ -76,9 +76,7 @@ def simulate(
         refuse("method", method, "one of " + ", ".join(METHODS))
     module = METHODS[method]
     times = problem.alpha if alpha is None else output_times(alpha)
-    if times[-1] * N > 1e18:
-        refuse("alpha", times[-1].item(), f"at most 1e18 steps, that is alpha of {1e18 / N:.3g}")
-    output_steps = np.unique(np.rint(times * N).astype(np.int64))
+    output_steps = whole_steps(times, N)
     chunk = _steps_per_call(problem, N, method)
 
     runs = [module.start(problem.initial, N, rng) for rng in replica_generators(seed, replicas)]

@@ -81,11 +81,11 @@ def integrate(
         return _trajectory(problem, times, coordinates.expand(rows), method, rtol, atol, 0)
     f = right_hand_side(problem.initial, problem.rule, coordinates)
     solver = getattr(scipy.integrate, method)(f, 0.0, start, t_bound=times[-1] or 1.0, rtol=rtol, atol=atol)
-    march = _March(rows, done=int(times[0] == 0))
+    march = _March(rows, done=int(times[0] == 0), keep_pieces=fluctuations)
     rows[: march.done] = start
     with tqdm(total=float(times[-1]), unit="alpha", disable=None if progress else True, desc="theory") as bar:
         try:
-            _march(march, solver, times, coordinates, problem.initial, bar)
+            _step_through(march, solver, times, coordinates, problem.initial, bar)
         except KeyboardInterrupt:
             march.status = "interrupted"
     full = coordinates.expand(rows[: march.done])
@@ -101,16 +101,19 @@ def integrate(
 
 @dataclass
 class _March:
-    """An integration in progress: states at the output times reached, and the interpolants of the steps so far."""
+    """An integration in progress: states at the output times reached and, if kept, the interpolants of the steps."""
 
     rows: FloatArray
     done: int
+    keep_pieces: bool
     status: str = "complete"
     pieces: list[Any] = field(default_factory=list)
 
 
-def _march(march: _March, solver: Any, times: FloatArray, coordinates: Coordinates, initial: OrderParameters, bar: Any) -> None:
-    """Step until the last output time or a divergence; fills `march` on the way, so that an interruption loses nothing."""
+def _step_through(
+    march: _March, solver: Any, times: FloatArray, coordinates: Coordinates, initial: OrderParameters, bar: Any
+) -> None:
+    """Step to the last output time or a divergence; fills `march` on the way, so that an interruption loses nothing."""
     while march.done < len(times):
         failure = _step(solver)
         beyond = first_out_of_bounds(unpack(coordinates.expand(solver.y), initial), initial)
@@ -119,11 +122,13 @@ def _march(march: _March, solver: Any, times: FloatArray, coordinates: Coordinat
         if failure is not None:
             march.status = f"diverged at alpha = {solver.t:.6g}: {failure}"
             return
-        march.pieces.append(solver.dense_output())
         reached = int(np.searchsorted(times, solver.t, side="right"))
-        if reached > march.done:
-            march.rows[march.done : reached] = march.pieces[-1](times[march.done : reached]).T
+        if march.keep_pieces or reached > march.done:
+            piece = solver.dense_output()
+            march.rows[march.done : reached] = piece(times[march.done : reached]).T
             march.done = reached
+            if march.keep_pieces:
+                march.pieces.append(piece)
         bar.update(min(solver.t, times[-1]) - bar.n)
 
 
