@@ -50,6 +50,19 @@ def gaussian_points(n_dimensions: int, n_points: int, seed: int) -> FloatArray:
     return np.asarray(scipy.special.ndtri(uniform + 0.5**31 * (uniform == 0.0)))
 
 
+def field_factor(T: FloatArray, R_modes: FloatArray, Q_modes: FloatArray) -> FloatArray:
+    """Return the triangular factor (M + P, M + P) of the covariance of the fields (rho, u), smooth in R_modes and Q_modes.
+
+    The teacher's block is the same at all times also where T is singular and its factor one of many; averages over fixed
+    points would otherwise jump from time to time.
+    """
+    M, P = T.shape[0], Q_modes.shape[0]
+    F_teacher = triangular_factor(T)
+    F_along = R_modes @ np.linalg.pinv(F_teacher, rcond=1e-7).T
+    F_rest = triangular_factor(Q_modes - F_along @ F_along.T)
+    return np.block([[F_teacher, np.zeros((M, P))], [F_along, F_rest]])
+
+
 def step_moments(
     full: FloatArray, state: OrderParameters, rule: LearningRule, coordinates: Coordinates, points: FloatArray
 ) -> StepMoments:
@@ -59,93 +72,141 @@ def step_moments(
     """
     factors = unpack(full, state)
     P, M, b = state.n_modes, state.n_teacher, rule.batch_size
-    gram = np.block([[state.T, factors["R_modes"].T], [factors["R_modes"], factors["Q_modes"]]])
-    fields = points[:, : M + P] @ triangular_factor(gram).T
     activation = get_activation(rule.activation)
-    increments = np.empty((len(points), len(full)))
-    h = np.empty((len(points), P))
-    sample_increments(
+    n = len(coordinates.moving)
+    mean, second = np.zeros(n), np.zeros((n, n))
+    hh, hz, hu = np.zeros((P, P)), np.zeros((P, M + P)), np.zeros((P, P))
+    accumulate_moments(
         activation.g,
         activation.g_prime,
-        fields,
-        rule.noise * points[:, M + P],
+        points,
+        field_factor(state.T, factors["R_modes"], factors["Q_modes"]),
+        rule.noise,
         factors["sigma"],
         factors["xi_out"],
         factors["v"],
         state.v_teacher,
         rule.rates,
         b,
-        increments,
-        h,
+        coordinates.moving,
+        mean,
+        second,
+        hh,
+        hz,
+        hu,
     )
-    moving = np.ascontiguousarray(increments[:, coordinates.moving])
-    mean = moving.mean(axis=0)
-    moving -= mean
-    covariance = moving.T @ moving / (len(points) * b)
-
+    covariance = (second + np.tril(second, -1).T - np.outer(mean, mean)) / b
     # |x|^2 / N = 1 + (|z|^2 - P - M) / N on average at given components z, and two inputs of a batch overlap by z.z' / N.
-    z = points[:, : M + P]
-    excess = (z**2).sum(axis=1) - (M + P)
     decay = rule.eta_xi_in * rule.weight_decay
-    hz = h.T @ z / len(points)
-    hu = h.T @ fields[:, M:] / len(points)
     correction = np.zeros(len(full))
     correction[: P * P] = (
-        (h.T * excess) @ h / (len(points) * b) + (1.0 - 1.0 / b) * hz @ hz.T + decay**2 * factors["Q_modes"] - decay * (hu + hu.T)
+        hh / b + (1.0 - 1.0 / b) * hz @ hz.T + decay**2 * factors["Q_modes"] - decay * (hu + hu.T)
     ).ravel()
-    correction[P * P : P * P + P * M] = 0.0
     return StepMoments(mean, covariance, correction[coordinates.moving])
 
 
-@njit(cache=True)
-def sample_increments(
+@njit(cache=True, nogil=True)
+def accumulate_moments(
     g: Any,
     g_prime: Any,
-    fields: FloatArray,
-    label_noise: FloatArray,
+    points: FloatArray,
+    factor: FloatArray,
+    noise: float,
     sigma: FloatArray,
     xi_out: FloatArray,
     v: FloatArray,
     v_teacher: FloatArray,
     rates: FloatArray,
     batch_size: int,
-    increments: FloatArray,
+    moving: npt.NDArray[np.int64],
+    mean: FloatArray,
+    second: FloatArray,
+    hh: FloatArray,
+    hz: FloatArray,
+    hu: FloatArray,
+) -> None:
+    """Write averages over `points` (n_points, M + P + 1) of the increment f times N and of h_a = -eta_xi_in delta d_a.
+
+    `factor` (M + P, M + P) is the lower triangular factor of the covariance of the fields (rho, u). Results: `mean` (n,) of f
+    on the `moving` coordinates, `second` (n, n) of f f^T (lower triangle), `hh` (P, P) of h h^T (|z|^2 - P - M), `hz`
+    (P, M + P) of h z^T, `hu` (P, P) of h u^T.
+    """
+    K, P = xi_out.shape
+    M, n = len(v_teacher), len(moving)
+    fields, h = np.empty(M + P), np.empty(P)
+    work, f, x = np.empty((2, K)), np.empty(P * P + P * M + P + K * P + K), np.empty(n)
+    for point in points:
+        excess = -float(M + P)
+        for i in range(M + P):
+            excess += point[i] ** 2
+            fields[i] = 0.0
+            for j in range(i + 1):
+                fields[i] += factor[i, j] * point[j]
+        label_noise = noise * point[M + P]
+        increment(g, g_prime, fields[:M], fields[M:], label_noise, sigma, xi_out, v, v_teacher, rates, batch_size, work, f, h)
+        for i in range(n):
+            x[i] = f[moving[i]]
+            mean[i] += x[i]
+            for j in range(i + 1):
+                second[i, j] += x[i] * x[j]
+        for a in range(P):
+            for b in range(P):
+                hh[a, b] += h[a] * h[b] * excess
+                hu[a, b] += h[a] * fields[M + b]
+            for i in range(M + P):
+                hz[a, i] += h[a] * point[i]
+    for total in (second, hh, hz, hu):
+        total /= len(points)
+    mean /= len(points)
+
+
+@njit(cache=True, nogil=True)
+def increment(
+    g: Any,
+    g_prime: Any,
+    rho: FloatArray,
+    u: FloatArray,
+    label_noise: float,
+    sigma: FloatArray,
+    xi_out: FloatArray,
+    v: FloatArray,
+    v_teacher: FloatArray,
+    rates: FloatArray,
+    batch_size: int,
+    work: FloatArray,
+    f: FloatArray,
     h: FloatArray,
 ) -> None:
-    """Write the increment times N of the full state, without weight decay, for every sample of the fields (rho, u).
+    """Write the increment times N of the full state at given fields, without weight decay, into `f`.
 
-    Shapes: `fields` (n, M + P), `label_noise` (n,), `increments` (n, n_full) in the layout of
-    `teacher_student.theory.drift`, `h` (n, P) with h_a = -eta_xi_in delta d_a.
+    `f` has the layout of `teacher_student.theory.drift`; `h` (P,) becomes -eta_xi_in delta d; `work` is (2, K).
     """
     K, P = xi_out.shape
     M = len(v_teacher)
-    response = np.empty(K)
-    activity = np.empty(K)
-    for s in range(len(fields)):
-        rho, u = fields[s, :M], fields[s, M:]
-        delta = -label_noise[s]
+    activity, response = work[0], work[1]
+    delta = -label_noise
+    for m in range(M):
+        delta -= v_teacher[m] * g(rho[m])
+    for k in range(K):
+        lambda_k = 0.0
+        for a in range(P):
+            lambda_k += xi_out[k, a] * sigma[a] * u[a]
+        activity[k] = g(lambda_k)
+        response[k] = v[k] * g_prime(lambda_k)
+        delta += v[k] * activity[k]
+    for a in range(P):
+        mode_response = 0.0
+        for k in range(K):
+            mode_response += response[k] * xi_out[k, a]
+        h[a] = -rates[0] * delta * mode_response * sigma[a]
+        f[P * P + P * M + a] = -rates[1] * delta * u[a] * mode_response
         for m in range(M):
-            delta -= v_teacher[m] * g(rho[m])
-        for k in range(K):
-            lambda_k = 0.0
-            for a in range(P):
-                lambda_k += xi_out[k, a] * sigma[a] * u[a]
-            activity[k] = g(lambda_k)
-            response[k] = v[k] * g_prime(lambda_k)
-            delta += v[k] * activity[k]
+            f[P * P + a * M + m] = h[a] * rho[m]
+    for a in range(P):
+        for b in range(P):
+            f[a * P + b] = h[a] * u[b] + h[b] * u[a] + h[a] * h[b] / batch_size
+    start = P * P + P * M + P
+    for k in range(K):
         for a in range(P):
-            mode_response = 0.0
-            for k in range(K):
-                mode_response += response[k] * xi_out[k, a]
-            h[s, a] = -rates[0] * delta * mode_response * sigma[a]
-            increments[s, P * P + P * M + a] = -rates[1] * delta * u[a] * mode_response
-            for m in range(M):
-                increments[s, P * P + a * M + m] = h[s, a] * rho[m]
-        for a in range(P):
-            for b in range(P):
-                increments[s, a * P + b] = h[s, a] * u[b] + h[s, b] * u[a] + h[s, a] * h[s, b] / batch_size
-        start = P * P + P * M + P
-        for k in range(K):
-            for a in range(P):
-                increments[s, start + k * P + a] = -rates[2] * delta * u[a] * response[k] * sigma[a]
-            increments[s, start + K * P + k] = -rates[3] * delta * activity[k]
+            f[start + k * P + a] = -rates[2] * delta * u[a] * response[k] * sigma[a]
+        f[start + K * P + k] = -rates[3] * delta * activity[k]

@@ -149,11 +149,12 @@ def _with_fluctuations(
     trajectory["covariance"] = (("alpha", "coordinate", "coordinate_"), noise.covariance)
     trajectory["shift"] = (("alpha", "coordinate"), noise.shift)
     trajectory["propagator"] = (("alpha", "coordinate", "coordinate_"), noise.propagator)
+    trajectory["covariance_error"] = (("alpha", "coordinate", "coordinate_"), noise.covariance_error)
+    trajectory["covariance_error"].attrs["long_name"] = "standard error of covariance from the quasi-random averages"
     trajectory["covariance"].attrs["long_name"] = "N times the covariance between runs, leading order"
     trajectory["shift"].attrs["long_name"] = "N times the deviation of the mean over runs, leading order"
     trajectory["propagator"].attrs["long_name"] = "linear flow from the output time before"
     trajectory.attrs["diffusion_points"] = N_POINTS
-    trajectory.attrs["diffusion_error"] = noise.diffusion_error
     return trajectory
 
 

@@ -1,0 +1,121 @@
+"""What runs at finite N are predicted to show: mean and spread of every order parameter, from V and m of the linear noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from teacher_student.errors import refuse
+from teacher_student.networks import check_n_inputs
+from teacher_student.order_parameters import generalisation_error, unit_overlaps
+from teacher_student.problem import Problem
+from teacher_student.problem_file import parse_problem
+from teacher_student.theory.coordinates import Coordinates, coordinates_of, unpack
+
+FloatArray = npt.NDArray[np.float64]
+
+COSINES = "R/sqrt(QT)"
+_DIMENSIONS = {
+    "Q_modes": ("mode", "mode_"),
+    "R_modes": ("mode", "teacher"),
+    "sigma": ("mode",),
+    "xi_out": ("student", "mode"),
+    "v": ("student",),
+    "Q": ("student", "student_"),
+    "R": ("student", "teacher"),
+    COSINES: ("student", "teacher"),
+    "eps_g": (),
+}
+# Central differences: what is differentiated are polynomials and arcsines of order one.
+_FIRST_STEP = 1e-5
+_SECOND_STEP = 1e-3
+
+
+def moving_coordinates(trajectory: xr.Dataset, coordinates: Coordinates) -> FloatArray:
+    """Return the moving coordinates of a trajectory, (alpha, n) for theory and (replica, alpha, n) for a simulation."""
+    parts = [trajectory[name] for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v")]
+    leading = parts[0].shape[:-2]
+    return np.concatenate([part.values.reshape(*leading, -1) for part in parts], axis=-1)[..., coordinates.moving]
+
+
+def predict(theory: xr.Dataset, n_inputs: int) -> xr.Dataset:
+    """Return mean and standard deviation over runs at N = `n_inputs` of every order parameter, eps_g and R / sqrt(Q T).
+
+    Parameters
+    ----------
+    theory : xarray.Dataset
+        A trajectory of ``integrate(..., fluctuations=True)``.
+    n_inputs : int
+        N, at least P + M.
+
+    Returns
+    -------
+    xarray.Dataset
+        The variables of a trajectory and "R/sqrt(QT)", with a leading dimension ``moment``: "mean" and "spread". To leading
+        order in 1/N a function q of the state has the mean q + (grad q . m + Hessian q : V / 2) / N and the variance
+        grad q . V grad q / N.
+
+    Raises
+    ------
+    InvalidInput
+        If `theory` holds no fluctuations, or N is too small.
+    """
+    if not isinstance(theory, xr.Dataset) or "covariance" not in theory:
+        refuse("theory", type(theory).__name__, "a trajectory of integrate(..., fluctuations=True)")
+    problem = parse_problem(theory.attrs["problem"])
+    N = check_n_inputs(problem.initial, n_inputs)
+    coordinates = coordinates_of(problem.initial, problem.rule)
+    y = moving_coordinates(theory, coordinates)
+    V, m = theory["covariance"].values, theory["shift"].values
+    mean, spread = (_unflatten(rows, problem) for rows in _moments(y, V / N, m / N, problem, coordinates))
+    data = {
+        name: (("moment", "alpha", *dimensions), np.stack([mean[name], spread[name]])) for name, dimensions in _DIMENSIONS.items()
+    }
+    result = xr.Dataset(data, coords={"moment": ["mean", "spread"], "alpha": theory["alpha"]})
+    result.attrs = {"source": "prediction", "n_inputs": N, "problem": theory.attrs["problem"]}
+    return result
+
+
+def _moments(
+    y: FloatArray, V: FloatArray, shift: FloatArray, problem: Problem, coordinates: Coordinates
+) -> tuple[FloatArray, FloatArray]:
+    """Return means and standard deviations of all observables, (alpha, n_observables) each."""
+    n = y.shape[1]
+    centre = _observables(y, problem, coordinates)
+    steps = _FIRST_STEP * np.maximum(1.0, np.abs(y))[:, :, np.newaxis] * np.eye(n)
+    forward, backward = (_observables(y[:, np.newaxis] + sign * steps, problem, coordinates) for sign in (1, -1))
+    gradient = (forward - backward) / (2.0 * np.diagonal(steps, axis1=1, axis2=2)[..., np.newaxis])
+    variance = np.einsum("ani,anm,ami->ai", gradient, V, gradient)
+    eigenvalues, vectors = np.linalg.eigh(V)
+    along = _SECOND_STEP * np.swapaxes(vectors, 1, 2)
+    forward, backward = (_observables(y[:, np.newaxis] + sign * along, problem, coordinates) for sign in (1, -1))
+    second = (forward + backward - 2.0 * centre[:, np.newaxis]) / _SECOND_STEP**2
+    curvature = 0.5 * np.einsum("an,ani->ai", np.clip(eigenvalues, 0.0, None), second)
+    mean = centre + np.einsum("ani,an->ai", gradient, shift) + curvature
+    return mean, np.sqrt(np.clip(variance, 0.0, None))
+
+
+def _observables(y: FloatArray, problem: Problem, coordinates: Coordinates) -> FloatArray:
+    """Return all observables of states y (..., n), flattened in the order of `_DIMENSIONS`, (..., n_observables)."""
+    factors = unpack(coordinates.expand(y), problem.initial)
+    T, v_teacher = problem.initial.T, problem.initial.v_teacher
+    Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
+    norms = np.sqrt(np.clip(np.diagonal(Q, axis1=-2, axis2=-1), 0.0, None)[..., np.newaxis] * np.diagonal(T))
+    cosines = np.divide(R, norms, out=np.zeros_like(R), where=norms > 0)
+    eps_g = generalisation_error(Q, R, T, factors["v"], v_teacher, problem.rule.activation)
+    arrays = {**factors, "Q": Q, "R": R, COSINES: cosines, "eps_g": eps_g}
+    return np.concatenate([arrays[name].reshape(*y.shape[:-1], -1) for name in _DIMENSIONS], axis=-1)
+
+
+def _unflatten(rows: FloatArray, problem: Problem) -> dict[str, FloatArray]:
+    state = problem.initial
+    K, P, M = state.n_units, state.n_modes, state.n_teacher
+    sizes = {"mode": P, "mode_": P, "student": K, "student_": K, "teacher": M}
+    arrays, position = {}, 0
+    for name, dimensions in _DIMENSIONS.items():
+        shape = tuple(sizes[dimension] for dimension in dimensions)
+        size = int(np.prod(shape))
+        arrays[name] = rows[:, position : position + size].reshape(len(rows), *shape)
+        position += size
+    return arrays
