@@ -99,9 +99,7 @@ def step_moments(
     # |x|^2 / N = 1 + (|z|^2 - P - M) / N on average at given components z, and two inputs of a batch overlap by z.z' / N.
     decay = rule.eta_xi_in * rule.weight_decay
     correction = np.zeros(len(full))
-    correction[: P * P] = (
-        hh / b + (1.0 - 1.0 / b) * hz @ hz.T + decay**2 * factors["Q_modes"] - decay * (hu + hu.T)
-    ).ravel()
+    correction[: P * P] = (hh / b + (1.0 - 1.0 / b) * hz @ hz.T + decay**2 * factors["Q_modes"] - decay * (hu + hu.T)).ravel()
     return StepMoments(mean, covariance, correction[coordinates.moving])
 
 

@@ -153,10 +153,11 @@ class LinearNoise:
             y = self.solution(alpha)
             J = jacobian(self.f, y)
             D, D_error, correction = self.diffusion(alpha)
-            V, flow, m = (
-                start + h * sum((a * slope[i] for a, slope in zip(row, slopes, strict=False)), np.zeros_like(start))
-                for i, start in enumerate((self.V, identity, self.m))
-            )
+            known = [start.copy() for start in (self.V, identity, self.m)]
+            for a, stage in zip(row, slopes, strict=False):
+                for total, slope in zip(known, stage, strict=True):
+                    total += h * a * slope
+            V, flow, m = known
             implicit = h * _GAMMA * J
             V = solve_lyapunov(implicit - 0.5 * identity, V + h * _GAMMA * np.stack([D, D_error]))
             source = half_hessian_of_covariance(self.f, y, V[0]) + correction - 0.5 * J @ self.f(y)

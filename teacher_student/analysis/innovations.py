@@ -1,0 +1,184 @@
+"""What happens between times of measurement: innovations of runs around their theory, in units of the predicted spread.
+
+Between two times the deviation xi of a run from the ODE is carried on by the propagator Phi of the linear noise and gains
+something new, the innovation xi_j - Phi_j xi_(j-1). Innovations of different intervals are independent, with the covariance
+W_j = V_j - Phi_j V_(j-1) Phi_j^T, so that along the eigenvectors of W_j, in units of their deviation, all of them are
+independent and standard normal, and their means are zero up to the predicted shift of order 1/N.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from teacher_student.problem import Problem
+from teacher_student.problem_file import parse_problem
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.integrate import integrate
+from teacher_student.theory.predictions import moving_coordinates
+
+FloatArray = npt.NDArray[np.float64]
+Spans = tuple[tuple[float, float], ...]
+
+# Intervals hold at least these many steps of all runs together, for the central limit; times are at most 6 a decade.
+_STEPS_AND_RUNS = 2000
+_TIMES_PER_DECADE = 6
+# Directions whose predicted variance, relative to that of the coordinates, is below this are left out: the error of the
+# quasi-random averages, and the next order in 1/N, are of that size.
+_SMALLEST_EIGENVALUE = 0.05
+_PARAMETERS = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v", "noise", "weight_decay")
+_RELATIVE_STEP = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Deviations of runs along whitened directions, and what is predicted for them.
+
+    Shapes: `runs` (replica, directions), in units of the predicted standard deviation of one run; `shift` (directions,), the
+    predicted mean; `sensitivity` (directions, parameters), its change per relative change of a parameter.
+    """
+
+    runs: FloatArray
+    shift: FloatArray
+    sensitivity: FloatArray
+
+    @property
+    def nonlinearity(self) -> float:
+        """Root mean square of predicted mean over spread: the expansion's small parameter, of order 1 / sqrt(N)."""
+        return float(np.sqrt(np.mean(self.shift**2))) if len(self.shift) else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """All that a verdict rests on.
+
+    Attributes
+    ----------
+    innovations, wholes : list of Sample
+        Innovations of the intervals, and whole deviations at times, where the expansion in 1/N can be trusted.
+    parameters : list of str
+        The rule's parameters that sensitivities belong to.
+    variance_error : float
+        Relative error that the predicted variances may have: typical error of the quasi-random averages, and next order in 1/N.
+    judged, left_out : tuple of (float, float)
+        Intervals of alpha at whose ends the expansion can and cannot be trusted at this N.
+    """
+
+    innovations: list[Sample]
+    wholes: list[Sample]
+    parameters: list[str]
+    variance_error: float
+    judged: Spans
+    left_out: Spans
+
+
+def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
+    """Return the evidence of a simulation, given the theory with fluctuations at the same times."""
+    problem = parse_problem(theory.attrs["problem"])
+    N, n_replicas = int(simulation.attrs["n_inputs"]), simulation.sizes["replica"]
+    coordinates = coordinates_of(problem.initial, problem.rule)
+    y = moving_coordinates(theory, coordinates)
+    deviation = moving_coordinates(simulation, coordinates) - y
+    parameters, sensitivity = _sensitivities(problem, theory, y)
+    # The next order moves means by about nonlinearity^3 spreads: that is to stay below 0.3 standard errors.
+    largest = (0.3 / np.sqrt(n_replicas)) ** (1 / 3)
+    innovations: list[Sample] = []
+    wholes: list[Sample] = []
+    spans: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    trusted_before = True
+    for i, j in itertools.pairwise(_check_times(theory["alpha"].values, N, n_replicas)):
+        innovation, whole = (_sample(theory, deviation, sensitivity, start, j, N) for start in (i, None))
+        trusted = whole.runs.shape[1] > 0 and whole.nonlinearity <= largest
+        if trusted:
+            wholes.append(whole)
+        if trusted and trusted_before and innovation.runs.shape[1] > 0 and innovation.nonlinearity <= largest:
+            innovations.append(innovation)
+        spans[trusted].append((float(theory["alpha"][i]), float(theory["alpha"][j])))
+        trusted_before = trusted
+    # What is quadratic in the deviations, with the mean of the shift, has twice the square of its mean as variance; and the
+    # length of an input fluctuates, as do its M + P components along teacher and modes.
+    quadratic = 2.0 * max((sample.nonlinearity for sample in innovations), default=0.0) ** 2
+    discrete = (problem.initial.n_modes + problem.initial.n_teacher + 2) / N
+    variance_error = _covariance_error(theory) + quadratic + discrete
+    return Evidence(innovations, wholes, parameters, variance_error, _merged(spans[True]), _merged(spans[False]))
+
+
+def _check_times(alpha: FloatArray, n_inputs: int, n_replicas: int) -> list[int]:
+    """Return the positions of 0 and of the output times between which innovations are taken."""
+    nodes, last = [], 0.0
+    if alpha[0] == 0.0:
+        nodes.append(0)
+    for i, time in enumerate(alpha):
+        enough = (time - last) * n_inputs * n_replicas >= _STEPS_AND_RUNS
+        if time > 0 and enough and time >= last * 10 ** (0.999 / _TIMES_PER_DECADE):
+            nodes.append(i)
+            last = float(time)
+    if len(nodes) > 1 and nodes[-1] < len(alpha) - 1:
+        nodes[-1] = len(alpha) - 1
+    return nodes
+
+
+def _whitening(covariance: FloatArray) -> FloatArray:
+    """Return the matrix (directions, n) that makes a vector of this covariance one of independent unit variances."""
+    variance = np.diagonal(covariance)
+    varies = variance > 1e-12 * max(float(variance.max()), 1e-300)
+    scale = np.where(varies, 1.0 / np.sqrt(np.where(varies, variance, 1.0)), 0.0)
+    eigenvalues, vectors = np.linalg.eigh(scale[:, np.newaxis] * covariance * scale)
+    used = eigenvalues > _SMALLEST_EIGENVALUE
+    return (vectors[:, used] / np.sqrt(eigenvalues[used])).T * scale
+
+
+def _sample(
+    theory: xr.Dataset, deviation: FloatArray, sensitivity: FloatArray, start: int | None, end: int, n_inputs: int
+) -> Sample:
+    """Return the innovations from output time `start` to `end`, or (None) the whole deviation at `end`.
+
+    `deviation` (replica, alpha, n) is that of the runs from the ODE.
+    """
+    V, m = theory["covariance"].values, theory["shift"].values
+    if start is None:
+        covariance, shift, change, gained = V[end], m[end], sensitivity[end], deviation[:, end]
+    else:
+        propagator = np.eye(V.shape[1])
+        for step in range(start + 1, end + 1):
+            propagator = theory["propagator"].values[step] @ propagator
+        covariance = V[end] - propagator @ V[start] @ propagator.T
+        shift = m[end] - propagator @ m[start]
+        change = sensitivity[end] - propagator @ sensitivity[start]
+        gained = deviation[:, end] - deviation[:, start] @ propagator.T
+    whitening = _whitening(covariance)
+    root = np.sqrt(n_inputs)
+    return Sample(root * gained @ whitening.T, whitening @ shift / root, root * whitening @ change)
+
+
+def _covariance_error(theory: xr.Dataset) -> float:
+    """Return the typical relative error of the predicted variances, the median over coordinates at the worst time."""
+    variance, error = (np.diagonal(theory[name].values[1:], axis1=1, axis2=2) for name in ("covariance", "covariance_error"))
+    return float(np.median(np.abs(error) / np.maximum(variance, 1e-300), axis=1).max(initial=0.0))
+
+
+def _sensitivities(problem: Problem, theory: xr.Dataset, y: FloatArray) -> tuple[list[str], FloatArray]:
+    """Return the parameters of the rule that are not zero, and dy / d ln parameter, (alpha, n, parameters)."""
+    coordinates = coordinates_of(problem.initial, problem.rule)
+    names = [name for name in _PARAMETERS if getattr(problem.rule, name) > 0]
+    changes = []
+    for name in names:
+        rule = dataclasses.replace(problem.rule, **{name: getattr(problem.rule, name) * (1.0 + _RELATIVE_STEP)})
+        changed = integrate(dataclasses.replace(problem, rule=rule), theory["alpha"].values, progress=False)
+        changes.append((moving_coordinates(changed, coordinates) - y) / _RELATIVE_STEP)
+    return names, np.stack(changes, axis=-1)
+
+
+def _merged(spans: list[tuple[float, float]]) -> Spans:
+    merged: list[tuple[float, float]] = []
+    for start, end in spans:
+        if merged and merged[-1][1] == start:
+            merged[-1] = (merged[-1][0], end)
+        else:
+            merged.append((start, end))
+    return tuple(merged)
