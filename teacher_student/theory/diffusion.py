@@ -14,7 +14,7 @@ import scipy.special
 import scipy.stats
 from numba import njit
 
-from teacher_student.activations import get_activation
+from teacher_student.activations import get_activations
 from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
@@ -61,12 +61,13 @@ def step_moments(
     P, M, b = state.n_modes, state.n_teacher, rule.batch_size
     gram = np.block([[state.T, factors["R_modes"].T], [factors["R_modes"], factors["Q_modes"]]])
     fields = points[:, : M + P] @ triangular_factor(gram).T
-    activation = get_activation(rule.activation)
+    student, teacher = get_activations(rule.activation, rule.teacher_activation)
     increments = np.empty((len(points), len(full)))
     h = np.empty((len(points), P))
     sample_increments(
-        activation.g,
-        activation.g_prime,
+        student.g,
+        student.g_prime,
+        teacher.g,
         fields,
         rule.noise * points[:, M + P],
         factors["sigma"],
@@ -101,6 +102,7 @@ def step_moments(
 def sample_increments(
     g: Any,
     g_prime: Any,
+    g_teacher: Any,
     fields: FloatArray,
     label_noise: FloatArray,
     sigma: FloatArray,
@@ -125,7 +127,7 @@ def sample_increments(
         rho, u = fields[s, :M], fields[s, M:]
         delta = -label_noise[s]
         for m in range(M):
-            delta -= v_teacher[m] * g(rho[m])
+            delta -= v_teacher[m] * g_teacher(rho[m])
         for k in range(K):
             lambda_k = 0.0
             for a in range(P):
