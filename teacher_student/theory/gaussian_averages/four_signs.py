@@ -1,15 +1,19 @@
-"""The average of four signs, J_0 = <s_0 s_1 s_2 s_3> with s_i = sign(psi_i), and what belongs to it.
+"""The average of four signs, <s_0 s_1 s_2 s_3> with s_i = sign(psi_i), and the angles of four fields that belong to it.
 
 It is the one average of piecewise linear activations without an elementary form (the orthant probability of four Gaussian
-fields). Price's theorem gives its derivatives, since d s(x)/dx = 2 delta(x):
+fields). Price's theorem gives its derivatives by the correlations C_xy, since ds/dx = 2 delta(x):
 
-    dJ_0/dC_xy = 4 <delta(x) delta(y) s_z s_w> = (4 / pi^2) angle_xy / sqrt(1 - C_xy^2),
+    d<s_0 s_1 s_2 s_3>/dC_xy = 4 <delta(x) delta(y) s_z s_w> = (4 / pi^2) angle_xy / sqrt(1 - C_xy^2),
     angle_xy = asin(correlation of z and w at given x and y),                 {x, y, z, w} = {0, 1, 2, 3}.
 
-With the correlations of one field d to the three others multiplied by t, J_0 goes from 0 at t = 0, where s_d is independent,
-to its value at t = 1: a one-dimensional integral of a sum of three such terms, even in t. All its singularities lie on the
-real axis at |t| >= 1: nearest where the determinant of all four vanishes, at t = 1/r with r the multiple correlation of d with
-the three others; then at 1/r' with r' that with two of the others, or one.
+With the correlations of field 3 to the others multiplied by t, the average goes from 0 at t = 0, where s_3 is independent, to
+its value at t = 1: an integral of three such terms, even in t. All singularities of the integrand lie on the real axis at
+|t| >= 1: first at 1/r, r the multiple correlation of field 3 with the others, then at 1/r' with r' that with two or one of them.
+
+Angles of fields that are linearly dependent, as those of more units than modes are, hang on rounding errors, but averages do
+not, as long as all angles are those of one set of four vectors. So all are computed from a triangular factor,
+
+    field 3 = sum_i b_i (field i) + f (unit field independent of the others),     P = inverse correlations of fields 0, 1, 2.
 """
 
 from __future__ import annotations
@@ -21,15 +25,13 @@ import numpy.typing as npt
 from numba import njit
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 _FOUR_OVER_PI_SQUARED = 4.0 / math.pi**2
+_SMALLEST = 1e-20
 
-# Below it the determinant of four correlations is rounding. As long as one value is used throughout, averages depend on it only
-# to first order in the determinant, while angles of fields that are linearly dependent do in its square root.
-_SMALLEST_DETERMINANT = 1e-15
-
-# t = sin(theta) / r is smooth where the determinant vanishes. Gauss-Legendre points on (-asin r, asin r), one half by symmetry,
-# converge as 1.45^-80 or faster for r' below this.
+# t = sin(theta) / r is smooth where the four fields become dependent. Gauss-Legendre points on (-asin r, asin r), one half by
+# symmetry, converge as 1.45^-80 or faster for r' below this.
 _LARGEST_PAIR_CORRELATION = 0.97
 _points, _weights = np.polynomial.legendre.leggauss(40)
 _ANGLES, _ANGLE_WEIGHTS = _points[20:].copy(), _weights[20:].copy()
@@ -44,91 +46,140 @@ _TANH_WEIGHTS[0] *= 0.5
 
 
 @njit(cache=True)
-def conditional_covariance(C: FloatArray, x: int, y: int, z: int, w: int) -> float:
-    """Return (1 - C_xy^2) times the covariance of fields z and w at given x and y, for correlations `C`."""
-    return (
-        (1.0 - C[x, y] ** 2) * C[z, w] - C[z, x] * C[w, x] - C[z, y] * C[w, y] + C[x, y] * (C[z, x] * C[w, y] + C[z, y] * C[w, x])
-    )
-
-
-@njit(cache=True)
-def _determinant_of_three(C: FloatArray, a: int, b: int, c: int) -> float:
-    return 1.0 + 2.0 * C[a, b] * C[b, c] * C[a, c] - C[a, b] ** 2 - C[b, c] ** 2 - C[a, c] ** 2
-
-
-@njit(cache=True)
-def _pair_correlation(C: FloatArray, d: int) -> float:
-    """Return the square of r', the largest multiple correlation of field d with two of the three others."""
+def pair_correlation(C: FloatArray, d: int) -> float:
+    """Return the square of r', the largest multiple correlation of field d with two of the three others; `C` is (4, 4)."""
     largest = 0.0
     for x in range(4):
         for z in range(x):
             if x != d and z != d:
                 rest = 1.0 - C[x, z] ** 2
-                square = 1.0 - _determinant_of_three(C, x, z, d) / rest if rest > 1e-12 else C[x, d] ** 2
+                square = C[x, d] ** 2
+                if rest > 1e-12:
+                    square += (C[z, d] - C[x, z] * C[x, d]) ** 2 / rest
                 largest = max(largest, square)
     return largest
 
 
 @njit(cache=True)
-def determinant_of_four(C: FloatArray) -> float:
-    """Return the determinant of the correlations `C` (4, 4), or, where that is zero up to rounding, a number as small."""
-    scaled = 0.0
-    for x in range(3):
-        y, z = (x + 1) % 3, (x + 2) % 3
-        scaled += C[x, 3] * (C[x, 3] * (1.0 - C[y, z] ** 2) + 2.0 * C[y, 3] * (C[x, z] * C[y, z] - C[x, y]))
-    return max(_SMALLEST_DETERMINANT, _determinant_of_three(C, 0, 1, 2) - scaled)
-
-
-@njit(cache=True)
-def angle(C: FloatArray, x: int, y: int, z: int, w: int, determinant: float) -> float:
-    """Return asin(correlation of fields z and w at given x and y); `determinant` is that of `C` (4, 4)."""
-    covariance = conditional_covariance(C, x, y, z, w)
-    return math.atan2(covariance, math.sqrt(max(0.0, 1.0 - C[x, y] ** 2) * determinant))
-
-
-@njit(cache=True)
-def _derivative(tau: float, C: FloatArray, d: int, end: FloatArray, slope: FloatArray, determinant: float, drop: float) -> float:
-    """Return pi^2 / 4 dJ_0/dt at tau = 1 - t^2, where covariances are end + tau slope and the determinant grows by tau drop."""
-    total = 0.0
-    for i in range(3):
-        x = i if i < d else i + 1
-        rest = max(0.0, 1.0 - C[x, d] ** 2) + tau * C[x, d] ** 2
-        root = math.sqrt(rest)
-        if root > 0.0:
-            total += C[x, d] / root * math.atan2(end[i] + tau * slope[i], root * math.sqrt(determinant + tau * drop))
-    return total
-
-
-@njit(cache=True)
-def four_signs(C: FloatArray, determinant: float, end: FloatArray, slope: FloatArray) -> float:
-    """Return <s_0 s_1 s_2 s_3> of fields with correlations `C` (4, 4); `end` and `slope` (3,) are work space.
-
-    `determinant` is that of `C`, from `determinant_of_four`. The field d is the one furthest from being determined by two of
-    the others.
-    """
-    d, smallest = 0, 2.0
-    for candidate in range(4):
-        square = _pair_correlation(C, candidate)
+def choose_path(C: FloatArray, order: IntArray) -> float:
+    """Write into `order` (4,) the fields of correlations `C` with the one of least r' last; return the square of its r'."""
+    last, smallest = 0, 2.0
+    for d in range(4):
+        square = pair_correlation(C, d)
         if square < smallest:
-            d, smallest = candidate, square
+            last, smallest = d, square
     for i in range(3):
-        x = i if i < d else i + 1
-        j, k = (i + 1) % 3, (i + 2) % 3
-        z, w = j if j < d else j + 1, k if k < d else k + 1
-        end[i] = conditional_covariance(C, x, d, z, w)
-        slope[i] = C[z, w] - C[z, x] * C[w, x] - end[i]
-    others = _determinant_of_three(C, 0 if d > 0 else 1, 1 if d > 1 else 2, 2 if d > 2 else 3)
-    drop = max(0.0, others - determinant)
+        order[i] = i if i < last else i + 1
+    order[3] = last
+    return smallest
+
+
+@njit(cache=True)
+def factorise(C: FloatArray, order: IntArray, F: FloatArray) -> None:
+    """Write rows `F` (4, 4), lower triangular, with F F^T = C up to rounding, for the fields in the order `order`.
+
+    Reorders the first three by pivoting. No diagonal entry is zero: what vanishes becomes 1e-10, whose square is below rounding.
+    """
+    F[:] = 0.0
+    rest = np.ones(4)
+    for j in range(4):
+        pivot = j
+        for i in range(j + 1, 3):
+            if rest[i] > rest[pivot]:
+                pivot = i
+        order[j], order[pivot] = order[pivot], order[j]
+        rest[j], rest[pivot] = rest[pivot], rest[j]
+        for m in range(j):
+            F[j, m], F[pivot, m] = F[pivot, m], F[j, m]
+        F[j, j] = math.sqrt(max(rest[j], _SMALLEST))
+        for i in range(j + 1, 4):
+            entry = C[order[i], order[j]]
+            for m in range(j):
+                entry -= F[i, m] * F[j, m]
+            bound = math.sqrt(rest[i])
+            F[i, j] = min(bound, max(-bound, entry / F[j, j]))
+            rest[i] = max(0.0, rest[i] - F[i, j] ** 2)
+
+
+@njit(cache=True)
+def regress(F: FloatArray, P: FloatArray, b: FloatArray) -> float:
+    """Write `P` (3, 3) and `b` (3,) of the module's text for the factor `F`; return the determinant of fields 0, 1, 2."""
+    inverse = np.zeros((3, 3))
+    for j in range(3):
+        inverse[j, j] = 1.0 / F[j, j]
+        for i in range(j + 1, 3):
+            for m in range(j, i):
+                inverse[i, j] -= F[i, m] * inverse[m, j] / F[i, i]
+    for i in range(3):
+        b[i] = 0.0
+        for m in range(i, 3):
+            b[i] += F[3, m] * inverse[m, i]
+        for j in range(3):
+            P[i, j] = 0.0
+            for m in range(max(i, j), 3):
+                P[i, j] += inverse[m, i] * inverse[m, j]
+    return (F[0, 0] * F[1, 1] * F[2, 2]) ** 2
+
+
+@njit(cache=True)
+def fill_angles(P: FloatArray, b: FloatArray, f: float, determinant: float, sine: FloatArray, angles: FloatArray) -> None:
+    """Write angle_xy into the upper triangle of `angles` (4, 4); `sine` (4, 4) is sqrt(1 - C_xy^2), in the same order."""
+    root = math.sqrt(determinant)
+    for x in range(3):
+        z, w = (x + 1) % 3, (x + 2) % 3
+        # z and w at given x and 3, then x and 3 at given z and w, times 1 / determinant.
+        angles[x, 3] = math.atan2(-(f * f * P[z, w] + b[z] * b[w]), f * sine[x, 3] / root)
+        angles[min(z, w), max(z, w)] = math.atan2(b[x], f * sine[z, w] / root)
+
+
+@njit(cache=True)
+def four_signs(
+    C: FloatArray, sine: FloatArray, P: FloatArray, b: FloatArray, F: FloatArray, determinant: float, pair: float
+) -> float:
+    """Return <s_0 s_1 s_2 s_3>; `C` and `sine` (4, 4) are in the order of the factor `F`, `pair` is the square of r'."""
+    r_squared = F[3, 0] ** 2 + F[3, 1] ** 2 + F[3, 2] ** 2
+    f_squared = F[3, 3] ** 2 / determinant
+    f_slope = r_squared / determinant
+    correlation, sine_squared, covariance, slope = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
+    for x in range(3):
+        z, w = (x + 1) % 3, (x + 2) % 3
+        correlation[x] = C[x, 3]
+        sine_squared[x] = sine[x, 3] ** 2
+        covariance[x] = -(F[3, 3] ** 2 * P[z, w] + b[z] * b[w])
+        slope[x] = b[z] * b[w] - r_squared * P[z, w]
     total = 0.0
-    if smallest < _LARGEST_PAIR_CORRELATION**2:
-        r = max(0.1, math.sqrt(drop / (drop + determinant)))  # r below 0.1 leaves the singularity beyond t = 10
-        last = math.asin(min(1.0, r))
+    if pair < _LARGEST_PAIR_CORRELATION**2:
+        r = min(1.0, max(0.1, math.sqrt(r_squared)))  # r below 0.1 leaves the singularity beyond t = 10
+        last = math.asin(r)
         for i in range(len(_ANGLES)):
             theta = last * _ANGLES[i]
             t = math.sin(theta) / r
-            weight = _ANGLE_WEIGHTS[i] * last * math.cos(theta) / r
-            total += weight * _derivative(1.0 - t * t, C, d, end, slope, determinant, drop)
+            weight = _ANGLE_WEIGHTS[i] * last * math.sqrt(1.0 - (r * t) ** 2) / r
+            tau = 1.0 - t * t
+            total += weight * _derivative(tau, correlation, sine_squared, covariance, slope, f_squared + tau * f_slope)
     else:
         for i in range(len(_TANH_TAU)):
-            total += _TANH_WEIGHTS[i] * _derivative(_TANH_TAU[i], C, d, end, slope, determinant, drop)
+            tau = _TANH_TAU[i]
+            weight = _TANH_WEIGHTS[i]
+            total += weight * _derivative(tau, correlation, sine_squared, covariance, slope, f_squared + tau * f_slope)
     return _FOUR_OVER_PI_SQUARED * total
+
+
+@njit(cache=True)
+def _derivative(
+    tau: float,
+    correlation: FloatArray,
+    sine_squared: FloatArray,
+    covariance: FloatArray,
+    slope: FloatArray,
+    f_squared: float,
+) -> float:
+    """Return pi^2 / 4 times the derivative by t at tau = 1 - t^2: `fill_angles` with b^2 -> t^2 b^2, f^2 -> 1 - t^2 r^2."""
+    total = 0.0
+    for x in range(3):
+        square = sine_squared[x] + tau * correlation[x] ** 2
+        if square > 0.0:
+            root = math.sqrt(square)
+            angle = math.atan2(covariance[x] + tau * slope[x], root * math.sqrt(f_squared))
+            total += correlation[x] / root * angle
+    return total

@@ -19,12 +19,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import cfunc, njit
 
-from teacher_student.theory.gaussian_averages.four_signs import angle, determinant_of_four, four_signs
+from teacher_student.theory.gaussian_averages.four_signs import choose_path, factorise, fill_angles, four_signs, regress
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 _TWO_OVER_PI = 2.0 / math.pi
 _FOUR_OVER_PI_SQUARED = 4.0 / math.pi**2
+_ROUNDING = 1e-15
 
 
 @njit(cache=True)
@@ -47,7 +49,10 @@ def fill_correlations(S: FloatArray, deviation: FloatArray, C: FloatArray, sine:
             positive = deviation[i] > 0.0 and deviation[j] > 0.0
             correlation = 0.0
             if positive:
-                correlation = 1.0 if i == j else min(1.0, max(-1.0, S[i, j] / (deviation[i] * deviation[j])))
+                correlation = 1.0 if i == j else S[i, j] / (deviation[i] * deviation[j])
+            # Directions that differ by rounding are the same: asin would make 1e-8 of 1e-16.
+            if abs(correlation) > 1.0 - _ROUNDING:
+                correlation = math.copysign(1.0, correlation)
             C[i, j] = C[j, i] = correlation
             sine[i, j] = sine[j, i] = math.sqrt((1.0 - correlation) * (1.0 + correlation))
             arc[i, j] = arc[j, i] = math.asin(correlation)
@@ -85,60 +90,70 @@ def activation_covariance(parameters: FloatArray, S: FloatArray, K: int, L: Floa
 
 
 @njit(cache=True)
-def add_distinct_fields(C: FloatArray, sine: FloatArray, weights: FloatArray, K: int, factor: float, G: FloatArray) -> None:
+def add_distinct_fields(C: FloatArray, weights: FloatArray, K: int, factor: float, G: FloatArray) -> None:
     """Add factor sum_cd w_c w_d <s_a s_b |c| |d|> to G_ab, a < b < K, over ordered pairs of c and d with a, b, c, d different.
 
-    With |x| = x s_x, Stein's lemma for c and then d turns <c d s_a s_b s_c s_d> into C_cd <s_a s_b s_c s_d> and averages with
-    two delta functions, one a pair of fields, each (1/pi^2) angle_xy / sqrt(1 - C_xy^2). `weights` (n,) belong to fields of
-    unit variance.
+    `weights` (n,) belong to fields of unit variance and correlations `C` (n, n). Every set of four fields is visited once.
     """
     n = len(C)
-    D = np.empty((4, 4))
-    index = np.empty(4, np.int64)
-    angles = np.zeros((4, 4))
-    work = np.empty((2, 3))
-    for index[0] in range(K):
-        for index[1] in range(index[0] + 1, K):
-            for index[2] in range(index[1] + 1, n):
-                for index[3] in range(index[2] + 1, n):
-                    needed = False
-                    for a in range(4):
-                        for b in range(a + 1, 4):
-                            c, d = complement(a, b)
-                            needed |= index[b] < K and weights[index[c]] * weights[index[d]] != 0.0
-                    if not needed or C[index[0], index[0]] * C[index[1], index[1]] == 0.0:
-                        continue
-                    for x in range(4):
-                        for y in range(4):
-                            D[x, y] = C[index[x], index[y]]
-                    determinant = determinant_of_four(D)
-                    signs = four_signs(D, determinant, work[0], work[1])
-                    for x in range(4):
-                        for y in range(x + 1, 4):
-                            z, w = complement(x, y)
-                            angles[x, y] = angles[y, x] = angle(D, x, y, z, w, determinant)
-                    for a in range(4):
-                        for b in range(a + 1, 4):
-                            i, j = index[a], index[b]
-                            if j >= K:
-                                continue
-                            c, d = complement(a, b)
-                            k, m = index[c], index[d]
-                            total = sine[k, m] * angles[c, d]
-                            total += D[a, d] * sine[i, k] * angles[a, c] + D[b, d] * sine[j, k] * angles[b, c]
-                            total += D[a, c] * sine[i, m] * angles[a, d] + D[b, c] * sine[j, m] * angles[b, d]
-                            if sine[i, j] > 0.0:
-                                both = D[a, c] * (D[b, d] - D[a, b] * D[a, d]) + D[b, c] * (D[a, d] - D[a, b] * D[b, d])
-                                total += both / sine[i, j] * angles[a, b]
-                            average = D[c, d] * signs + _FOUR_OVER_PI_SQUARED * total
-                            G[i, j] += 2.0 * factor * weights[k] * weights[m] * average
+    fields = np.empty(4, np.int64)
+    for first in range(K):
+        for second in range(first + 1, K):
+            for third in range(second + 1, n):
+                for fourth in range(third + 1, n):
+                    fields[0], fields[1], fields[2], fields[3] = first, second, third, fourth
+                    positive, n_weights = True, 0
+                    for i in fields:
+                        positive &= C[i, i] > 0.0
+                        if weights[i] != 0.0:
+                            n_weights += 1
+                        elif i >= K:  # a and b are students, so every teacher is c or d
+                            n_weights -= 4
+                    if positive and n_weights >= 2:
+                        add_four_fields(C, weights, K, factor, fields, G)
 
 
 @njit(cache=True)
-def complement(x: int, y: int) -> tuple[int, int]:
-    """Return the two of 0, 1, 2, 3 that are neither x nor y > x."""
-    z = 0 if x > 0 else (1 if y > 1 else 2)
-    return z, 6 - x - y - z
+def add_four_fields(C: FloatArray, weights: FloatArray, K: int, factor: float, fields: IntArray, G: FloatArray) -> None:
+    """Add what the four different `fields` contribute to `add_distinct_fields`, for all pairs of students among them.
+
+    With |x| = x s_x, Stein's lemma for c and then d turns <c d s_a s_b s_c s_d> into C_cd <s_a s_b s_c s_d> and averages with
+    two delta functions, one a pair of fields, each (1/pi^2) angle_xy / sqrt(1 - C_xy^2).
+    """
+    D = np.empty((4, 4))
+    for x in range(4):
+        for y in range(4):
+            D[x, y] = C[fields[x], fields[y]]
+    order = np.empty(4, np.int64)
+    F, P, b = np.empty((4, 4)), np.empty((3, 3)), np.empty(3)
+    pair = choose_path(D, order)
+    factorise(D, order, F)
+    determinant = regress(F, P, b)
+    for x in range(4):
+        order[x] = fields[order[x]]
+    sine, angles = np.empty((4, 4)), np.zeros((4, 4))
+    for x in range(4):
+        for y in range(4):
+            D[x, y] = C[order[x], order[y]]
+            sine[x, y] = math.sqrt((1.0 - D[x, y]) * (1.0 + D[x, y]))
+    fill_angles(P, b, F[3, 3], determinant, sine, angles)
+    signs = four_signs(D, sine, P, b, F, determinant, pair)
+    angles += angles.T
+    for a in range(4):
+        for e in range(a + 1, 4):
+            k, m = min(order[a], order[e]), max(order[a], order[e])
+            if m >= K:
+                continue
+            c = 0 if a > 0 else (1 if e > 1 else 2)
+            d = 6 - a - e - c
+            total = sine[c, d] * angles[c, d]
+            total += D[a, d] * sine[a, c] * angles[a, c] + D[e, d] * sine[e, c] * angles[e, c]
+            total += D[a, c] * sine[a, d] * angles[a, d] + D[e, c] * sine[e, d] * angles[e, d]
+            if sine[a, e] > 0.0:
+                both = D[a, c] * (D[e, d] - D[a, e] * D[a, d]) + D[e, c] * (D[a, d] - D[a, e] * D[e, d])
+                total += both / sine[a, e] * angles[a, e]
+            average = D[c, d] * signs + _FOUR_OVER_PI_SQUARED * total
+            G[k, m] += 2.0 * factor * weights[order[c]] * weights[order[d]] * average
 
 
 @njit(cache=True)
@@ -201,7 +216,7 @@ def averages(
             G[a, b] = p_student**2 * (X_squared + Y_squared) + 2.0 * p_student * q_student * (s_X_Y[a] + s_X_Y[b])
             G[a, b] += q_student**2 * signs_and_squares
     if q_student != 0.0:
-        add_distinct_fields(C, sine, weights, K, q_student**2, G)
+        add_distinct_fields(C, weights, K, q_student**2, G)
     for a in range(K):
         for b in range(a):
             G[a, b] = G[b, a]
