@@ -28,7 +28,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _FOUR_OVER_PI_SQUARED = 4.0 / math.pi**2
-_SMALLEST = 1e-20
+_SMALLEST = 1e-24
 
 # t = sin(theta) / r is smooth where the four fields become dependent. Gauss-Legendre points on (-asin r, asin r), one half by
 # symmetry, converge as 1.45^-80 or faster for r' below this.
@@ -78,7 +78,7 @@ def choose_path(C: FloatArray, order: IntArray) -> float:
 def factorise(C: FloatArray, order: IntArray, F: FloatArray) -> None:
     """Write rows `F` (4, 4), lower triangular, with F F^T = C up to rounding, for the fields in the order `order`.
 
-    Reorders the first three by pivoting. No diagonal entry is zero: what vanishes becomes 1e-10, whose square is below rounding.
+    Reorders the first three by pivoting. No diagonal entry is zero: what vanishes becomes 1e-12, whose square is below rounding.
     """
     F[:] = 0.0
     rest = np.ones(4)
