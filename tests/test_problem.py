@@ -67,7 +67,8 @@ def problems(draw: st.DrawFn) -> ts.Problem:
     )
     rates = {name: draw(positive) for name in ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v", "noise", "weight_decay")}
     activation, teacher_activation = draw(st.sampled_from([("erf", None), ("relu", "linear"), ("linear", "quadratic")]))
-    times = draw(st.lists(positive, min_size=1, max_size=5, unique=True))
+    time = st.one_of(st.just(0.0), st.floats(1e-99, 1e12))  # a last time that is smaller is refused
+    times = draw(st.lists(time, min_size=1, max_size=5, unique=True))
     return ts.Problem(
         initial=initial,
         rule=ts.LearningRule(activation, **rates, batch_size=draw(st.integers(1, 10**6)), teacher_activation=teacher_activation),

@@ -18,7 +18,7 @@ from teacher_student.theory.gaussian_averages import piecewise_linear, polynomia
 
 FloatArray = npt.NDArray[np.float64]
 
-RANDOM, DEGENERATE = 1e-10, 1e-8  # absolute errors allowed of averages of fields of order one
+RANDOM, DEGENERATE = 1e-10, 1e-9  # absolute errors allowed of averages of fields of order one
 SLOPES = [(0.0, 0.0), (0.01, 0.01), (0.0, 1.0), (-0.4, 0.3)]  # of student and teacher
 NAMES = ("L", "E", "A", "G")
 

@@ -28,6 +28,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _FOUR_OVER_PI_SQUARED = 4.0 / math.pi**2
+_ROUNDING = 1e-15
 _SMALLEST = 1e-24
 
 # t = sin(theta) / r is smooth where the four fields become dependent. Gauss-Legendre points on (-asin r, asin r), one half by
@@ -98,7 +99,9 @@ def factorise(C: FloatArray, order: IntArray, F: FloatArray) -> None:
                 entry -= F[i, m] * F[j, m]
             bound = math.sqrt(rest[i])
             F[i, j] = min(bound, max(-bound, entry / F[j, j]))
-            rest[i] = max(0.0, rest[i] - F[i, j] ** 2)
+            rest[i] -= F[i, j] ** 2
+            if rest[i] < _ROUNDING:
+                rest[i] = 0.0
 
 
 @njit(cache=True)

@@ -6,7 +6,7 @@ of an odd number of odd factors vanish. All that remain follow from Stein's lemm
     <s_x s_y> = (2/pi) asin C,    <|x| |y|> = (2/pi) (sqrt(1 - C^2) + C asin C),    <delta(x) |y|> = sqrt(1 - C^2) / pi
 
 for fields of unit variance and correlation C (the second is the arc-cosine kernel of Cho and Saul 2009), save <s_a s_b |c| |d|>
-of four different fields, which the average of four signs reduces to (see `four_signs`).
+of four different fields, which reduces to the average of four signs (see `four_signs`).
 
 A field of zero variance is zero, and sign(0) = 0 here and in SGD: g'(0) = p.
 """
@@ -125,10 +125,10 @@ def add_four_fields(C: FloatArray, weights: FloatArray, K: int, factor: float, f
         for y in range(4):
             D[x, y] = C[fields[x], fields[y]]
     order = np.empty(4, np.int64)
-    F, P, b = np.empty((4, 4)), np.empty((3, 3)), np.empty(3)
+    F, P, coefficients = np.empty((4, 4)), np.empty((3, 3)), np.empty(3)
     pair = choose_path(D, order)
     factorise(D, order, F)
-    determinant = regress(F, P, b)
+    determinant = regress(F, P, coefficients)
     for x in range(4):
         order[x] = fields[order[x]]
     sine, angles = np.empty((4, 4)), np.zeros((4, 4))
@@ -136,22 +136,22 @@ def add_four_fields(C: FloatArray, weights: FloatArray, K: int, factor: float, f
         for y in range(4):
             D[x, y] = C[order[x], order[y]]
             sine[x, y] = math.sqrt((1.0 - D[x, y]) * (1.0 + D[x, y]))
-    fill_angles(P, b, F[3, 3], determinant, sine, angles)
-    signs = four_signs(D, sine, P, b, F, determinant, pair)
+    fill_angles(P, coefficients, F[3, 3], determinant, sine, angles)
+    signs = four_signs(D, sine, P, coefficients, F, determinant, pair)
     angles += angles.T
     for a in range(4):
-        for e in range(a + 1, 4):
-            k, m = min(order[a], order[e]), max(order[a], order[e])
+        for b in range(a + 1, 4):
+            k, m = min(order[a], order[b]), max(order[a], order[b])
             if m >= K:
                 continue
-            c = 0 if a > 0 else (1 if e > 1 else 2)
-            d = 6 - a - e - c
+            c = 0 if a > 0 else (1 if b > 1 else 2)
+            d = 6 - a - b - c
             total = sine[c, d] * angles[c, d]
-            total += D[a, d] * sine[a, c] * angles[a, c] + D[e, d] * sine[e, c] * angles[e, c]
-            total += D[a, c] * sine[a, d] * angles[a, d] + D[e, c] * sine[e, d] * angles[e, d]
-            if sine[a, e] > 0.0:
-                both = D[a, c] * (D[e, d] - D[a, e] * D[a, d]) + D[e, c] * (D[a, d] - D[a, e] * D[e, d])
-                total += both / sine[a, e] * angles[a, e]
+            total += D[a, d] * sine[a, c] * angles[a, c] + D[b, d] * sine[b, c] * angles[b, c]
+            total += D[a, c] * sine[a, d] * angles[a, d] + D[b, c] * sine[b, d] * angles[b, d]
+            if sine[a, b] > 0.0:
+                both = D[a, c] * (D[b, d] - D[a, b] * D[a, d]) + D[b, c] * (D[a, d] - D[a, b] * D[b, d])
+                total += both / sine[a, b] * angles[a, b]
             average = D[c, d] * signs + _FOUR_OVER_PI_SQUARED * total
             G[k, m] += 2.0 * factor * weights[order[c]] * weights[order[d]] * average
 
