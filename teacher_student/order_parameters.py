@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from teacher_student.activations import get_activation
 from teacher_student.errors import InvalidInput, refuse
-from teacher_student.theory.gaussian_averages import averages_of
+from teacher_student.theory.gaussian_averages import closed_form_averages
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -110,12 +109,12 @@ class OrderParameters:
         """Student-teacher overlaps B R_modes, (K, M)."""
         return self.B @ self.R_modes
 
-    def eps_g(self, activation: str = "erf") -> float:
-        """Return the generalisation error <(student - clean teacher)^2> / 2.
+    def eps_g(self, activation: str = "erf", teacher_activation: str | None = None) -> float:
+        """Return the generalisation error <(student - clean teacher)^2> / 2; by default both have the same `activation`.
 
-        Raises `InvalidInput` for an unknown activation.
+        Raises `InvalidInput` for an unknown activation or a pair without closed form.
         """
-        return float(generalisation_error(self.Q, self.R, self.T, self.v, self.v_teacher, activation))
+        return float(generalisation_error(self.Q, self.R, self.T, self.v, self.v_teacher, activation, teacher_activation))
 
 
 def plain_committee(
@@ -153,13 +152,19 @@ def unit_overlaps(
 
 
 def generalisation_error(
-    Q: FloatArray, R: FloatArray, T: FloatArray, v: FloatArray, v_teacher: FloatArray, activation: str
+    Q: FloatArray,
+    R: FloatArray,
+    T: FloatArray,
+    v: FloatArray,
+    v_teacher: FloatArray,
+    activation: str,
+    teacher_activation: str | None = None,
 ) -> FloatArray:
     """Return eps_g = c^T L c / 2, c = (v, -v_teacher), over the leading dimensions of `Q`, `R` and `v`.
 
     Shapes: `Q` (..., K, K), `R` (..., K, M), `T` (M, M), `v` (..., K), `v_teacher` (M,).
     """
-    family = averages_of(get_activation(activation))
+    family = closed_form_averages(activation, teacher_activation)
     leading, K, M = Q.shape[:-2], Q.shape[-1], len(v_teacher)
     S = np.empty((*leading, K + M, K + M))
     S[..., :K, :K], S[..., :K, K:] = Q, R
@@ -167,15 +172,18 @@ def generalisation_error(
     c = np.empty((*leading, K + M))
     c[..., :K], c[..., K:] = v, -v_teacher
     out = np.empty(leading)
-    _half_quadratic_forms(family.activation_covariance, S.reshape(-1, K + M, K + M), c.reshape(-1, K + M), out.reshape(-1))
+    rows = S.reshape(-1, K + M, K + M), c.reshape(-1, K + M)
+    _half_quadratic_forms(family.activation_covariance, family.parameters, *rows, K, out.reshape(-1))
     return out
 
 
 @njit(cache=True)
-def _half_quadratic_forms(activation_covariance: Any, S: FloatArray, c: FloatArray, out: FloatArray) -> None:
+def _half_quadratic_forms(
+    activation_covariance: Any, parameters: FloatArray, S: FloatArray, c: FloatArray, K: int, out: FloatArray
+) -> None:
     L = np.empty(S.shape[1:])
     for t in range(len(out)):
-        activation_covariance(S[t], L)
+        activation_covariance(parameters, S[t], K, L)
         out[t] = 0.5 * np.dot(c[t], np.dot(L, c[t]))
 
 

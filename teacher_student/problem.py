@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.activations import get_activation
+from teacher_student.activations import get_activations
 from teacher_student.errors import refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
@@ -25,7 +25,7 @@ class LearningRule:
     Parameters
     ----------
     activation : str
-        Name of the activation of student and teacher.
+        Name of the student's activation.
     eta_xi_in : float
         Rate of the input modes, eta / sqrt(N) per step on weights of order one.
     eta_sigma, eta_xi_out, eta_v : float
@@ -36,11 +36,14 @@ class LearningRule:
         kappa; every trained factor theta shrinks by eta_theta kappa theta / N per step.
     batch_size : int
         Inputs per step; the step follows their mean gradient.
+    teacher_activation : str, optional
+        Name of the teacher's activation; by default that of the student.
 
     Raises
     ------
     InvalidInput
-        If a rate, the noise or the decay is negative or not finite, or the batch is no whole number above 0.
+        If a rate, the noise or the decay is negative or not finite, the batch is no whole number above 0, or the two activations
+        have no Gaussian averages in closed form.
     """
 
     activation: str = "erf"
@@ -51,9 +54,10 @@ class LearningRule:
     noise: float = 0.0
     weight_decay: float = 0.0
     batch_size: int = 1
+    teacher_activation: str | None = None
 
     def __post_init__(self) -> None:
-        get_activation(self.activation)
+        get_activations(self.activation, self.teacher_activation)
         for name in ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v", "noise", "weight_decay"):
             object.__setattr__(self, name, _non_negative(name, getattr(self, name)))
         object.__setattr__(self, "batch_size", _whole_number("batch_size", self.batch_size, least=1))

@@ -85,7 +85,8 @@ def write_problem(problem: Problem) -> str:
     lines = [f"name = {_toml(problem.name)}", f"description = {_toml(problem.description)}", "", "[initial]"]
     lines += [f"{f.name} = {_toml(getattr(problem.initial, f.name).tolist())}" for f in fields(OrderParameters)]
     lines += ["", "[rule]"]
-    lines += [f"{f.name} = {_toml(getattr(problem.rule, f.name))}" for f in fields(LearningRule)]
+    rule = {f.name: getattr(problem.rule, f.name) for f in fields(LearningRule)}
+    lines += [f"{name} = {_toml(value)}" for name, value in rule.items() if value is not None]
     lines += ["", "[run]"]
     lines += [f"{key} = {_toml(np.asarray(getattr(problem, key)).tolist())}" for key in _RUN_KEYS]
     return "\n".join(lines) + "\n"

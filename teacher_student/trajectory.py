@@ -57,7 +57,8 @@ def build_trajectory(
     """
     Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
     T, v_teacher = problem.initial.T, problem.initial.v_teacher
-    eps_g = generalisation_error(Q, R, T, factors["v"], v_teacher, problem.rule.activation)
+    rule = problem.rule
+    eps_g = generalisation_error(Q, R, T, factors["v"], v_teacher, rule.activation, rule.teacher_activation)
     leading = ("replica", "alpha") if replicas else ("alpha",)
     arrays = {**factors, "Q": Q, "R": R, "eps_g": eps_g}
     data = {name: (leading + _DIMENSIONS[name], array) for name, array in arrays.items()}

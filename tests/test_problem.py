@@ -66,10 +66,12 @@ def problems(draw: st.DrawFn) -> ts.Problem:
         v_teacher=arrays(draw, M),
     )
     rates = {name: draw(positive) for name in ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v", "noise", "weight_decay")}
-    times = draw(st.lists(positive, min_size=1, max_size=5, unique=True))
+    activation, teacher_activation = draw(st.sampled_from([("erf", None), ("relu", "linear"), ("linear", "quadratic")]))
+    time = st.one_of(st.just(0.0), st.floats(1e-99, 1e12))  # a last time that is smaller is refused
+    times = draw(st.lists(time, min_size=1, max_size=5, unique=True))
     return ts.Problem(
         initial=initial,
-        rule=ts.LearningRule(**rates, batch_size=draw(st.integers(1, 10**6))),
+        rule=ts.LearningRule(activation, **rates, batch_size=draw(st.integers(1, 10**6)), teacher_activation=teacher_activation),
         alpha=sorted(times),
         n_inputs=draw(st.integers(P + M, 10**9)),
         replicas=draw(st.integers(1, 10**6)),
@@ -126,9 +128,29 @@ BAD += [("rule.batch_size", "0"), ("run.n_inputs", "1"), ("run.replicas", "0")]
 BAD += [("run.alpha", v) for v in ("-1.0", "0", "nan", "inf", "[]", "[2, 1]", "[1, 1]", "[0, inf]", '["a"]', "2020-01-01")]
 BAD += [("run.alpha", v) for v in ('"5"', "true", "[true, 2]", '["1", "2"]', "1" + "0" * 400, "[1" + "0" * 400 + "]")]
 BAD += [(key, value) for key in ("name", "description") for value in ("1", "[]", "true")]
-BAD += [("initial.kind", '"x"'), ("initial.kind", "1"), ("rule.activation", '"x"'), ("rule.activation", "[1]")]
+BAD += [
+    ("initial.kind", '"x"'),
+    ("initial.kind", "1"),
+    ("rule.activation", '"x"'),
+    ("rule.activation", "[1]"),
+    ("rule.teacher_activation", '"x"'),
+]
 BAD += [(key, "1") for key in ("unknown", "initial.unknown", "rule.unknown", "run.unknown", "rule.eta", "run.n")]
 BAD += [("initial.Q", "[[-0.5]]"), ("initial.R", "[[5.0]]"), ("initial.T", "[[-1.0]]")]
+
+
+def test_the_teachers_activation_is_the_students_unless_given() -> None:
+    assert parse_problem(TEXT).rule.teacher_activation is None
+    assert "teacher_activation" not in parse_problem(TEXT).to_toml()
+    rule = parse_problem(with_entry("rule.teacher_activation", '"erf"')).rule
+    assert (rule.activation, rule.teacher_activation) == ("erf", "erf")
+
+
+@pytest.mark.parametrize(("student", "teacher"), [("erf", "relu"), ("relu", "quadratic"), ("linear", "erf")])
+def test_a_pair_without_closed_form_is_refused(student: str, teacher: str) -> None:
+    message = refusal(ts.LearningRule, student, eta_xi_in=1.0, teacher_activation=teacher)
+    assert message.startswith(f"teacher_activation: got {teacher!r}, expected with {student} one of ")
+    assert refusal(parse_problem(TEXT).initial.eps_g, student, teacher) == message
 
 
 @pytest.mark.parametrize(("key", "value"), BAD, ids=lambda text: text[:20])
@@ -234,7 +256,7 @@ def accept_or_refuse(call: Callable[..., object], *arguments: object, **named: o
 
 
 @MANY
-@given(name=st.sampled_from(["activation", *RATES, "batch_size"]), value=garbage)
+@given(name=st.sampled_from(["activation", "teacher_activation", *RATES, "batch_size"]), value=garbage)
 def test_learning_rule_takes_any_value_or_refuses_it(name: str, value: object) -> None:
     accept_or_refuse(ts.LearningRule, **{"eta_xi_in": 1.0, name: value})
 

@@ -15,6 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 def add_gradient(
     g: Any,
     g_prime: Any,
+    g_teacher: Any,
     u: FloatArray,
     rho: FloatArray,
     label_noise: float,
@@ -35,7 +36,7 @@ def add_gradient(
     activity, slope = work[0], work[1]
     delta = -label_noise
     for m in range(len(rho)):
-        delta -= v_teacher[m] * g(rho[m])
+        delta -= v_teacher[m] * g_teacher(rho[m])
     for k in range(K):
         field = 0.0
         for a in range(P):

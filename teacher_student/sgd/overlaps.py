@@ -64,6 +64,7 @@ def advance(
     replica: OverlapsReplica,
     g: Any,
     g_prime: Any,
+    g_teacher: Any,
     rates: FloatArray,
     noise: float,
     weight_decay: float,
@@ -75,6 +76,7 @@ def advance(
     return run_steps(
         g,
         g_prime,
+        g_teacher,
         replica.F_teacher,
         replica.F_along,
         replica.F_rest,
@@ -137,6 +139,7 @@ def rotate_into_triangle(F_rest: FloatArray, extra: FloatArray) -> None:
 def run_steps(
     g: Any,
     g_prime: Any,
+    g_teacher: Any,
     F_teacher: FloatArray,
     F_along: FloatArray,
     F_rest: FloatArray,
@@ -186,7 +189,7 @@ def run_steps(
                 for b in range(a + 1):
                     u[a] += F_rest[a, b] * z[M + b]
             label_noise = noise * rng.standard_normal() if noise > 0.0 else 0.0
-            delta = add_gradient(g, g_prime, u, rho, label_noise, sigma, xi_out, v, v_teacher, work, d, slow)
+            delta = add_gradient(g, g_prime, g_teacher, u, rho, label_noise, sigma, xi_out, v, v_teacher, work, d, slow)
             if not np.isfinite(delta):
                 return step
             if rates[0] == 0.0:

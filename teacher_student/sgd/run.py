@@ -13,7 +13,7 @@ import xarray as xr
 from tqdm import tqdm
 
 import teacher_student
-from teacher_student.activations import get_activation
+from teacher_student.activations import get_activations
 from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged, refuse
 from teacher_student.networks import check_n_inputs
@@ -133,11 +133,12 @@ def simulate(
 
 def _advance(method: str, run: Any, rule: LearningRule, N: int, n_steps: int) -> tuple[Any, int]:
     module = METHODS[method]
-    activation = get_activation(rule.activation)
+    student, teacher = get_activations(rule.activation, rule.teacher_activation)
     taken = module.advance(
         run,
-        activation.g,
-        activation.g_prime,
+        student.g,
+        student.g_prime,
+        teacher.g,
         rule.rates,
         rule.noise,
         rule.weight_decay,

@@ -34,6 +34,7 @@ def advance(
     replica: WeightsReplica,
     g: Any,
     g_prime: Any,
+    g_teacher: Any,
     rates: FloatArray,
     noise: float,
     weight_decay: float,
@@ -46,6 +47,7 @@ def advance(
     return run_steps(
         g,
         g_prime,
+        g_teacher,
         w.xi_in,
         w.sigma,
         w.xi_out,
@@ -90,6 +92,7 @@ def project(rows: FloatArray, x: FloatArray, out: FloatArray) -> None:
 def run_steps(
     g: Any,
     g_prime: Any,
+    g_teacher: Any,
     xi_in: FloatArray,
     sigma: FloatArray,
     xi_out: FloatArray,
@@ -126,7 +129,7 @@ def run_steps(
             project(xi_in, x, u)
             project(W_teacher, x, rho)
             label_noise = noise * rng.standard_normal() if noise > 0.0 else 0.0
-            delta = add_gradient(g, g_prime, u, rho, label_noise, sigma, xi_out, v, v_teacher, work, d, slow)
+            delta = add_gradient(g, g_prime, g_teacher, u, rho, label_noise, sigma, xi_out, v, v_teacher, work, d, slow)
             if not np.isfinite(delta):
                 return step
             if rates[0] == 0.0:

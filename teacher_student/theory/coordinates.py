@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.activations import get_activation
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.drift import drift
-from teacher_student.theory.gaussian_averages import averages_of
+from teacher_student.theory.gaussian_averages import closed_form_averages
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -94,7 +93,7 @@ def right_hand_side(
     state: OrderParameters, rule: LearningRule, coordinates: Coordinates
 ) -> Callable[[float, FloatArray], FloatArray]:
     """Return f(alpha, y) = dy/dalpha on the moving coordinates (per unit of alpha), for SciPy's integrators."""
-    averages = averages_of(get_activation(rule.activation)).averages
+    family = closed_form_averages(rule.activation, rule.teacher_activation)
     rates = rule.rates
     K, P = state.n_units, state.n_modes
     T, v_teacher = state.T, state.v_teacher
@@ -102,7 +101,20 @@ def right_hand_side(
 
     def f(alpha: float, y: FloatArray) -> FloatArray:
         full = coordinates.expand(y)
-        drift(averages, full, T, v_teacher, K, P, rates, rule.noise, rule.weight_decay, rule.batch_size, out)
+        drift(
+            family.averages,
+            family.parameters,
+            full,
+            T,
+            v_teacher,
+            K,
+            P,
+            rates,
+            rule.noise,
+            rule.weight_decay,
+            rule.batch_size,
+            out,
+        )
         return out[coordinates.moving]
 
     return f

@@ -14,7 +14,7 @@ import scipy.special
 import scipy.stats
 from numba import njit
 
-from teacher_student.activations import get_activation
+from teacher_student.activations import get_activations
 from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
@@ -72,13 +72,14 @@ def step_moments(
     """
     factors = unpack(full, state)
     P, M, b = state.n_modes, state.n_teacher, rule.batch_size
-    activation = get_activation(rule.activation)
+    student, teacher = get_activations(rule.activation, rule.teacher_activation)
     n = len(coordinates.moving)
     mean, second = np.zeros(n), np.zeros((n, n))
     hh, hz, hu = np.zeros((P, P)), np.zeros((P, M + P)), np.zeros((P, P))
     accumulate_moments(
-        activation.g,
-        activation.g_prime,
+        student.g,
+        student.g_prime,
+        teacher.g,
         points,
         field_factor(state.T, factors["R_modes"], factors["Q_modes"]),
         rule.noise,
@@ -107,6 +108,7 @@ def step_moments(
 def accumulate_moments(
     g: Any,
     g_prime: Any,
+    g_teacher: Any,
     points: FloatArray,
     factor: FloatArray,
     noise: float,
@@ -141,7 +143,8 @@ def accumulate_moments(
             for j in range(i + 1):
                 fields[i] += factor[i, j] * point[j]
         label_noise = noise * point[M + P]
-        increment(g, g_prime, fields[:M], fields[M:], label_noise, sigma, xi_out, v, v_teacher, rates, batch_size, work, f, h)
+        rho, u = fields[:M], fields[M:]
+        increment(g, g_prime, g_teacher, rho, u, label_noise, sigma, xi_out, v, v_teacher, rates, batch_size, work, f, h)
         for i in range(n):
             x[i] = f[moving[i]]
             mean[i] += x[i]
@@ -162,6 +165,7 @@ def accumulate_moments(
 def increment(
     g: Any,
     g_prime: Any,
+    g_teacher: Any,
     rho: FloatArray,
     u: FloatArray,
     label_noise: float,
@@ -184,7 +188,7 @@ def increment(
     activity, response = work[0], work[1]
     delta = -label_noise
     for m in range(M):
-        delta -= v_teacher[m] * g(rho[m])
+        delta -= v_teacher[m] * g_teacher(rho[m])
     for k in range(K):
         lambda_k = 0.0
         for a in range(P):

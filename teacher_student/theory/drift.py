@@ -47,6 +47,7 @@ def field_covariance(
 @njit(cache=True)
 def drift(
     averages: Any,
+    parameters: FloatArray,
     y: FloatArray,
     T: FloatArray,
     v_teacher: FloatArray,
@@ -60,7 +61,8 @@ def drift(
 ) -> None:
     """Write dy/dalpha at the state `y` into `out`, both in the module's layout.
 
-    `rates` are (eta_xi_in, eta_sigma, eta_xi_out, eta_v); `averages` is the compiled family of Gaussian averages.
+    `rates` are (eta_xi_in, eta_sigma, eta_xi_out, eta_v); `averages` is the compiled family of Gaussian averages,
+    `parameters` its members.
     Stein's lemma turns every average with a mode or teacher field z into
     F_k(z) = <delta g'(lambda_k) z> = cov(z, lambda_k) a_k + sum_j cov(z, psi_j) e_kj.
     """
@@ -93,7 +95,7 @@ def drift(
     E = np.empty((K, n))
     A = np.empty((K, n))
     G = np.empty((K, K))
-    averages(S, c, K, L, E, A, G)
+    averages(parameters, S, c, K, L, E, A, G)
 
     F_modes = np.empty((K, P))  # <delta g'(lambda_k) u_a>
     F_teacher = np.empty((K, M))  # <delta g'(lambda_k) rho_m>

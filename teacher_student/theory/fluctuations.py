@@ -122,7 +122,8 @@ class LinearNoise:
         self.f: Callable[[FloatArray], FloatArray] = lambda y: flow(0.0, y)
         n = len(coordinates.moving)
         self.alpha, self.step = 0.0, 1e-2
-        self.V, self.m = np.zeros((2, n, n)), np.zeros(n)
+        self.V: FloatArray = np.zeros((2, n, n))
+        self.m: FloatArray = np.zeros(n)
         self.peak = np.zeros(n)
 
     def advance(self, target: float) -> FloatArray:
@@ -146,14 +147,15 @@ class LinearNoise:
         """
         h, n = end - self.alpha, len(self.m)
         identity = np.eye(n)
-        slopes: list[tuple[FloatArray, FloatArray, FloatArray]] = []  # of V, of the propagator, of m
-        V, flow, m = self.V, identity, self.m
+        start: list[FloatArray] = [self.V, identity, self.m]
+        slopes: list[list[FloatArray]] = []  # of V, of the propagator, of m
+        V, flow, m = start
         for row, c in zip(_A, _C, strict=True):
             alpha = end if c == 1.0 else self.alpha + c * h
             y = self.solution(alpha)
             J = jacobian(self.f, y)
             D, D_error, correction = self.diffusion(alpha)
-            known = [start.copy() for start in (self.V, identity, self.m)]
+            known = [part.copy() for part in start]
             for a, stage in zip(row, slopes, strict=False):
                 for total, slope in zip(known, stage, strict=True):
                     total += h * a * slope
@@ -162,8 +164,8 @@ class LinearNoise:
             V = solve_lyapunov(implicit - 0.5 * identity, V + h * _GAMMA * np.stack([D, D_error]))
             source = half_hessian_of_covariance(self.f, y, V[0]) + correction - 0.5 * J @ self.f(y)
             solved = np.linalg.solve(identity - implicit, np.column_stack([flow, m + h * _GAMMA * source]))
-            flow, m = solved[:, :n], solved[:, n]
-            slopes.append((J @ V + V @ J.T + np.stack([D, D_error]), J @ flow, J @ m + source))
+            flow, m = np.asarray(solved[:, :n]), np.asarray(solved[:, n])
+            slopes.append([J @ V + V @ J.T + np.stack([D, D_error]), J @ flow, J @ m + source])
         V = 0.5 * (V + np.swapaxes(V, -1, -2))
         deviation = h * sum((e * slope[0][0] for e, slope in zip(_E, slopes, strict=True)), np.zeros((n, n)))
         # A variance that has decayed a million times below its peak, as where learning ends without noise, is as good as zero.

@@ -103,7 +103,8 @@ def _observables(y: FloatArray, problem: Problem, coordinates: Coordinates) -> F
     Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
     norms = np.sqrt(np.clip(np.diagonal(Q, axis1=-2, axis2=-1), 0.0, None)[..., np.newaxis] * np.diagonal(T))
     cosines = np.divide(R, norms, out=np.zeros_like(R), where=norms > 0)
-    eps_g = generalisation_error(Q, R, T, factors["v"], v_teacher, problem.rule.activation)
+    rule = problem.rule
+    eps_g = generalisation_error(Q, R, T, factors["v"], v_teacher, rule.activation, rule.teacher_activation)
     arrays = {**factors, "Q": Q, "R": R, COSINES: cosines, "eps_g": eps_g}
     return np.concatenate([arrays[name].reshape(*y.shape[:-1], -1) for name in _DIMENSIONS], axis=-1)
 

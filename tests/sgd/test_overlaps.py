@@ -10,7 +10,7 @@ import pytest
 from numba import njit
 
 import teacher_student as ts
-from teacher_student.activations import get_activation
+from teacher_student.activations import get_activations
 from teacher_student.networks import gram_factor
 from teacher_student.sgd import overlaps
 
@@ -18,11 +18,12 @@ EPS = np.finfo(float).eps
 
 
 def advance(run: overlaps.OverlapsReplica, rule: ts.LearningRule, n_inputs: int, n_steps: int) -> int:
-    activation = get_activation(rule.activation)
+    student, teacher = get_activations(rule.activation, rule.teacher_activation)
     return overlaps.advance(
         run,
-        activation.g,
-        activation.g_prime,
+        student.g,
+        student.g_prime,
+        teacher.g,
         rule.rates,
         rule.noise,
         rule.weight_decay,

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import erf
 
 import teacher_student as ts
-from teacher_student.activations import get_activation
+from teacher_student.activations import get_activations
 from teacher_student.networks import Weights, draw_weights
 from teacher_student.sgd import weights as sgd_on_weights
 
@@ -51,12 +51,13 @@ def compiled_sgd(w: Weights, rule: ts.LearningRule, calls: tuple[int, ...], rng:
     """Return the student after one compiled call for each number of steps in `calls`."""
     copies = {name: getattr(w, name).copy() for name in TRAINED}
     run = sgd_on_weights.WeightsReplica(Weights(**copies, W_teacher=w.W_teacher, v_teacher=w.v_teacher), rng)
-    activation = get_activation(rule.activation)
+    student, teacher = get_activations(rule.activation, rule.teacher_activation)
     for n_steps in calls:
         taken = sgd_on_weights.advance(
             run,
-            activation.g,
-            activation.g_prime,
+            student.g,
+            student.g_prime,
+            teacher.g,
             rule.rates,
             rule.noise,
             rule.weight_decay,
@@ -140,6 +141,6 @@ def test_steps_stop_before_an_error_that_is_not_finite(make_problem: Callable[..
     w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
     w.v[0] = np.inf
     run = sgd_on_weights.WeightsReplica(w, np.random.default_rng(2))
-    activation = get_activation("erf")
-    taken = sgd_on_weights.advance(run, activation.g, activation.g_prime, problem.rule.rates, 0.0, 0.0, 1, N_INPUTS, N_STEPS)
+    erf, _ = get_activations("erf")
+    taken = sgd_on_weights.advance(run, erf.g, erf.g_prime, erf.g, problem.rule.rates, 0.0, 0.0, 1, N_INPUTS, N_STEPS)
     assert taken == 0

@@ -12,7 +12,8 @@ import scipy.linalg
 import teacher_student as ts
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side
 from teacher_student.theory.diffusion import gaussian_points, step_moments
-from teacher_student.theory.fluctuations import half_hessian_of_covariance, jacobian, propagate_covariance
+from teacher_student.theory.diffusion_path import DiffusionPath
+from teacher_student.theory.fluctuations import LinearNoise, half_hessian_of_covariance, jacobian, solve_lyapunov
 
 RULE = ts.LearningRule(eta_xi_in=1.0, eta_sigma=0.5, eta_xi_out=0.5, eta_v=0.5, noise=0.3, weight_decay=0.05, batch_size=2)
 PROBLEM = dataclasses.replace(ts.load_problem("all-factors"), rule=RULE)
@@ -20,21 +21,78 @@ N_INPUTS, REPLICAS = 200, 3000
 TIMES = np.array([1.0, 4.0])
 
 
-def test_a_stiff_linear_covariance_equation_is_solved_like_by_quadrature() -> None:
+def test_a_lyapunov_equation_is_solved_for_every_matrix_of_a_stack() -> None:
     rng = np.random.default_rng(0)
     A = np.diag([-50.0, -1.0, 0.3]) + 0.2 * rng.standard_normal((3, 3))
-    C = np.cov(rng.standard_normal((3, 9)))
-    V = np.cov(rng.standard_normal((3, 9)))
+    C = rng.standard_normal((2, 3, 3))
+    X = solve_lyapunov(A, C)
+    np.testing.assert_allclose(A @ X + X @ A.T, -C, atol=1e-12)
 
-    def integrand(s: float) -> np.ndarray:
-        flow = scipy.linalg.expm(A * s)
-        return (flow @ C @ flow.T).ravel()
 
-    added, _ = scipy.integrate.quad_vec(integrand, 0.0, 1.0, epsabs=1e-12)
-    flow = scipy.linalg.expm(A)
-    result, propagator = propagate_covariance(A, C, V)
-    np.testing.assert_allclose(result, flow @ V @ flow.T + added.reshape(3, 3), atol=1e-10)
-    np.testing.assert_allclose(propagator, flow, atol=1e-12)
+def test_covariance_shift_and_propagator_are_the_solution_of_their_equations() -> None:
+    """The same linear equations by an explicit method, with the diffusion matrix evaluated at every step from the same points."""
+    problem = ts.load_problem("both-layers")
+    state, rule = problem.initial, problem.rule
+    coordinates = coordinates_of(state, rule)
+    n, n_points = len(coordinates.moving), 512
+    flow = right_hand_side(state, rule, coordinates)
+    start = coordinates.start[coordinates.moving]
+    path = scipy.integrate.solve_ivp(flow, (0.0, 2.0), start, method="DOP853", rtol=1e-11, atol=1e-13, dense_output=True).sol
+    points = [gaussian_points(state.n_modes + state.n_teacher + 1, n_points // 2, seed) for seed in (0, 1)]
+
+    def equations(alpha: float, packed: np.ndarray) -> np.ndarray:
+        V, propagator, m = packed[: n * n].reshape(n, n), packed[n * n : 2 * n * n].reshape(n, n), packed[2 * n * n :]
+        y = path(alpha)
+        J = jacobian(lambda x: flow(0.0, x), y)
+        moments = [step_moments(coordinates.expand(y), state, rule, coordinates, each) for each in points]
+        D = 0.5 * (moments[0].covariance + moments[1].covariance)
+        source = 0.5 * (moments[0].mean_correction + moments[1].mean_correction) - 0.5 * J @ flow(0.0, y)
+        source = source + half_hessian_of_covariance(lambda x: flow(0.0, x), y, 0.5 * (V + V.T))
+        return np.concatenate([(J @ V + V @ J.T + D).ravel(), (J @ propagator).ravel(), J @ m + source])
+
+    begin = np.concatenate([np.zeros(n * n), np.eye(n).ravel(), np.zeros(n)])
+    exact = scipy.integrate.solve_ivp(equations, (0.0, 2.0), begin, method="RK45", rtol=1e-5, atol=1e-8).y[:, -1]
+    noise = LinearNoise(state, rule, coordinates, path, 2.0, n_points)
+    propagator = noise.advance(2.0)
+    V = exact[: n * n].reshape(n, n)
+    scale = np.sqrt(np.diagonal(V))
+    assert np.abs((noise.V[0] - V) / np.outer(scale, scale)).max() < 3e-3  # 1e-3 a step, some error from interpolation
+    np.testing.assert_allclose(propagator, exact[n * n : 2 * n * n].reshape(n, n), atol=3e-3)
+    np.testing.assert_allclose(noise.m / scale, exact[2 * n * n :] / scale, atol=3e-3 * np.abs(noise.m / scale).max())
+
+
+def test_interpolated_moments_are_those_computed_at_the_time() -> None:
+    state, rule = PROBLEM.initial, RULE
+    coordinates = coordinates_of(state, rule)
+    flow = right_hand_side(state, rule, coordinates)
+    start = coordinates.start[coordinates.moving]
+    solution = scipy.integrate.solve_ivp(flow, (0.0, 8.0), start, rtol=1e-10, atol=1e-12, dense_output=True).sol
+    path = DiffusionPath(state, rule, coordinates, solution, 256, last=8.0)
+    points = [gaussian_points(state.n_modes + state.n_teacher + 1, 128, seed) for seed in (0, 1)]
+    for alpha in np.random.default_rng(2).uniform(0.0, 8.0, 10):
+        first, second = (step_moments(coordinates.expand(solution(alpha)), state, rule, coordinates, each) for each in points)
+        diffusion, error, correction = path(alpha)
+        scale = np.sqrt(np.diagonal(diffusion))
+        tolerance = 2e-3 * np.outer(scale, scale)
+        assert (np.abs(diffusion - 0.5 * (first.covariance + second.covariance)) < tolerance).all()
+        assert (np.abs(error - 0.5 * (first.covariance - second.covariance)) < tolerance).all()
+        exact = 0.5 * (first.mean_correction + second.mean_correction)
+        np.testing.assert_allclose(correction, exact, atol=2e-3 * np.abs(exact).max())
+
+
+def test_the_error_of_the_covariance_is_that_of_its_points() -> None:
+    """Half the difference of two sets of points is of the size of the deviation from many more points."""
+    problem = PROBLEM
+    coordinates = coordinates_of(problem.initial, RULE)
+    flow = right_hand_side(problem.initial, RULE, coordinates)
+    start = coordinates.start[coordinates.moving]
+    solution = scipy.integrate.solve_ivp(flow, (0.0, 1.0), start, rtol=1e-10, atol=1e-12, dense_output=True).sol
+    few, many = (LinearNoise(problem.initial, RULE, coordinates, solution, 1.0, n_points) for n_points in (256, 16384))
+    for noise in (few, many):
+        noise.advance(1.0)
+    deviation = np.linalg.norm(few.V[0] - many.V[0])
+    assert 0.2 < np.linalg.norm(few.V[1]) / deviation < 5.0
+    assert np.linalg.norm(many.V[1]) < 0.3 * np.linalg.norm(few.V[1])
 
 
 def test_derivatives_of_a_known_function() -> None:

@@ -19,7 +19,7 @@ _TWO_OVER_PI = 2.0 / math.pi
 
 
 @njit(cache=True)
-def activation_covariance(S: FloatArray, L: FloatArray) -> None:
+def activation_covariance(parameters: FloatArray, S: FloatArray, K: int, L: FloatArray) -> None:
     """Write L_ij = <g(psi_i) g(psi_j)> for fields of covariance `S`, both (n, n), into `L` (Saad and Solla 1995)."""
     n = S.shape[0]
     for i in range(n):
@@ -61,6 +61,7 @@ def squared_error_average(S: FloatArray, c: FloatArray, k: int, m: int, C: Float
 
 @njit(cache=True)
 def averages(
+    parameters: FloatArray,
     S: FloatArray,
     c: FloatArray,
     K: int,
@@ -72,10 +73,10 @@ def averages(
     """Write the averages of the right-hand side for n = K + M fields of covariance `S`.
 
     `L` (n, n), `E` (K, n), `A` (K, n) and `G` (K, K) are as in the package's docstring; `c` (n,) are the output weights
-    (v, -v_teacher). `G` is the average without label noise.
+    (v, -v_teacher). The family has one member and no `parameters`.
     """
     n = S.shape[0]
-    activation_covariance(S, L)
+    activation_covariance(parameters, S, K, L)
     for k in range(K):
         for j in range(n):
             root = math.sqrt((1.0 + S[k, k]) * (1.0 + S[j, j]) - S[k, j] ** 2)
@@ -89,8 +90,11 @@ def averages(
             G[m, k] = G[k, m]
 
 
-activation_covariance_pointer = cfunc("void(float64[:, ::1], float64[:, ::1])", cache=True)(activation_covariance.py_func)
+activation_covariance_pointer = cfunc("void(float64[::1], float64[:, ::1], int64, float64[:, ::1])", cache=True)(
+    activation_covariance.py_func
+)
 averages_pointer = cfunc(
-    "void(float64[:, ::1], float64[::1], int64, float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1])",
+    "void(float64[::1], float64[:, ::1], float64[::1], int64, "
+    "float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1])",
     cache=True,
 )(averages.py_func)

@@ -16,6 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 # The grid's own error is below 1e-7 for covariances with eigenvalues up to 2; see `test_quadrature_is_accurate`.
 TOLERANCE = 1e-6
 NAMES = ("L", "E", "A", "G")
+NO_PARAMETERS = np.empty(0)
 
 
 def g(x: FloatArray) -> FloatArray:
@@ -64,7 +65,7 @@ def by_package(S: FloatArray, c: FloatArray, K: int) -> dict[str, FloatArray]:
     n = len(S)
     out = {"L": np.full((n, n), np.nan), "E": np.full((K, n), np.nan)}
     out |= {"A": np.full((K, n), np.nan), "G": np.full((K, K), np.nan)}
-    averages(S, c, K, *out.values())
+    averages(NO_PARAMETERS, S, c, K, *out.values())
     return out
 
 
@@ -108,7 +109,7 @@ def test_averages_agree_with_quadrature(K: int, S: FloatArray) -> None:
     for name in NAMES:
         assert distance(result[name], reference[name]) < TOLERANCE, name
     alone = np.full(S.shape, np.nan)
-    activation_covariance(S, alone)
+    activation_covariance(NO_PARAMETERS, S, K, alone)
     assert np.array_equal(alone, result["L"])
 
 
