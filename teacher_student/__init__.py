@@ -37,6 +37,7 @@ _WHERE = {
     "integrate": "theory.integrate",
     "simulate": "sgd.run",
     "compare": "analysis.compare",
+    "stages": "analysis.stages",
     "load_trajectory": "trajectory",
     "save_trajectory": "trajectory",
 }
