@@ -38,6 +38,7 @@ _WHERE = {
     "simulate": "sgd.run",
     "compare": "analysis.compare",
     "stages": "analysis.stages",
+    "specialization": "analysis.specialization",
     "load_trajectory": "trajectory",
     "save_trajectory": "trajectory",
 }
