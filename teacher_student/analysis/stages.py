@@ -135,6 +135,23 @@ def stages(
     return tuple(_stage(piece, curve, others) for piece in pieces)
 
 
+def passage_times(trajectory: xr.Dataset, level: float) -> xr.DataArray:
+    """Return the first alpha at which eps_g is at most `level`, of every replica; NaN where it never is.
+
+    Between output times eps_g is taken as linear in alpha.
+    """
+    eps_g, alpha = np.atleast_2d(trajectory["eps_g"].values), trajectory["alpha"].values
+    times = np.full(len(eps_g), np.nan)
+    for r, curve in enumerate(eps_g):
+        below = np.flatnonzero(curve <= level)
+        if len(below):
+            i = max(int(below[0]), 1)
+            times[r] = alpha[0] if below[0] == 0 else np.interp(level, curve[[i, i - 1]], alpha[[i, i - 1]])
+    if "replica" in trajectory.dims:
+        return xr.DataArray(times, dims="replica", name="alpha")
+    return xr.DataArray(times[0], name="alpha")
+
+
 def table(found: Sequence[Stage]) -> str:
     """Return stages as a table for a terminal; "<" and ">" mark edges of the data."""
     rows = [("stage", "alpha from", "to", "eps_g", "exponent")]
