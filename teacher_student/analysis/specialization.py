@@ -49,9 +49,9 @@ def specialization(trajectory: xr.Dataset, threshold: float = 0.5) -> xr.Dataset
         to two teacher units, 1 where it is one of them and orthogonal to the others.
         ``onset`` (..., student), the alpha after which the degree stays above `threshold`, interpolated; NaN if it does not.
         ``order`` (..., student), 0 for the first onset, 1 for the next; -1 without onset.
-        ``tau``, ``share`` (..., alpha, mode), tau_a = abs(sigma_a) + gamma (|xi_in_a| + |xi_out_a|), and its part of the sum;
-        |xi_in_a|^2 = Q_modes_aa, |xi_out_a|^2 the sum over student units, gamma = mean abs(sigma) / mean (|xi_in| + |xi_out|)
-        over modes. Li and Huang (2023) rank modes by such a sum.
+        ``tau``, ``share`` (..., alpha, mode), tau_a = abs(sigma_a) + gamma (n_in_a + n_out_a), and its part of the sum, with the
+        norms n_in_a^2 = Q_modes_aa and n_out_a^2 = sum_k xi_out_ka^2, and gamma = mean abs(sigma) / mean (n_in + n_out) over
+        modes. Li and Huang (2023) rank modes by such a sum.
         ``participation``, ``effective_rank`` (..., alpha), of the eigenvalues l of Q, which are the squared singular values of
         W / sqrt(N): (sum l)^2 / sum l^2, and exp of the entropy of l / sum l; 0 if W = 0.
 

@@ -22,6 +22,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _POINTS_PER_DECADE = 200
 _WINDOWS = (0.0, 0.1, 0.15, 0.2, 0.3, 0.4)  # decades
+_WINDOW_OF_ONE = 0.2
 # eps_g is a difference of terms of order (sum |v_teacher| sqrt(T))^2, each rounded at 1e-16.
 _FLOOR = 1e-14
 _SIGNIFICANCE = 2.0
@@ -93,8 +94,8 @@ def stages(
     trajectory : xarray.Dataset
         Theory, or a simulation: then of the mean of ln eps_g over the replicas, the typical run.
     slope : float
-        abs(d ln eps_g / d ln alpha) below which eps_g rests. Learning that relaxes algebraically does so as 1 / alpha or faster;
-        the default lies below that and above the slow drift, up to alpha^(-1/2), of what papers call plateaus.
+        abs(d ln eps_g / d ln alpha) below which eps_g rests. The default lies below 1, the exponent of the generic algebraic
+        relaxation d' = -d^2 of an overlap, and above 1/2, about as much as eps_g drifts on the plateaus of the presets.
     shortest : float
         A plateau counts if it lasts this many decades of alpha; a fall or a rise if eps_g changes by as much as at the exponent
         `slope` over so many decades, `slope * shortest` decades. The default asks for a plateau of a factor 1.6 in alpha, which
@@ -102,7 +103,7 @@ def stages(
     window : float, optional
         Full width in decades of the local quadratic fit that gives the slope; 0 differentiates the interpolated curve. By
         default 0 for theory; for a simulation the smallest of a ladder from 0 to 0.4 whose median standard error of the slope is
-        at most a tenth of `slope`.
+        at most a tenth of `slope`, and 0.2 for a single replica, which has no standard error.
 
     Returns
     -------
@@ -125,7 +126,7 @@ def stages(
     grid = np.linspace(x[0], x[-1], max(5, math.ceil((x[-1] - x[0]) / math.log(10) * _POINTS_PER_DECADE)))
     y, fine = _resample(x, mean, grid), _resample(x, samples, grid)
     if window is None:
-        window = _window(grid, fine, slope) if len(fine) > 1 else 0.0
+        window = _window(grid, fine, slope) if "replica" in trajectory.dims else 0.0
     criteria = _Criteria(slope, shortest, window)
     curve = _Curve(grid, y, _slope(grid, y, window), fine)
     pieces = _pieces(curve, criteria)
@@ -225,6 +226,8 @@ def _slope(x: FloatArray, y: FloatArray, window: float) -> FloatArray:
 
 
 def _window(x: FloatArray, samples: FloatArray, slope: float) -> float:
+    if len(samples) == 1:
+        return _WINDOW_OF_ONE
     for window in _WINDOWS:
         if np.median(_jackknife_error(_slope(x, samples, window))) <= 0.1 * slope:
             return window

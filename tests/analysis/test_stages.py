@@ -150,13 +150,15 @@ def test_the_window_follows_from_the_errors() -> None:
     assert kinds(found) == ["plateau", "fall", "plateau", "fall", "plateau"]
     single = as_trajectory(ALPHA, noisy(1, deviation=0.3)["eps_g"].values[0])
     assert len(ts.stages(single)) > 5
+    one = as_trajectory(ALPHA, noisy(1, replicas=1)["eps_g"].values)
+    assert table(ts.stages(one)) == table(ts.stages(one, window=0.2)) != table(ts.stages(one, window=0.0))
 
 
 @pytest.fixture(scope="module")
 def simulation() -> xr.Dataset:
     problem = ts.load_problem("saad-solla-1995")
     times = problem.alpha[(problem.alpha == 0) | (problem.alpha > 0.2)]
-    return ts.simulate(problem, times, n_inputs=2000, replicas=12, seed=3, method="overlaps", progress=False)
+    return ts.simulate(problem, times, n_inputs=1000, replicas=12, seed=3, method="overlaps", progress=False)
 
 
 def deviations(theory: tuple[Stage, ...], simulation: tuple[Stage, ...]) -> np.ndarray:

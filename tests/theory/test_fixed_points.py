@@ -365,15 +365,28 @@ def test_escape_times_grow_with_the_logarithm_of_n_over_twice_the_rate(escapes: 
     assert spread == pytest.approx(length.deviation, rel=0.28)
 
 
-def test_mean_and_deviation_are_those_of_the_distribution() -> None:
-    length = ts.plateau_length(two_units(), 1000)
+def unequal_units() -> FixedPoint:
+    """Return the saddle of two units whose teacher units differ in output weight and norm."""
+    point = two_units()
+    initial = dataclasses.replace(point.state, v=[1.0, 1.3], v_teacher=[1.0, 1.3], T=np.diag([4.0, 5.0]))
+    return ts.fixed_point(dataclasses.replace(point.problem, initial=initial))
+
+
+@pytest.mark.parametrize("point", [two_units(), unequal_units()], ids=["equal", "unequal"])
+def test_mean_and_deviation_are_those_of_the_distribution(point: FixedPoint) -> None:
+    length = ts.plateau_length(point, 1000)
     alpha = np.linspace(0.0, 400.0, 40001)
-    p = escape_probability(length, alpha)[0]
-    survival = 1 - p
+    survival = 1 - escape_probability(length, alpha)[0]
     mean = np.trapezoid(survival, alpha)
     square = 2 * np.trapezoid(alpha * survival, alpha)
     assert mean == pytest.approx(length.mean[0], rel=1e-4)
     assert np.sqrt(square - mean**2) == pytest.approx(length.deviation, rel=1e-3)
+
+
+def test_the_two_ways_out_have_their_own_reach() -> None:
+    equal, unequal = ts.plateau_length(two_units(), 1000), ts.plateau_length(unequal_units(), 1000)
+    assert equal.reach[0] == pytest.approx(equal.reach[1], rel=1e-5)
+    assert abs(np.log(unequal.reach[0] / unequal.reach[1])) > 0.1
 
 
 def test_identical_students_have_no_noise_that_parts_them() -> None:
