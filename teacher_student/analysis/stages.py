@@ -12,17 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.interpolate
-import scipy.signal
 import xarray as xr
 
+from teacher_student.analysis.smoothing import chosen_window, jackknife_error, jackknife_samples, local_slope, resample
 from teacher_student.errors import refuse
 
 FloatArray = npt.NDArray[np.float64]
 
 _POINTS_PER_DECADE = 200
-_WINDOWS = (0.0, 0.1, 0.15, 0.2, 0.3, 0.4)  # decades
-_WINDOW_OF_ONE = 0.2
 # eps_g is a difference of terms of order (sum |v_teacher| sqrt(T))^2, each rounded at 1e-16.
 _FLOOR = 1e-14
 _SIGNIFICANCE = 2.0
@@ -121,17 +118,18 @@ def stages(
     """
     _check(slope, shortest, window)
     x, logs = _logarithms(trajectory)
-    samples = _jackknife_samples(logs)
+    samples = jackknife_samples(logs)
     mean = logs.mean(axis=0)
     grid = np.linspace(x[0], x[-1], max(5, math.ceil((x[-1] - x[0]) / math.log(10) * _POINTS_PER_DECADE)))
-    y, fine = _resample(x, mean, grid), _resample(x, samples, grid)
+    y, fine = resample(x, mean, grid), resample(x, samples, grid)
     if window is None:
-        window = _window(grid, fine, slope) if "replica" in trajectory.dims else 0.0
+        window = chosen_window(grid, fine, slope) if "replica" in trajectory.dims else 0.0
     criteria = _Criteria(slope, shortest, window)
-    curve = _Curve(grid, y, _slope(grid, y, window), fine)
+    curve = _Curve(grid, y, local_slope(grid, y, window), fine)
     pieces = _pieces(curve, criteria)
     others = [
-        _pieces(_Curve(grid, sample, _slope(grid, sample, window), fine), criteria) if len(fine) > 1 else [] for sample in fine
+        _pieces(_Curve(grid, sample, local_slope(grid, sample, window), fine), criteria) if len(fine) > 1 else []
+        for sample in fine
     ]
     return tuple(_stage(piece, curve, others) for piece in pieces)
 
@@ -198,42 +196,6 @@ def _logarithms(trajectory: xr.Dataset) -> tuple[FloatArray, FloatArray]:
     return np.log(alpha[used]), np.log(eps_g[:, used])
 
 
-def _jackknife_samples(logs: FloatArray) -> FloatArray:
-    """Return the means that leave one replica out, (replica, alpha)."""
-    if len(logs) == 1:
-        return logs
-    return (logs.sum(axis=0) - logs) / (len(logs) - 1)
-
-
-def _jackknife_error(samples: FloatArray) -> FloatArray:
-    """Return the standard error of what was computed for each jackknife sample, along the first axis."""
-    n = len(samples)
-    if n < 2:
-        return np.full(samples.shape[1:], np.nan)
-    return np.asarray(np.sqrt((n - 1) * np.var(samples - samples[0], axis=0)))  # exactly 0 where the samples agree
-
-
-def _resample(x: FloatArray, y: FloatArray, grid: FloatArray) -> FloatArray:
-    return np.asarray(scipy.interpolate.CubicSpline(x, y, axis=-1)(grid))
-
-
-def _slope(x: FloatArray, y: FloatArray, window: float) -> FloatArray:
-    """Return dy/dx on the uniform grid `x` by quadratic fits over `window` decades, at least five points."""
-    step = x[1] - x[0]
-    n = max(5, 2 * round(window * math.log(10) / step / 2) + 1)
-    n = min(n, len(x) - (len(x) + 1) % 2)
-    return np.asarray(scipy.signal.savgol_filter(y, n, 2, deriv=1, delta=step, axis=-1))
-
-
-def _window(x: FloatArray, samples: FloatArray, slope: float) -> float:
-    if len(samples) == 1:
-        return _WINDOW_OF_ONE
-    for window in _WINDOWS:
-        if np.median(_jackknife_error(_slope(x, samples, window))) <= 0.1 * slope:
-            return window
-    return _WINDOWS[-1]
-
-
 def _pieces(curve: _Curve, criteria: _Criteria) -> list[_Piece]:
     """Return the stages of one curve: the least of those that do not count is joined with its neighbours until all count."""
     pieces = _stretches(curve, criteria.slope)
@@ -268,7 +230,7 @@ def _size(piece: _Piece, curve: _Curve, criteria: _Criteria) -> float:
     extent = length if piece.sign == 0 else abs(change) / criteria.slope
     size = extent / (criteria.shortest * math.log(10))
     if len(curve.samples) > 1 and length > 0:
-        error = _jackknife_error(np.array([np.diff(np.interp(ends, curve.x, y))[0] for y in curve.samples])) / length
+        error = jackknife_error(np.array([np.diff(np.interp(ends, curve.x, y))[0] for y in curve.samples])) / length
         distance = abs(abs(change / length) - criteria.slope)
         if error > 0:
             size = min(size, distance / (_SIGNIFICANCE * float(error)))
@@ -312,7 +274,7 @@ def _stage(piece: _Piece, curve: _Curve, others: list[list[_Piece]]) -> Stage:
         if overlaps and max(overlaps) > 0:
             measured.append(_measure(candidates[int(np.argmax(overlaps))], curve.x, sample))
     found_in_all = len(measured) == len(curve.samples) > 1
-    errors = _jackknife_error(np.array(measured)) if found_in_all else np.full(4, np.nan)
+    errors = jackknife_error(np.array(measured)) if found_in_all else np.full(4, np.nan)
     return Stage(
         kind=_NAMES[piece.sign],
         alpha_start=math.exp(start),
