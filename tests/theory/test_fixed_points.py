@@ -14,7 +14,7 @@ import teacher_student as ts
 from teacher_student.analysis.stages import passage_times
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side, state_vector
 from teacher_student.theory.fixed_points import FixedPoint, NoFixedPoint
-from teacher_student.theory.plateau import escape_probability
+from teacher_student.theory.plateau import escape_probability, sample_escape_times
 from teacher_student.theory.zero_modes import change_of
 
 
@@ -217,6 +217,17 @@ def test_families_of_perfect_students() -> None:
     assert point.n_unstable == 0
 
 
+def test_rescaled_factors_are_a_family_also_where_the_error_does_not_vanish_if_xi_in_does_not_learn() -> None:
+    rule = ts.LearningRule(eta_xi_in=0.0, eta_sigma=0.5, eta_xi_out=0.4, noise=0.3)
+    problem = ts.Problem(initial=decomposed([0.8, 0.6]), rule=rule)
+    point = ts.fixed_point(problem, near=3000.0)
+    assert point.eps_g > 0.01
+    names = [f"rescaling of xi_out[:,{a}] against sigma[{a}]" for a in (0, 1)]
+    assert [(mode.kind, mode.name) for mode in point.zero_modes] == [("family", name) for name in names]
+    decaying = dataclasses.replace(problem, rule=dataclasses.replace(rule, weight_decay=0.01))
+    assert ts.fixed_point(decaying, near=3000.0).zero_modes == ()
+
+
 def test_a_family_changes_the_state_but_not_the_weights() -> None:
     state = decomposed([0.8, 0.6])
     coordinates = coordinates_of(state, ts.LearningRule(eta_xi_in=1.0, eta_sigma=1.0))
@@ -387,6 +398,30 @@ def test_the_two_ways_out_have_their_own_reach() -> None:
     equal, unequal = ts.plateau_length(two_units(), 1000), ts.plateau_length(unequal_units(), 1000)
     assert equal.reach[0] == pytest.approx(equal.reach[1], rel=1e-5)
     assert abs(np.log(unequal.reach[0] / unequal.reach[1])) > 0.1
+
+
+def test_sampled_escapes_from_one_direction_are_those_in_closed_form() -> None:
+    point = unequal_units()
+    times = np.sort(sample_escape_times(point, 1000, n_samples=64))
+    length = ts.plateau_length(point, 1000)
+    # Quasi-random quantiles lie within a few 1/n of the distribution.
+    middle = (np.arange(64) + 0.5) / 64
+    assert np.abs(escape_probability(length, times)[0] - middle).max() < 3 / 64
+    assert np.abs(escape_probability(ts.plateau_length(point, 2000), times)[0] - middle).max() > 3 / 64
+
+
+def test_three_units_escape_along_four_directions_when_sampled_noise_says() -> None:
+    point = ts.fixed_point(ts.Problem(initial=committee(3, 0.63, 0.131, 0.303), rule=ts.LearningRule(eta_xi_in=1.0)))
+    assert point.n_unstable == 4
+    runs = ts.simulate(
+        point.problem, np.arange(0, 321, 4.0), n_inputs=1000, replicas=16, seed=5, method="overlaps", progress=False
+    )
+    measured = passage_times(runs, 0.5 * point.eps_g).values
+    predicted = sample_escape_times(point, 1000, n_samples=64)
+    error = np.sqrt(measured.var(ddof=1) / len(measured) + predicted.var(ddof=1) / 64)
+    assert abs(measured.mean() - predicted.mean()) < 3.3 * error
+    forgotten_n = np.log(1000) / (2 * point.escape_rates[0])
+    assert abs(measured.mean() - predicted.mean() + forgotten_n) > 3.3 * error
 
 
 def test_identical_students_have_no_noise_that_parts_them() -> None:
