@@ -18,7 +18,8 @@ _LONG_NAMES = {
     "assignment": "teacher unit a student unit stands for at the last time, -1 for none",
     "closest": "teacher unit of the largest absolute overlap at the last time",
     "degree": "largest minus second largest squared normalised overlap",
-    "onset": "alpha after which the degree stays above the threshold",
+    "attainable": "degree of a unit that equals its closest teacher unit",
+    "onset": "alpha after which degree / attainable stays above the threshold",
     "order": "place in the order of onsets, -1 for units that did not specialise",
     "tau": "importance of modes",
     "share": "tau / sum of tau",
@@ -35,7 +36,7 @@ def specialization(trajectory: xr.Dataset, threshold: float = 0.5) -> xr.Dataset
     trajectory : xarray.Dataset
         Theory (alpha, ...) or simulation (replica, alpha, ...); every replica is treated by itself.
     threshold : float
-        Degree, between 0 and 1, above which a unit counts as specialised.
+        Part of the attainable degree, between 0 and 1, above which a unit counts as specialised.
 
     Returns
     -------
@@ -47,7 +48,8 @@ def specialization(trajectory: xr.Dataset, threshold: float = 0.5) -> xr.Dataset
         ``closest`` (..., student), the teacher unit of the largest abs(overlap) at the last time, which several may share.
         ``degree`` (..., alpha, student), largest minus second largest squared overlap of a student unit: 0 where it is as close
         to two teacher units, 1 where it is one of them and orthogonal to the others.
-        ``onset`` (..., student), the alpha after which the degree stays above `threshold`, interpolated; NaN if it does not.
+        ``attainable`` (..., student), the degree of a unit that equals its closest teacher unit; 1 for orthogonal teacher units.
+        ``onset`` (..., student), the alpha after which degree / attainable stays above `threshold`, interpolated; NaN if never.
         ``order`` (..., student), 0 for the first onset, 1 for the next; -1 without onset.
         ``tau``, ``share`` (..., alpha, mode), tau_a = abs(sigma_a) + gamma (n_in_a + n_out_a), and its part of the sum, with the
         norms n_in_a^2 = Q_modes_aa and n_out_a^2 = sum_k xi_out_ka^2, and gamma = mean abs(sigma) / mean (n_in + n_out) over
@@ -68,16 +70,22 @@ def specialization(trajectory: xr.Dataset, threshold: float = 0.5) -> xr.Dataset
     units = ("replica", "student") if "replica" in trajectory.dims else ("student",)
     times = (*units[:-1], "alpha")
     degree = degree_of_specialization(overlap.values)
-    onset = onsets(trajectory["alpha"].values, degree, float(threshold))
+    last = np.abs(overlap.values[..., -1, :, :])
+    closest = last.argmax(axis=-1)
+    attainable = degree_of_specialization(cosines(trajectory["T"].values))[closest]
+    relative = np.divide(
+        degree, attainable[..., np.newaxis, :], out=np.zeros_like(degree), where=attainable[..., np.newaxis, :] > 0
+    )
+    onset = onsets(trajectory["alpha"].values, relative, float(threshold))
     tau = importance(trajectory["Q_modes"].values, trajectory["sigma"].values, trajectory["xi_out"].values)
     total = tau.sum(axis=-1, keepdims=True)
     eigenvalues = np.maximum(np.linalg.eigvalsh(trajectory["Q"].values), 0.0)
-    last = np.abs(overlap.values[..., -1, :, :])
     data = {
         "overlap": (overlap.dims, overlap.values),
         "assignment": (units, assignment(last)),
-        "closest": (units, last.argmax(axis=-1)),
+        "closest": (units, closest),
         "degree": ((*times, "student"), degree),
+        "attainable": (units, attainable),
         "onset": (units, onset),
         "order": (units, np.where(np.isnan(onset), -1, onset.argsort(axis=-1).argsort(axis=-1))),
         "tau": ((*times, "mode"), tau),
@@ -95,6 +103,12 @@ def degree_of_specialization(overlap: FloatArray) -> FloatArray:
     """Return largest minus second largest squared normalised overlap, (..., student), of `overlap` (..., student, teacher)."""
     squares = np.sort(np.minimum(overlap**2, 1.0), axis=-1)
     return np.asarray(squares[..., -1] - (squares[..., -2] if squares.shape[-1] > 1 else 0.0))
+
+
+def cosines(T: FloatArray) -> FloatArray:
+    """Return T_mn / sqrt(T_mm T_nn), (M, M), zero where a norm is zero."""
+    norms = np.sqrt(np.outer(np.diagonal(T), np.diagonal(T)))
+    return np.asarray(np.divide(T, norms, out=np.zeros_like(T), where=norms > 0))
 
 
 def assignment(closeness: FloatArray) -> IntArray:

@@ -57,6 +57,26 @@ def test_norms_and_teacher_scale_do_not_enter() -> None:
     assert result["onset"].values[0] == 1.0  # above the threshold from the first time on
 
 
+def test_units_of_a_teacher_that_overlap_limit_the_degree_not_the_onset() -> None:
+    T = np.array([[1.0, 0.8], [0.8, 1.0]])
+    middle = 0.9 / np.sqrt(0.9)  # between both teacher units
+    R = np.array([[[middle, middle]], [[1.0, 0.8]]])
+    result = ts.specialization(trajectory_of([1.0, 10.0], R, T))
+    np.testing.assert_allclose(result["degree"].values[:, 0], [0.0, 0.36], atol=1e-12)
+    np.testing.assert_allclose(result["attainable"].values, [0.36], atol=1e-12)
+    np.testing.assert_allclose(result["onset"].values, [10**0.5], rtol=1e-12)
+
+
+def test_units_of_the_li_huang_preset_that_have_reached_their_teacher_unit_have_an_onset() -> None:
+    # Teacher units overlap strongly, up to a cosine of 0.99; two student units still wait at the last time.
+    result = ts.specialization(ts.integrate(ts.load_problem("li-huang-2023"), progress=False))
+    assert result["assignment"].values.tolist() == list(range(8))
+    reached = np.diagonal(result["overlap"].values[-1]) > 0.95
+    assert reached.tolist() == [True, True, False, False, True, True, True, True]
+    assert np.isfinite(result["onset"].values).tolist() == reached.tolist()
+    assert sorted(result["order"].values) == [-1, -1, 0, 1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize(("K", "M"), [(3, 3), (4, 2), (2, 4), (1, 3), (3, 1)])
 def test_the_assignment_is_the_best_of_all(K: int, M: int) -> None:
     rng = np.random.default_rng(K + 10 * M)
