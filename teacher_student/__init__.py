@@ -10,6 +10,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from teacher_student import networks as networks
     from teacher_student import plots as plots
+    from teacher_student.analysis.specialization import specialization as specialization
+    from teacher_student.analysis.stages import stages as stages
     from teacher_student.errors import Diverged as Diverged
     from teacher_student.errors import InvalidInput as InvalidInput
     from teacher_student.order_parameters import OrderParameters as OrderParameters
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
     from teacher_student.problem import log_spaced_times as log_spaced_times
     from teacher_student.problem_file import load_problem as load_problem
     from teacher_student.problem_file import presets as presets
+    from teacher_student.theory.continuation import continuation as continuation
+    from teacher_student.theory.fixed_points import fixed_point as fixed_point
     from teacher_student.theory.integrate import integrate as integrate
+    from teacher_student.theory.plateau import plateau_length as plateau_length
     from teacher_student.trajectory import load_trajectory as load_trajectory
     from teacher_student.trajectory import save_trajectory as save_trajectory
 
@@ -36,7 +41,12 @@ _WHERE = {
     "presets": "problem_file",
     "integrate": "theory.integrate",
     "simulate": "sgd.run",
+    "fixed_point": "theory.fixed_points",
+    "continuation": "theory.continuation",
+    "plateau_length": "theory.plateau",
     "compare": "analysis.compare",
+    "stages": "analysis.stages",
+    "specialization": "analysis.specialization",
     "load_trajectory": "trajectory",
     "save_trajectory": "trajectory",
 }

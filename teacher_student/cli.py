@@ -1,4 +1,4 @@
-"""The command line: teacher-student presets | ode | simulate | compare | plot."""
+"""The command line: teacher-student presets | ode | simulate | compare | plot | stages."""
 
 from __future__ import annotations
 
@@ -73,7 +73,15 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("plot", help="draw stored trajectories, each into a PNG beside it")
     command.add_argument("files", metavar="FILE", nargs="+", type=Path)
     command.set_defaults(run=_plot)
+
+    _add_stages(commands)
     return parser
+
+
+def _add_stages(commands: argparse._SubParsersAction[_Parser]) -> None:
+    command = commands.add_parser("stages", help="print the plateaus and falls of eps_g of a stored trajectory")
+    command.add_argument("file", metavar="FILE", type=Path)
+    command.set_defaults(run=_stages)
 
 
 def _add_simulation_options(command: argparse.ArgumentParser) -> None:
@@ -158,6 +166,14 @@ def _plot(options: argparse.Namespace) -> int:
         picture = path.with_suffix(".png")
         _save_figure(figure, picture)
         print(picture)
+    return OK
+
+
+def _stages(options: argparse.Namespace) -> int:
+    from teacher_student.analysis.stages import stages, table
+    from teacher_student.trajectory import load_trajectory
+
+    print(table(stages(load_trajectory(options.file))))
     return OK
 
 

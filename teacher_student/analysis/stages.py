@@ -1,0 +1,290 @@
+"""The stages of learning: plateaus and falls of eps_g on logarithmic axes.
+
+Let x = ln alpha and s = d ln eps_g / dx, the local exponent. A *plateau* is a stretch with abs(s) < `slope`, a *fall* one with
+s <= -`slope`, a *rise* one with s >= `slope`. Stretches too short or too shallow to count are joined with their neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from teacher_student.analysis.smoothing import chosen_window, jackknife_error, jackknife_samples, local_slope, resample
+from teacher_student.errors import refuse
+
+FloatArray = npt.NDArray[np.float64]
+
+_POINTS_PER_DECADE = 200
+# eps_g is a difference of terms of order (sum |v_teacher| sqrt(T))^2, each rounded at 1e-16.
+_FLOOR = 1e-14
+_SIGNIFICANCE = 2.0
+_NAMES = {-1: "fall", 0: "plateau", 1: "rise"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage; the errors are standard errors from the replicas, NaN for theory and for a single replica.
+
+    Attributes
+    ----------
+    kind : str
+        "plateau", "fall" or "rise".
+    alpha_start, alpha_end : float
+        Its edges; `open_start` and `open_end` say that the data, not the stage, begins or ends there.
+    level : float
+        exp of the mean of ln eps_g over the stage in ln alpha.
+    exponent : float
+        Change of ln eps_g over the stage, divided by that of ln alpha.
+    alpha_start_error, alpha_end_error, level_error, exponent_error : float
+        Their standard errors. An open edge has the error 0. NaN if the stage is missing in a jackknife sample.
+    """
+
+    kind: str
+    alpha_start: float
+    alpha_end: float
+    level: float
+    exponent: float
+    open_start: bool
+    open_end: bool
+    alpha_start_error: float = math.nan
+    alpha_end_error: float = math.nan
+    level_error: float = math.nan
+    exponent_error: float = math.nan
+
+
+@dataclass(frozen=True)
+class _Criteria:
+    slope: float
+    shortest: float
+    window: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    """ln eps_g and its slope on a uniform fine grid of x = ln alpha, and ln eps_g of the jackknife samples, (sample, x)."""
+
+    x: FloatArray
+    y: FloatArray
+    s: FloatArray
+    samples: FloatArray
+
+
+@dataclass
+class _Piece:
+    sign: int
+    start: float
+    end: float
+
+
+def stages(
+    trajectory: xr.Dataset, *, slope: float = 2 / 3, shortest: float = 0.2, window: float | None = None
+) -> tuple[Stage, ...]:
+    """Return the plateaus, falls and rises of eps_g in the order of time.
+
+    Parameters
+    ----------
+    trajectory : xarray.Dataset
+        Theory, or a simulation: then of the mean of ln eps_g over the replicas, the typical run.
+    slope : float
+        abs(d ln eps_g / d ln alpha) below which eps_g rests. The default lies below 1, the exponent of the generic algebraic
+        relaxation d' = -d^2 of an overlap, and above 1/2, about as much as eps_g drifts on the plateaus of the presets.
+    shortest : float
+        A plateau counts if it lasts this many decades of alpha; a fall or a rise if eps_g changes by as much as at the exponent
+        `slope` over so many decades, `slope * shortest` decades. The default asks for a plateau of a factor 1.6 in alpha, which
+        a grid of 20 points a decade resolves by four points, and a fall of a factor 1.36.
+    window : float, optional
+        Full width in decades of the local quadratic fit that gives the slope; 0 differentiates the interpolated curve. By
+        default 0 for theory; for a simulation the smallest of a ladder from 0 to 0.4 whose median standard error of the slope is
+        at most a tenth of `slope`, and 0.2 for a single replica, which has no standard error.
+
+    Returns
+    -------
+    tuple of Stage
+
+    Raises
+    ------
+    InvalidInput
+        For impossible settings, or if fewer than four times above 0 have an eps_g above rounding.
+
+    Notes
+    -----
+    Of a simulation, a stage must also have an exponent at least two standard errors from `slope`. Errors are those of the
+    jackknife over replicas, with the window held. Output times after the first at which eps_g is rounding are left out.
+    """
+    _check(slope, shortest, window)
+    x, logs = _logarithms(trajectory)
+    samples = jackknife_samples(logs)
+    mean = logs.mean(axis=0)
+    grid = np.linspace(x[0], x[-1], max(5, math.ceil((x[-1] - x[0]) / math.log(10) * _POINTS_PER_DECADE)))
+    y, fine = resample(x, mean, grid), resample(x, samples, grid)
+    if window is None:
+        window = chosen_window(grid, fine, slope) if "replica" in trajectory.dims else 0.0
+    criteria = _Criteria(slope, shortest, window)
+    curve = _Curve(grid, y, local_slope(grid, y, window), fine)
+    pieces = _pieces(curve, criteria)
+    others = [
+        _pieces(_Curve(grid, sample, local_slope(grid, sample, window), fine), criteria) if len(fine) > 1 else []
+        for sample in fine
+    ]
+    return tuple(_stage(piece, curve, others) for piece in pieces)
+
+
+def passage_times(trajectory: xr.Dataset, level: float) -> xr.DataArray:
+    """Return the first alpha at which eps_g is at most `level`, of every replica; NaN where it never is.
+
+    Between output times eps_g is taken as linear in alpha.
+    """
+    eps_g, alpha = np.atleast_2d(trajectory["eps_g"].values), trajectory["alpha"].values
+    times = np.full(len(eps_g), np.nan)
+    for r, curve in enumerate(eps_g):
+        below = np.flatnonzero(curve <= level)
+        if len(below):
+            i = max(int(below[0]), 1)
+            times[r] = alpha[0] if below[0] == 0 else np.interp(level, curve[[i, i - 1]], alpha[[i, i - 1]])
+    if "replica" in trajectory.dims:
+        return xr.DataArray(times, dims="replica", name="alpha")
+    return xr.DataArray(times[0], name="alpha")
+
+
+def table(found: Sequence[Stage]) -> str:
+    """Return stages as a table for a terminal; "<" and ">" mark edges of the data."""
+    rows = [("stage", "alpha from", "to", "eps_g", "exponent")]
+    for stage in found:
+        rows.append(
+            (
+                stage.kind,
+                ("<" if stage.open_start else "") + _with_error(stage.alpha_start, stage.alpha_start_error),
+                (">" if stage.open_end else "") + _with_error(stage.alpha_end, stage.alpha_end_error),
+                _with_error(stage.level, stage.level_error),
+                _with_error(stage.exponent, stage.exponent_error),
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _with_error(value: float, error: float) -> str:
+    return f"{value:.4g} +- {error:.1g}" if error > 0 else f"{value:.4g}"
+
+
+def _check(slope: float, shortest: float, window: float | None) -> None:
+    given: dict[str, object] = {"slope": slope, "shortest": shortest, "window": 0.0 if window is None else window}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+            refuse(name, value, "a finite number of at least 0")
+        if value == 0 and name != "window":
+            refuse(name, value, "a finite number above 0")
+
+
+def _logarithms(trajectory: xr.Dataset) -> tuple[FloatArray, FloatArray]:
+    """Return ln alpha and ln eps_g (replica, alpha), from the first time above 0 up to where eps_g is rounding."""
+    if not isinstance(trajectory, xr.Dataset) or "eps_g" not in trajectory:
+        refuse("trajectory", type(trajectory).__name__, "a trajectory of integrate or simulate")
+    eps_g = np.atleast_2d(trajectory["eps_g"].values)
+    alpha = trajectory["alpha"].values
+    outputs = np.abs(trajectory["v_teacher"].values) * np.sqrt(np.diagonal(trajectory["T"].values))
+    rounding = (eps_g <= _FLOOR * outputs.sum() ** 2).any(axis=0)
+    last = int(np.argmax(rounding)) if rounding.any() else len(alpha)
+    used = slice(int(np.searchsorted(alpha, 0.0, side="right")), last)
+    if len(alpha[used]) < 4:
+        refuse("trajectory", f"{len(alpha[used])} time(s) above 0 with eps_g above rounding", "at least 4")
+    return np.log(alpha[used]), np.log(eps_g[:, used])
+
+
+def _pieces(curve: _Curve, criteria: _Criteria) -> list[_Piece]:
+    """Return the stages of one curve: the least of those that do not count is joined with its neighbours until all count."""
+    pieces = _stretches(curve, criteria.slope)
+    while len(pieces) > 1:
+        sizes = np.array([_size(piece, curve, criteria) for piece in pieces])
+        if sizes.min() >= 1.0:
+            break
+        pieces[int(sizes.argmin())].sign = _sign_of_neighbours(pieces, int(sizes.argmin()), curve)
+        pieces = _joined(pieces)
+    return pieces
+
+
+def _stretches(curve: _Curve, slope: float) -> list[_Piece]:
+    """Cut the curve where its slope crosses +-`slope`, by linear interpolation."""
+    x, s = curve.x, curve.s
+    signs = np.sign(s).astype(int) * (np.abs(s) >= slope)
+    pieces = [_Piece(int(signs[0]), float(x[0]), float(x[-1]))]
+    for i in np.flatnonzero(np.diff(signs)):
+        # From a fall straight into a rise, within one step of the grid, the curve turns: the edge is where the slope is 0.
+        level = slope * (signs[i] or signs[i + 1]) if 0 in signs[i : i + 2] else 0.0
+        edge = float(x[i] + (level - s[i]) / (s[i + 1] - s[i]) * (x[i + 1] - x[i]))
+        pieces[-1].end = edge
+        pieces.append(_Piece(int(signs[i + 1]), edge, float(x[-1])))
+    return pieces
+
+
+def _size(piece: _Piece, curve: _Curve, criteria: _Criteria) -> float:
+    """Return how far a piece counts: the lesser of its size and its significance, each in units of what is asked for."""
+    length = piece.end - piece.start
+    ends = np.array([piece.start, piece.end])
+    change = float(np.diff(np.interp(ends, curve.x, curve.y))[0])
+    extent = length if piece.sign == 0 else abs(change) / criteria.slope
+    size = extent / (criteria.shortest * math.log(10))
+    if len(curve.samples) > 1 and length > 0:
+        error = jackknife_error(np.array([np.diff(np.interp(ends, curve.x, y))[0] for y in curve.samples])) / length
+        distance = abs(abs(change / length) - criteria.slope)
+        if error > 0:
+            size = min(size, distance / (_SIGNIFICANCE * float(error)))
+    return size
+
+
+def _sign_of_neighbours(pieces: list[_Piece], i: int, curve: _Curve) -> int:
+    """Return the kind of the neighbours of piece `i`; where they differ, of the one with the closer exponent."""
+
+    def exponent(piece: _Piece) -> float:
+        y_start, y_end = np.interp([piece.start, piece.end], curve.x, curve.y)
+        return float((y_end - y_start) / (piece.end - piece.start))
+
+    neighbours = [pieces[j] for j in (i - 1, i + 1) if 0 <= j < len(pieces)]
+    return min(neighbours, key=lambda piece: abs(exponent(piece) - exponent(pieces[i]))).sign
+
+
+def _joined(pieces: list[_Piece]) -> list[_Piece]:
+    joined = [pieces[0]]
+    for piece in pieces[1:]:
+        if piece.sign == joined[-1].sign:
+            joined[-1].end = piece.end
+        else:
+            joined.append(piece)
+    return joined
+
+
+def _measure(piece: _Piece, x: FloatArray, y: FloatArray) -> FloatArray:
+    """Return start, end, level (all as logarithms) and exponent."""
+    inside = np.concatenate([[piece.start], x[(x > piece.start) & (x < piece.end)], [piece.end]])
+    values = np.interp(inside, x, y)
+    length = piece.end - piece.start
+    return np.array([piece.start, piece.end, np.trapezoid(values, inside) / length, (values[-1] - values[0]) / length])
+
+
+def _stage(piece: _Piece, curve: _Curve, others: list[list[_Piece]]) -> Stage:
+    start, end, level, exponent = _measure(piece, curve.x, curve.y)
+    measured = []
+    for sample, candidates in zip(curve.samples, others, strict=True):
+        overlaps = [min(end, c.end) - max(start, c.start) if c.sign == piece.sign else 0.0 for c in candidates]
+        if overlaps and max(overlaps) > 0:
+            measured.append(_measure(candidates[int(np.argmax(overlaps))], curve.x, sample))
+    found_in_all = len(measured) == len(curve.samples) > 1
+    errors = jackknife_error(np.array(measured)) if found_in_all else np.full(4, np.nan)
+    return Stage(
+        kind=_NAMES[piece.sign],
+        alpha_start=math.exp(start),
+        alpha_end=math.exp(end),
+        level=math.exp(level),
+        exponent=float(exponent),
+        open_start=bool(start <= curve.x[0]),
+        open_end=bool(end >= curve.x[-1]),
+        alpha_start_error=float(math.exp(start) * errors[0]),
+        alpha_end_error=float(math.exp(end) * errors[1]),
+        level_error=float(math.exp(level) * errors[2]),
+        exponent_error=float(errors[3]),
+    )

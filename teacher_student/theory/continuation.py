@@ -1,0 +1,191 @@
+"""A fixed point followed through one parameter, its stability along the branch, and where stability changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.optimize
+
+from teacher_student.errors import refuse
+from teacher_student.order_parameters import OrderParameters
+from teacher_student.problem import Problem
+from teacher_student.theory.fixed_points import FixedPoint, NoFixedPoint, fixed_point
+
+FloatArray = npt.NDArray[np.float64]
+
+_RULE_FIELDS = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v", "noise", "weight_decay")
+_SCALED_FACTORS = {"sigma": "eta_sigma", "xi_out": "eta_xi_out", "v": "eta_v", "v_teacher": None}
+_MAX_HALVINGS = 8
+# Larger moves between neighbouring points may be jumps to another branch, so the step is halved first.
+_LARGEST_MOVE = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """Fixed points along one parameter.
+
+    Attributes
+    ----------
+    field : str
+    values : (n,) array
+        The parameter; shorter than asked for if the branch ends, see `ended`.
+    points : tuple of FixedPoint
+    n_unstable : (n,) int array
+        Unstable directions.
+    changes : (m,) array
+        Parameters at which the number of unstable directions changes, one between two neighbouring values, located by root
+        finding; NaN where no eigenvalue crosses zero by more than its error.
+    ended : str
+        Why the branch could not be followed to the last value; empty if it was.
+    """
+
+    field: str
+    values: FloatArray
+    points: tuple[FixedPoint, ...]
+    n_unstable: npt.NDArray[np.int64]
+    changes: FloatArray
+    ended: str
+
+    @property
+    def stability_lost(self) -> float:
+        """The first parameter, in the order of `values`, at which a stable branch becomes unstable; NaN if none does.
+
+        In a rate it is the maximal learning rate of this fixed point.
+        """
+        i = 0
+        for before, after in itertools.pairwise(self.n_unstable):
+            if before == 0 and after > 0:
+                return float(self.changes[i])
+            i += before != after
+        return float("nan")
+
+
+def continuation(
+    problem: Problem, field: str, values: npt.ArrayLike, near: OrderParameters | float | None = None, *, xtol: float = 1e-8
+) -> Branch:
+    """Follow a fixed point of `problem` through the `values` of one parameter.
+
+    Parameters
+    ----------
+    problem : Problem
+    field : str
+        A rate, "noise" or "weight_decay" of the rule; or "sigma", "xi_out", "v" or "v_teacher" if it does not learn: then it is
+        the problem's own, times the value.
+    values : sequence of float
+        Increasing or decreasing.
+    near : OrderParameters or float, optional
+        Where to search for the first fixed point, as for `fixed_point`.
+    xtol : float
+        Accuracy of `changes`, in units of the distance between the two values.
+
+    Raises
+    ------
+    InvalidInput
+        For an unknown field, a factor that learns, or values that are not monotonic.
+    NoFixedPoint
+        If there is no fixed point at the first value.
+    """
+    parameters = _checked(problem, field, values)
+    points = [fixed_point(with_value(problem, field, parameters[0]), _for_value(near, problem, field, parameters[0]))]
+    changes: list[float] = []
+    ended = ""
+    for value, following in itertools.pairwise(parameters):
+        try:
+            points.append(_follow(problem, field, points[-1], value, following))
+        except NoFixedPoint as error:
+            ended = f"after {field} = {value:.6g}: {error}"
+            break
+        if points[-2].n_unstable != points[-1].n_unstable:
+            changes.append(_change(problem, field, points[-2], value, following, xtol * abs(following - value), points[-1]))
+    return Branch(
+        field=field,
+        values=parameters[: len(points)],
+        points=tuple(points),
+        n_unstable=np.array([point.n_unstable for point in points]),
+        changes=np.array(changes),
+        ended=ended,
+    )
+
+
+def _checked(problem: Problem, field: str, values: npt.ArrayLike) -> FloatArray:
+    if field not in (*_RULE_FIELDS, *_SCALED_FACTORS):
+        refuse("field", field, "one of " + ", ".join((*_RULE_FIELDS, *_SCALED_FACTORS)))
+    rate = _SCALED_FACTORS.get(field)
+    if rate is not None and getattr(problem.rule, rate) > 0:
+        refuse("field", field, f"a factor that does not learn ({rate} is {getattr(problem.rule, rate):g})")
+    parameters = np.array(values, dtype=np.float64)
+    steps = np.diff(parameters)
+    if parameters.ndim != 1 or len(parameters) < 2 or not ((steps > 0).all() or (steps < 0).all()):
+        refuse("values", values, "an increasing or decreasing sequence of at least two numbers")
+    if field in _RULE_FIELDS[:4] and (parameters > 0).any() and (parameters == 0).any():
+        refuse("values", values, "rates above 0 throughout (a rate of 0 freezes its factor)")
+    return parameters
+
+
+def with_value(problem: Problem, field: str, value: float) -> Problem:
+    """Return `problem` with the parameter `field` of `continuation` at `value`."""
+    if field in _RULE_FIELDS:
+        changed: dict[str, Any] = {field: float(value)}
+        return dataclasses.replace(problem, rule=dataclasses.replace(problem.rule, **changed))
+    return dataclasses.replace(problem, initial=_scaled(problem.initial, problem, field, value))
+
+
+def _scaled(state: OrderParameters, problem: Problem, field: str, value: float) -> OrderParameters:
+    scaled: dict[str, Any] = {field: value * getattr(problem.initial, field)}
+    return dataclasses.replace(state, **scaled)
+
+
+def _for_value(
+    near: OrderParameters | float | None, problem: Problem, field: str, value: float
+) -> OrderParameters | float | None:
+    if isinstance(near, OrderParameters) and field in _SCALED_FACTORS:
+        return _scaled(near, problem, field, value)
+    return near
+
+
+def _follow(problem: Problem, field: str, point: FixedPoint, value: float, target: float, halvings: int = 0) -> FixedPoint:
+    """Return the fixed point at `target` that continues `point` at `value`, by smaller steps where one is too long."""
+    try:
+        near = _for_value(point.state, problem, field, target)
+        found = fixed_point(with_value(problem, field, target), near)
+        size = 1.0 + float(np.abs(point.state.Q_modes).max())
+        if found.distance < _LARGEST_MOVE * size:
+            return found
+        reason = NoFixedPoint(f"the nearest fixed point is {found.distance:.3g} away", found.residual)
+    except NoFixedPoint as error:
+        reason = error
+    if halvings == _MAX_HALVINGS:
+        raise reason
+    middle = 0.5 * (value + target)
+    half = _follow(problem, field, point, value, middle, halvings + 1)
+    return _follow(problem, field, half, middle, target, halvings + 1)
+
+
+def _change(
+    problem: Problem, field: str, point: FixedPoint, value: float, following: float, xtol: float, after: FixedPoint
+) -> float:
+    """Return where, between two values, the eigenvalue crosses that makes the number of unstable directions differ."""
+    index = min(point.n_unstable, after.n_unstable)
+
+    def crossing(parameter: float) -> float:
+        if parameter == value:
+            return _real_parts(point)[index]
+        if parameter == following:
+            return _real_parts(after)[index]
+        return _real_parts(_follow(problem, field, point, value, parameter))[index]
+
+    if crossing(value) * crossing(following) > 0:
+        return float("nan")
+    return float(scipy.optimize.brentq(crossing, value, following, xtol=xtol))
+
+
+def _real_parts(point: FixedPoint) -> FloatArray:
+    """Return the real parts in falling order, without as many eigenvalues closest to zero as have an explained zero mode."""
+    n_explained = sum(mode.kind != "unexplained" for mode in point.zero_modes)
+    kept = np.argsort(np.abs(point.eigenvalues))[n_explained:]
+    return np.asarray(np.sort(point.eigenvalues[kept].real)[::-1])

@@ -1,0 +1,239 @@
+"""Fixed points of the order-parameter ODEs: found by Newton's method, with the spectrum of their Jacobian."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+import scipy.optimize
+
+from teacher_student.errors import InvalidInput, refuse
+from teacher_student.order_parameters import OrderParameters
+from teacher_student.problem import Problem
+from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, state_vector, unpack
+from teacher_student.theory.fluctuations import jacobian
+from teacher_student.theory.integrate import integrate
+from teacher_student.theory.zero_modes import ZeroMode, name_zero_modes
+
+FloatArray = npt.NDArray[np.float64]
+ComplexArray = npt.NDArray[np.complex128]
+
+TOLERANCE = 1e-12
+_MAX_STEPS = 100
+_MAX_VALLEY_STEPS = 500
+# Central differences leave about 1e-10 of the largest entry in a Jacobian; a singular value or eigenvalue below is zero.
+_SINGULAR = 1e-8
+_ZERO = 1e-7
+
+
+class NoFixedPoint(ArithmeticError):
+    """Newton's method ended where the right-hand side does not vanish, or outside the states that networks can have.
+
+    Attributes
+    ----------
+    residual : float
+        Largest abs(dy/dalpha) where it ended.
+    """
+
+    def __init__(self, message: str, residual: float) -> None:
+        super().__init__(message)
+        self.residual = residual
+
+
+@dataclass(frozen=True, eq=False)
+class FixedPoint:
+    """A fixed point and its linear stability, on n coordinates: the learning factors, of Q_modes the upper triangle.
+
+    Attributes
+    ----------
+    problem : Problem
+        The problem, with the fixed point as its initial state.
+    state : OrderParameters
+    eps_g : float
+        Generalisation error at the fixed point.
+    residual : float
+        Largest abs(dy/dalpha) that is left.
+    distance : float
+        Euclidean distance of the coordinates from where the search began.
+    labels : tuple of str
+        The coordinates, "Q_modes[0,1]" and so on.
+    jacobian : (n, n) array
+    eigenvalues : (m,) complex array
+        Of the Jacobian, per unit of alpha, the largest real part first. If T is singular, m < n: only changes of R_modes within
+        the range of T are possible.
+    eigenvectors : (n, m) complex array
+        Right eigenvectors, as columns of norm 1.
+    zero_modes : tuple of ZeroMode
+        The directions with eigenvalue zero, each with what it belongs to.
+    """
+
+    problem: Problem
+    state: OrderParameters
+    eps_g: float
+    residual: float
+    distance: float
+    labels: tuple[str, ...]
+    jacobian: FloatArray
+    eigenvalues: ComplexArray
+    eigenvectors: ComplexArray
+    zero_modes: tuple[ZeroMode, ...]
+
+    @property
+    def escape_rates(self) -> FloatArray:
+        """Real parts of the eigenvalues above zero, the largest first."""
+        return np.asarray(self.eigenvalues.real[self.eigenvalues.real > zero_below(self.eigenvalues)])
+
+    @property
+    def n_unstable(self) -> int:
+        """Number of unstable directions."""
+        return len(self.escape_rates)
+
+
+def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *, tolerance: float = TOLERANCE) -> FixedPoint:
+    """Return the fixed point of the ODEs of `problem` that Newton's method finds from a state nearby.
+
+    Parameters
+    ----------
+    problem : Problem
+        Rule, teacher and the values of frozen factors.
+    near : OrderParameters or float, optional
+        Where to start: a state with the frozen factors of the problem, or a time alpha up to which the problem is integrated; by
+        default the problem's initial state.
+    tolerance : float
+        Largest abs(dy/dalpha) accepted, per unit of alpha.
+
+    Raises
+    ------
+    InvalidInput
+        If nothing learns, or `near` does not belong to the problem.
+    NoFixedPoint
+        If the method does not converge, or leaves the states that networks can have.
+    Diverged
+        If the integration up to `near` does.
+
+    Notes
+    -----
+    Newton's step solves J step = -f by least squares with the smallest norm, so that directions along which fixed points form
+    continuous families are left as they are. It is halved until the residual falls; where no step helps, the search begins again
+    with Levenberg and Marquardt's method. What is found need not be close: see `FixedPoint.distance`.
+    """
+    if not isinstance(problem, Problem):
+        refuse("problem", type(problem).__name__, "a Problem")
+    if isinstance(tolerance, bool) or not isinstance(tolerance, float) or not 0 < tolerance < 1:
+        refuse("tolerance", tolerance, "a number between 0 and 1")
+    start = _start(problem, near)
+    coordinates = coordinates_of(start, problem.rule)
+    if len(coordinates.moving) == 0:
+        refuse("rule", problem.rule, "at least one rate above 0")
+    flow = right_hand_side(start, problem.rule, coordinates)
+    basis = physical_basis(start, coordinates)
+
+    def f(z: FloatArray) -> FloatArray:
+        return np.asarray(basis.T @ flow(0.0, basis @ z))
+
+    begin = basis.T @ coordinates.start[coordinates.moving]
+    z = newton(f, begin, tolerance)
+    if not np.abs(f(z)).max() < tolerance:
+        # Newton's direction can be stuck in a valley; Levenberg and Marquardt's step follows it.
+        valley = scipy.optimize.least_squares(f, begin, lambda z: jacobian(f, z), method="lm", max_nfev=_MAX_VALLEY_STEPS)
+        z = newton(f, valley.x, tolerance)
+    residual = float(np.abs(flow(0.0, basis @ z)).max())
+    if not residual < tolerance:
+        raise NoFixedPoint(f"Newton's method ended with abs(dy/dalpha) = {residual:.3g}, above {tolerance:.3g}", residual)
+    try:
+        state = OrderParameters(**unpack(coordinates.expand(basis @ z), start), T=start.T, v_teacher=start.v_teacher)
+    except InvalidInput as error:
+        raise NoFixedPoint(f"Newton's method ended at overlaps of no network: {error}", residual) from None
+    return _described(dataclasses.replace(problem, initial=state), residual, float(np.linalg.norm(z - begin)))
+
+
+def _start(problem: Problem, near: OrderParameters | float | None) -> OrderParameters:
+    initial = problem.initial
+    if near is None:
+        return initial
+    if isinstance(near, OrderParameters):
+        eta_xi_in, *others = problem.rule.rates
+        names = ("T", "v_teacher", "Q_modes", "R_modes", "sigma", "xi_out", "v")
+        rates = dict(zip(names, (0, 0, eta_xi_in, eta_xi_in, *others), strict=True))
+        for name, rate in rates.items():
+            own, other = getattr(initial, name), getattr(near, name)
+            if rate == 0 and not np.array_equal(own, other):
+                refuse("near", other.tolist(), f"the problem's own {name}, which does not learn")
+            if own.shape != other.shape:
+                refuse("near", f"{name} of shape {other.shape}", f"shape {own.shape}")
+        return near
+    if isinstance(near, bool) or not isinstance(near, (int, float)):
+        refuse("near", near, "an OrderParameters or a time")
+    if near == 0:
+        return initial
+    last = integrate(problem, [float(near)], progress=False).isel(alpha=-1)
+    factors = {name: last[name].values for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v")}
+    return OrderParameters(**factors, T=initial.T, v_teacher=initial.v_teacher)
+
+
+def physical_basis(state: OrderParameters, coordinates: Coordinates) -> FloatArray:
+    """Return an orthonormal basis, (n, m) columns, of the coordinates that networks can have: R_modes in the range of T."""
+    n, size_Q, size_R = len(coordinates.moving), state.n_modes**2, state.n_modes * state.n_teacher
+    eigenvalues, vectors = np.linalg.eigh(state.T)
+    within = vectors[:, eigenvalues > 1e-9 * eigenvalues[-1]]
+    in_R = (coordinates.moving >= size_Q) & (coordinates.moving < size_Q + size_R)
+    if within.shape[1] == state.n_teacher or not in_R.any():
+        return np.eye(n)
+    others = np.eye(n)[:, ~in_R]
+    of_R = np.zeros((n, state.n_modes * within.shape[1]))
+    of_R[in_R] = np.kron(np.eye(state.n_modes), within)
+    return np.hstack([others, of_R])
+
+
+def newton(f: Callable[[FloatArray], FloatArray], z: FloatArray, tolerance: float) -> FloatArray:
+    """Return where Newton's method for f(z) = 0 comes to rest: once below `tolerance` it goes on while the residual falls."""
+    values = f(z)
+    for _ in range(_MAX_STEPS):
+        step = -scipy.linalg.lstsq(jacobian(f, z), values, cond=_SINGULAR)[0]
+        # A nearly singular Jacobian sends the step far out of the region in which it means anything.
+        step *= min(1.0, 0.5 * (1.0 + np.linalg.norm(z)) / max(float(np.linalg.norm(step)), 1e-300))
+        old = float(np.linalg.norm(values))
+        for _ in range(30):
+            new = f(z + step)
+            if np.isfinite(new).all() and np.linalg.norm(new) < old:
+                break
+            step *= 0.5
+        else:
+            break
+        z, values = z + step, new
+        if np.abs(values).max() < tolerance and np.linalg.norm(values) > 0.5 * old:
+            break
+    return z
+
+
+def zero_below(eigenvalues: ComplexArray) -> float:
+    """Return the size below which eigenvalues are zero as far as the Jacobian is known."""
+    return _ZERO * float(np.abs(eigenvalues).max())
+
+
+def _described(problem: Problem, residual: float, distance: float) -> FixedPoint:
+    state, rule = problem.initial, problem.rule
+    coordinates = coordinates_of(state, rule)
+    flow = right_hand_side(state, rule, coordinates)
+    J = jacobian(lambda y: flow(0.0, y), state_vector(state)[coordinates.moving])
+    basis = physical_basis(state, coordinates)
+    eigenvalues, vectors = np.linalg.eig(basis.T @ J @ basis)
+    order = np.argsort(-eigenvalues.real)
+    eigenvalues = eigenvalues[order].astype(np.complex128)
+    zero = np.abs(eigenvalues) <= zero_below(eigenvalues)
+    return FixedPoint(
+        problem=problem,
+        state=state,
+        eps_g=state.eps_g(rule.activation),
+        residual=residual,
+        distance=distance,
+        labels=coordinates.labels,
+        jacobian=J,
+        eigenvalues=eigenvalues,
+        eigenvectors=(basis @ vectors[:, order]).astype(np.complex128),
+        zero_modes=name_zero_modes(state, rule, coordinates, J, basis, int(zero.sum())),
+    )

@@ -1,0 +1,431 @@
+"""Fixed points and their spectra: against closed forms, quadrature, the flow itself, and the exact chain at finite N."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.linalg
+import scipy.special
+
+import teacher_student as ts
+from teacher_student.analysis.stages import passage_times
+from teacher_student.theory.coordinates import coordinates_of, right_hand_side, state_vector
+from teacher_student.theory.fixed_points import FixedPoint, NoFixedPoint
+from teacher_student.theory.plateau import escape_probability, sample_escape_times
+from teacher_student.theory.zero_modes import change_of
+
+
+def committee(K: int, Q: float, C: float, R: float, T: float = 1.0) -> ts.OrderParameters:
+    """Return a symmetric state: Q and C on and off the diagonal of Q, all overlaps with the teacher R."""
+    return ts.plain_committee(
+        Q=C + (Q - C) * np.eye(K), R=np.full((K, K), R), T=T * np.eye(K), v=np.ones(K), v_teacher=np.ones(K)
+    )
+
+
+def perfect(K: int) -> ts.OrderParameters:
+    return ts.plain_committee(Q=np.eye(K), R=np.eye(K), T=np.eye(K), v=np.ones(K), v_teacher=np.ones(K))
+
+
+def symmetric_point(K: int, eta: float) -> FixedPoint:
+    """Return the fixed point of students that are all the same."""
+    initial = committee(K, 1 / (2 * K - 1), 1 / (2 * K - 1), 1 / np.sqrt(K * (2 * K - 1)))
+    return ts.fixed_point(ts.Problem(initial=initial, rule=ts.LearningRule(eta_xi_in=eta)))
+
+
+@pytest.mark.parametrize("K", [2, 3, 4])
+def test_the_symmetric_fixed_point_at_small_rates_is_that_of_saad_and_solla(K: int) -> None:
+    coarse, fine = symmetric_point(K, 2e-3), symmetric_point(K, 1e-3)
+    # Linear in the rate, so this leaves its square.
+    Q, R = (2 * getattr(fine.state, name) - getattr(coarse.state, name) for name in ("Q", "R"))
+    np.testing.assert_allclose(Q, 1 / (2 * K - 1), atol=1e-7)
+    np.testing.assert_allclose(R, 1 / np.sqrt(K * (2 * K - 1)), atol=1e-7)
+    expected = K / np.pi * (np.pi / 6 - K * np.arcsin(1 / (2 * K)))
+    assert 2 * fine.eps_g - coarse.eps_g == pytest.approx(expected, abs=1e-7)
+    assert fine.eps_g != pytest.approx(expected, abs=1e-7)
+    assert fine.residual < 1e-12
+
+
+def escape_rate_by_quadrature(K: int) -> float:
+    """Return the escape rate over eta of students w_i = w + d_i, sum d_i = 0, within the teacher's span, at small rates.
+
+    The output does not change at first order, so dd_i/dalpha = -eta <delta g''(lambda) u^2> d_i, u the field along d_i.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    weights = weights / weights.sum()
+    rho = np.stack(np.meshgrid(*[nodes] * K, indexing="ij"))
+    weight = np.prod(np.stack(np.meshgrid(*[weights] * K, indexing="ij")), axis=0)
+    erf = scipy.special.erf
+    field = rho.sum(axis=0) / np.sqrt(K * (2 * K - 1))
+    delta = K * erf(field / np.sqrt(2)) - erf(rho / np.sqrt(2)).sum(axis=0)
+    second_derivative = -np.sqrt(2 / np.pi) * field * np.exp(-(field**2) / 2)
+    u = (rho[0] - rho[1]) / np.sqrt(2)
+    return -float(np.sum(weight * delta * second_derivative * u**2))
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_the_escape_rate_at_small_rates_is_that_of_the_weights(K: int) -> None:
+    rates = [symmetric_point(K, eta).escape_rates[: (K - 1) ** 2] / eta for eta in (2e-3, 1e-3)]
+    np.testing.assert_allclose(2 * rates[1] - rates[0], escape_rate_by_quadrature(K), rtol=1e-5)
+
+
+@pytest.mark.parametrize("eta", [0.7, 3.0, 4.5])
+def test_the_spectrum_of_one_unit_at_perfect_learning(eta: float) -> None:
+    # delta = g'(rho) e, e the field of the difference: <g'^2 rho^2> for e along the teacher, <g'^2> and <g'^4> for its norm.
+    point = ts.fixed_point(ts.Problem(initial=perfect(1), rule=ts.LearningRule(eta_xi_in=eta)))
+    along = -eta * (2 / np.pi) * 3**-1.5
+    norm = -2 * eta * (2 / np.pi) / np.sqrt(3) + eta**2 * (2 / np.pi) ** 2 / np.sqrt(5)
+    np.testing.assert_allclose(np.sort(point.eigenvalues.real), np.sort([along, norm]), atol=1e-8)
+    assert point.n_unstable == (1 if eta > np.pi * np.sqrt(5 / 3) else 0)
+
+
+def test_the_maximal_rate_of_one_unit_is_found() -> None:
+    problem = ts.Problem(initial=perfect(1), rule=ts.LearningRule(eta_xi_in=1.0))
+    branch = ts.continuation(problem, "eta_xi_in", np.linspace(1.0, 5.0, 5))
+    assert branch.stability_lost == pytest.approx(np.pi * np.sqrt(5 / 3), abs=1e-6)
+    assert branch.n_unstable.tolist() == [0, 0, 0, 0, 1]
+    assert branch.ended == ""
+
+
+def test_the_maximal_rate_of_two_units_separates_decay_from_growth() -> None:
+    branch = ts.continuation(ts.Problem(initial=perfect(2), rule=ts.LearningRule(eta_xi_in=1.0)), "eta_xi_in", [1.0, 2.0, 3.0])
+    eta_max = branch.stability_lost
+    near = ts.plain_committee(Q=1.0001 * np.eye(2), R=np.eye(2), T=np.eye(2), v=np.ones(2), v_teacher=np.ones(2))
+    for factor in (0.97, 1.03):
+        problem = ts.Problem(initial=near, rule=ts.LearningRule(eta_xi_in=factor * eta_max))
+        eps_g = ts.integrate(problem, [0.0, 50.0, 150.0], progress=False)["eps_g"].values
+        assert (eps_g[2] > eps_g[1]) == (factor > 1)
+
+
+def test_the_plateau_of_the_preset_is_a_saddle_with_one_direction_for_each_way_to_specialise() -> None:
+    problem = ts.load_problem("saad-solla-1995")
+    point = ts.fixed_point(problem, near=30.0)
+    assert point.n_unstable == 4  # (K - 1)^2
+    assert np.ptp(point.escape_rates) < 1e-8
+    assert point.zero_modes == ()
+    np.testing.assert_allclose(point.state.R, point.state.R[0, 0], rtol=1e-10)
+    again = ts.fixed_point(problem, near=point.state)
+    np.testing.assert_allclose(again.state.Q, point.state.Q, atol=1e-12)
+    assert again.distance < 1e-12
+    assert ts.fixed_point(problem, near=900.0).eps_g == pytest.approx(0.0, abs=1e-14)
+
+
+def test_small_deviations_grow_along_the_eigenvectors_at_the_eigenvalues() -> None:
+    point = two_units()
+    coordinates = coordinates_of(point.state, point.problem.rule)
+    start = coordinates.start[coordinates.moving]
+    flow = right_hand_side(point.state, point.problem.rule, coordinates)
+    for i in range(len(point.eigenvalues)):
+        vector = point.eigenvectors[:, i].real
+        solution = scipy.integrate.solve_ivp(flow, (0, 2.0), start + 1e-6 * vector, rtol=1e-12, atol=1e-15)
+        expected = 1e-6 * (np.exp(2.0 * point.eigenvalues[i]) * point.eigenvectors[:, i]).real
+        np.testing.assert_allclose(solution.y[:, -1] - start, expected, atol=1e-11)
+
+
+def flow_of(state: ts.OrderParameters, rule: ts.LearningRule) -> tuple[np.ndarray, object]:
+    coordinates = coordinates_of(state, rule)
+    return right_hand_side(state, rule, coordinates)(0.0, state_vector(state)[coordinates.moving]), coordinates
+
+
+def transformed(state: ts.OrderParameters, A: np.ndarray, xi_out: np.ndarray, sigma: np.ndarray) -> ts.OrderParameters:
+    return dataclasses.replace(state, Q_modes=A @ state.Q_modes @ A.T, R_modes=A @ state.R_modes, xi_out=xi_out, sigma=sigma)
+
+
+def decomposed(sigma: list[float]) -> ts.OrderParameters:
+    """Return a student of two modes near a teacher of two units."""
+    return ts.OrderParameters(
+        Q_modes=[[1.1, 0.1], [0.1, 1.0]],
+        R_modes=[[1.0, 0.1], [0.0, 0.9]],
+        T=np.eye(2),
+        sigma=sigma,
+        xi_out=[[1.0, 0.1], [0.05, 0.9]],
+        v=[1.0, 1.0],
+        v_teacher=[1.0, 1.3],
+    )
+
+
+def test_rotations_of_equally_strong_modes_are_symmetries_and_rescalings_are_not() -> None:
+    rule = ts.LearningRule(eta_xi_in=0.8, eta_xi_out=0.3, eta_v=0.2, noise=0.3, weight_decay=0.05)
+    state = decomposed([0.8, -0.8])
+    f, coordinates = flow_of(state, rule)
+    angle = 0.7
+    G = np.array([[0.0, 1.0], [-1.0, 0.0]])
+    A = scipy.linalg.expm(angle * G)
+    back = np.diag(state.sigma) @ A.T @ np.diag(1 / state.sigma)
+    g, _ = flow_of(transformed(state, A, state.xi_out @ back, state.sigma), rule)
+    # The rotation acts linearly on the coordinates, and on the velocities f as it does on them.
+    matrix = linear_map(state, coordinates, A, back)
+    np.testing.assert_allclose(g, matrix @ f, atol=1e-14)
+    A, back = np.diag([2.0, 1.0]), np.diag([0.5, 1.0])
+    h, _ = flow_of(transformed(state, A, state.xi_out @ back, state.sigma), rule)
+    assert np.abs(h - linear_map(state, coordinates, A, back) @ f).max() > 1e-2
+
+
+def linear_map(state: ts.OrderParameters, coordinates: object, A: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """Return Q_modes -> A Q_modes A^T, R_modes -> A R_modes, xi_out -> xi_out back as a matrix on the coordinates."""
+    P, M, K = state.n_modes, state.n_teacher, state.n_units
+    full = scipy.linalg.block_diag(np.kron(A, A), np.kron(A, np.eye(M)), np.eye(P), np.kron(np.eye(K), back.T), np.eye(K))
+    n = len(coordinates.moving)
+    columns = [coordinates.expand(row) for row in np.eye(n)]
+    fixed = coordinates.expand(np.zeros(n))
+    return np.array([full @ (column - fixed) for column in columns]).T[coordinates.moving]
+
+
+def test_a_noisy_fixed_point_of_rotating_modes_has_the_rotation_as_its_only_zero_mode() -> None:
+    rule = ts.LearningRule(eta_xi_in=0.8, eta_xi_out=0.3, noise=0.2, weight_decay=0.02)
+    problem = ts.Problem(initial=decomposed([0.8, 0.8]), rule=rule)
+    point = ts.fixed_point(problem, near=3000.0)
+    assert [(mode.kind, mode.name) for mode in point.zero_modes] == [("symmetry", "rotation of modes 0 and 1")]
+    assert np.linalg.norm(point.jacobian @ point.zero_modes[0].direction) < 1e-9
+    assert point.n_unstable == 0
+    other = dataclasses.replace(problem, initial=decomposed([0.8, 0.7]))
+    assert ts.fixed_point(other, near=3000.0).zero_modes == ()
+
+
+def mode_names(state: ts.OrderParameters, **rule: float) -> list[tuple[str, str]]:
+    point = ts.fixed_point(ts.Problem(initial=state, rule=ts.LearningRule(**rule)))
+    assert point.eps_g == pytest.approx(0.0, abs=1e-14)
+    assert len(point.zero_modes) == np.sum(np.abs(point.eigenvalues) < 1e-7)
+    for mode in point.zero_modes:
+        assert np.linalg.norm(point.jacobian @ mode.direction) < 1e-9
+    return [(mode.kind, mode.name) for mode in point.zero_modes]
+
+
+def test_families_of_perfect_students() -> None:
+    state = ts.OrderParameters(
+        Q_modes=np.diag([4.0, 1.0]),
+        R_modes=np.diag([2.0, 1.0]),
+        T=np.eye(2),
+        sigma=[0.5, 1.0],
+        xi_out=np.eye(2),
+        v=[1.0, 1.3],
+        v_teacher=[1.0, 1.3],
+    )
+    rescalings = [("family", f"rescaling of xi_in[{a}] against sigma[{a}]") for a in (0, 1)]
+    assert mode_names(state, eta_xi_in=0.5, eta_sigma=0.3) == rescalings
+    assert mode_names(state, eta_xi_in=0.5) == []
+    assert mode_names(state, eta_xi_in=0.5, eta_v=0.5) == []
+    everything = mode_names(state, eta_xi_in=0.5, eta_sigma=0.3, eta_xi_out=0.2)
+    assert len(everything) == 6  # P rescalings twice, and P (P - 1) mixings
+    assert {kind for kind, _ in everything} == {"family"}
+    # Weight decay tells the members of a family apart: the rescaling has cost its name and its zero.
+    decaying = ts.LearningRule(eta_xi_in=0.5, eta_sigma=0.3, noise=0.1, weight_decay=0.01)
+    point = ts.fixed_point(ts.Problem(initial=state, rule=decaying), near=3000.0)
+    assert point.zero_modes == ()
+    assert point.n_unstable == 0
+
+
+def test_rescaled_factors_are_a_family_also_where_the_error_does_not_vanish_if_xi_in_does_not_learn() -> None:
+    rule = ts.LearningRule(eta_xi_in=0.0, eta_sigma=0.5, eta_xi_out=0.4, noise=0.3)
+    problem = ts.Problem(initial=decomposed([0.8, 0.6]), rule=rule)
+    point = ts.fixed_point(problem, near=3000.0)
+    assert point.eps_g > 0.01
+    names = [f"rescaling of xi_out[:,{a}] against sigma[{a}]" for a in (0, 1)]
+    assert [(mode.kind, mode.name) for mode in point.zero_modes] == [("family", name) for name in names]
+    decaying = dataclasses.replace(problem, rule=dataclasses.replace(rule, weight_decay=0.01))
+    assert ts.fixed_point(decaying, near=3000.0).zero_modes == ()
+
+
+def test_a_family_changes_the_state_but_not_the_weights() -> None:
+    state = decomposed([0.8, 0.6])
+    coordinates = coordinates_of(state, ts.LearningRule(eta_xi_in=1.0, eta_sigma=1.0))
+    unit = np.array([1.0, 0.0])
+    change = change_of(state, coordinates, np.diag(unit), -state.sigma * unit, np.zeros((2, 2)))
+    h = 1e-5
+    A = np.diag([1.0 + h, 1.0])
+    moved = transformed(state, A, state.xi_out, state.sigma / np.diagonal(A))
+    np.testing.assert_allclose(moved.Q, state.Q, atol=1e-15)
+    difference = (state_vector(moved) - state_vector(state))[coordinates.moving] / h
+    np.testing.assert_allclose(difference, change, atol=1e-4)
+
+
+def test_two_students_of_one_teacher_unit_share_its_output_weight_in_any_parts() -> None:
+    state = ts.plain_committee(Q=np.ones((2, 2)), R=np.ones((2, 1)), T=[[1.0]], v=[0.6, 0.4], v_teacher=[1.0])
+    names = mode_names(state, eta_xi_in=0.4, eta_v=0.3)
+    assert ("family", "zero generalisation error") in names
+
+
+def test_modes_that_the_student_does_not_use_keep_their_overlaps() -> None:
+    xi_out = np.array([[1.0, 0.5]])
+    state = ts.OrderParameters(
+        Q_modes=[[1.25, 0.1], [0.1, 0.8]],
+        R_modes=[[0.8], [0.4]],
+        T=[[1.0]],
+        sigma=[1.0, 1.0],
+        xi_out=xi_out,
+        v=[1.0],
+        v_teacher=[1.0],
+    )
+    problem = ts.Problem(initial=state, rule=ts.LearningRule(eta_xi_in=0.5))
+    unused = np.array([0.5, -1.0])
+    run = ts.integrate(problem, [0.0, 300.0], progress=False)
+    kept = np.einsum("a,tab,b->t", unused, run["Q_modes"].values, unused)
+    assert kept[1] == pytest.approx(kept[0], rel=1e-8)
+    point = ts.fixed_point(problem, near=300.0)
+    kinds = [mode.kind for mode in point.zero_modes]
+    assert kinds == ["conserved", "conserved"]  # one overlap of the unused combination with itself, one with the teacher
+
+
+def test_a_teacher_of_low_rank_leaves_only_possible_directions() -> None:
+    problem = ts.load_problem("li-huang-2023")
+    point = ts.fixed_point(problem, near=1e5)
+    P, rank = 3, 3
+    assert len(point.labels) == 6 + P * 8
+    assert len(point.eigenvalues) == 6 + P * rank
+    assert point.n_unstable == 0
+    null = scipy.linalg.null_space(problem.initial.T, rcond=1e-9)
+    R_part = point.eigenvectors[6:].reshape(P, 8, -1)
+    assert np.abs(np.einsum("amj,mn->anj", R_part, null)).max() < 1e-6
+
+
+def test_failure_is_told_with_the_residual() -> None:
+    with pytest.raises(NoFixedPoint, match="ended") as failure:
+        ts.fixed_point(ts.load_problem("staircase"), near=10.0)  # a slow passage, near no fixed point
+    assert failure.value.residual > 1e-12
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    problem = ts.Problem(initial=perfect(2), rule=ts.LearningRule(eta_xi_in=1.0))
+    with pytest.raises(ts.InvalidInput, match="near"):
+        ts.fixed_point(problem, near=perfect(1))
+    with pytest.raises(ts.InvalidInput, match=r"near: .*sigma"):
+        ts.fixed_point(problem, near=dataclasses.replace(perfect(2), sigma=[1.0, 0.9]))
+    with pytest.raises(ts.InvalidInput, match="near"):
+        ts.fixed_point(problem, near="plateau")  # type: ignore[arg-type]
+    with pytest.raises(ts.InvalidInput, match="rule"):
+        ts.fixed_point(ts.Problem(initial=perfect(2), rule=ts.LearningRule(eta_xi_in=0.0)))
+    with pytest.raises(ts.InvalidInput, match="field"):
+        ts.continuation(problem, "batch_size", [1, 2])
+    with pytest.raises(ts.InvalidInput, match="field"):
+        ts.continuation(dataclasses.replace(problem, rule=ts.LearningRule(eta_xi_in=1.0, eta_v=1.0)), "v", [1.0, 2.0])
+    with pytest.raises(ts.InvalidInput, match="values"):
+        ts.continuation(problem, "noise", [0.0, 1.0, 0.5])
+
+
+def test_a_branch_in_noise_is_that_of_single_fixed_points() -> None:
+    problem = ts.Problem(initial=perfect(2), rule=ts.LearningRule(eta_xi_in=1.0))
+    branch = ts.continuation(problem, "noise", [0.0, 0.1, 0.2])
+    noisy = dataclasses.replace(problem, rule=ts.LearningRule(eta_xi_in=1.0, noise=0.2))
+    late = ts.integrate(noisy, [0.0, 2000.0], progress=False)["eps_g"].values[-1]
+    assert branch.points[-1].eps_g == pytest.approx(late, rel=1e-7)
+    assert (np.diff([point.eps_g for point in branch.points]) > 0).all()
+    assert np.isnan(branch.stability_lost)
+
+
+def test_a_scaled_factor_is_followed_with_its_scale() -> None:
+    problem = ts.Problem(initial=perfect(2), rule=ts.LearningRule(eta_xi_in=1.0))
+    branch = ts.continuation(problem, "v_teacher", [1.0, 1.1, 1.2])
+    np.testing.assert_allclose(branch.points[-1].state.v_teacher, 1.2)
+    again = ts.fixed_point(branch.points[-1].problem)
+    assert again.eps_g == pytest.approx(branch.points[-1].eps_g, abs=1e-14)
+    assert again.eps_g > 1e-4
+
+
+def two_units() -> FixedPoint:
+    """Return the plateau's fixed point of two units on a teacher of norm 4, with a short plateau."""
+    initial = committee(2, 1.27, 0.72, 1.376, T=4.0)
+    return ts.fixed_point(ts.Problem(initial=initial, rule=ts.LearningRule(eta_xi_in=1.0)))
+
+
+SIZES = {100: 300, 1000: 60, 10000: 12}
+
+
+@pytest.fixture(scope="module")
+def escapes() -> dict[int, np.ndarray]:
+    """Return the escape times of runs of the chain that start at the fixed point, by N; NaN beyond alpha = 150."""
+    point = two_units()
+    times = np.arange(0.0, 151.0, 2.0)
+    found = {}
+    for N, replicas in SIZES.items():
+        runs = ts.simulate(point.problem, times, n_inputs=N, replicas=replicas, seed=11, method="overlaps", progress=False)
+        found[N] = passage_times(runs, 0.5 * point.eps_g).values
+    return found
+
+
+def kolmogorov(length: object, times: np.ndarray) -> float:
+    """Return sqrt(n) times the largest distance between predicted and measured probability of an escape before alpha."""
+    n = len(times)
+    seen = np.sort(times[~np.isnan(times)])
+    predicted = escape_probability(length, seen)[0]
+    above, below = np.arange(1, len(seen) + 1) / n, np.arange(len(seen)) / n
+    return float(np.sqrt(n) * max(np.abs(predicted - above).max(), np.abs(predicted - below).max()))
+
+
+def test_escape_times_have_the_predicted_distribution(escapes: dict[int, np.ndarray]) -> None:
+    point = two_units()
+    for N, times in escapes.items():
+        assert kolmogorov(ts.plateau_length(point, N), times) < 1.63  # at 1 %
+    length = ts.plateau_length(point, 100)
+    wrong = dataclasses.replace(length, diffusion=4 * length.diffusion)
+    assert kolmogorov(wrong, escapes[100]) > 1.63
+    assert kolmogorov(dataclasses.replace(length, rate=0.8 * length.rate), escapes[100]) > 1.63
+
+
+def test_escape_times_grow_with_the_logarithm_of_n_over_twice_the_rate(escapes: dict[int, np.ndarray]) -> None:
+    length = ts.plateau_length(two_units(), [100, 10000])
+    assert length.mean[1] - length.mean[0] == pytest.approx(np.log(100) / (2 * length.rate))
+    assert not any(np.isnan(times).any() for times in escapes.values())
+    measured = escapes[10000].mean() - escapes[100].mean()
+    error = length.deviation * np.sqrt(1 / SIZES[100] + 1 / SIZES[10000])
+    assert abs(measured - (length.mean[1] - length.mean[0])) < 3.3 * error  # one in a thousand
+    assert abs(measured - 2 * (length.mean[1] - length.mean[0])) > 3.3 * error
+    spread = escapes[100].std(ddof=1)
+    # The standard deviation of 300 draws of -ln |Z|: 7 % (its kurtosis is 7), and 4 of these.
+    assert spread == pytest.approx(length.deviation, rel=0.28)
+
+
+def unequal_units() -> FixedPoint:
+    """Return the saddle of two units whose teacher units differ in output weight and norm."""
+    point = two_units()
+    initial = dataclasses.replace(point.state, v=[1.0, 1.3], v_teacher=[1.0, 1.3], T=np.diag([4.0, 5.0]))
+    return ts.fixed_point(dataclasses.replace(point.problem, initial=initial))
+
+
+@pytest.mark.parametrize("point", [two_units(), unequal_units()], ids=["equal", "unequal"])
+def test_mean_and_deviation_are_those_of_the_distribution(point: FixedPoint) -> None:
+    length = ts.plateau_length(point, 1000)
+    alpha = np.linspace(0.0, 400.0, 40001)
+    survival = 1 - escape_probability(length, alpha)[0]
+    mean = np.trapezoid(survival, alpha)
+    square = 2 * np.trapezoid(alpha * survival, alpha)
+    assert mean == pytest.approx(length.mean[0], rel=1e-4)
+    assert np.sqrt(square - mean**2) == pytest.approx(length.deviation, rel=1e-3)
+
+
+def test_the_two_ways_out_have_their_own_reach() -> None:
+    equal, unequal = ts.plateau_length(two_units(), 1000), ts.plateau_length(unequal_units(), 1000)
+    assert equal.reach[0] == pytest.approx(equal.reach[1], rel=1e-5)
+    assert abs(np.log(unequal.reach[0] / unequal.reach[1])) > 0.1
+
+
+def test_sampled_escapes_from_one_direction_are_those_in_closed_form() -> None:
+    point = unequal_units()
+    times = np.sort(sample_escape_times(point, 1000, n_samples=64))
+    length = ts.plateau_length(point, 1000)
+    # Quasi-random quantiles lie within a few 1/n of the distribution.
+    middle = (np.arange(64) + 0.5) / 64
+    assert np.abs(escape_probability(length, times)[0] - middle).max() < 3 / 64
+    assert np.abs(escape_probability(ts.plateau_length(point, 2000), times)[0] - middle).max() > 3 / 64
+
+
+def test_three_units_escape_along_four_directions_when_sampled_noise_says() -> None:
+    point = ts.fixed_point(ts.Problem(initial=committee(3, 0.63, 0.131, 0.303), rule=ts.LearningRule(eta_xi_in=1.0)))
+    assert point.n_unstable == 4
+    runs = ts.simulate(
+        point.problem, np.arange(0, 321, 4.0), n_inputs=1000, replicas=16, seed=5, method="overlaps", progress=False
+    )
+    measured = passage_times(runs, 0.5 * point.eps_g).values
+    predicted = sample_escape_times(point, 1000, n_samples=64)
+    error = np.sqrt(measured.var(ddof=1) / len(measured) + predicted.var(ddof=1) / 64)
+    assert abs(measured.mean() - predicted.mean()) < 3.3 * error
+    forgotten_n = np.log(1000) / (2 * point.escape_rates[0])
+    assert abs(measured.mean() - predicted.mean() + forgotten_n) > 3.3 * error
+
+
+def test_identical_students_have_no_noise_that_parts_them() -> None:
+    with pytest.raises(ts.InvalidInput, match="point"):
+        ts.plateau_length(symmetric_point(2, 0.5), 1000)
+    with pytest.raises(ts.InvalidInput, match="exactly one"):
+        ts.plateau_length(ts.fixed_point(ts.load_problem("saad-solla-1995"), near=30.0), 1000)
