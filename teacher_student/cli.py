@@ -1,4 +1,4 @@
-"""The command line: teacher-student presets | ode | simulate | compare | plot."""
+"""The command line: teacher-student presets | ode | simulate | compare | plot | deep."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from teacher_student import __version__
+from teacher_student.deep.cli import add_commands
 from teacher_student.errors import Diverged, InvalidInput, refuse
 from teacher_student.files import replacing
 
@@ -73,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("plot", help="draw stored trajectories, each into a PNG beside it")
     command.add_argument("files", metavar="FILE", nargs="+", type=Path)
     command.set_defaults(run=_plot)
+
+    add_commands(commands.add_parser("deep", help="mode-decomposed networks on data (needs scikit-learn)"))
     return parser
 
 

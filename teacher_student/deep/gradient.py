@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from teacher_student.deep.activations import Activation, get_activation
 from teacher_student.deep.network import Layers, ModeLayer
+from teacher_student.deep.threads import one_blas_thread
 
 Array = npt.NDArray[np.floating]
 
@@ -50,7 +51,8 @@ def forward(layers: Layers, activation: Activation, x: Array) -> Fields:
 def network_output(layers: Layers, activation: str, X: Array) -> Array:
     """Return the output fields of inputs `X`, (samples, N_L), without holding all activities at once."""
     g = get_activation(activation)
-    parts = [forward(layers, g, X[i : i + _ROWS_AT_ONCE]).fields[-1] for i in range(0, len(X), _ROWS_AT_ONCE)]
+    with one_blas_thread():
+        parts = [forward(layers, g, X[i : i + _ROWS_AT_ONCE]).fields[-1] for i in range(0, len(X), _ROWS_AT_ONCE)]
     return np.concatenate(parts)
 
 

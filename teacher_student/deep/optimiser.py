@@ -13,6 +13,10 @@ Array = npt.NDArray[np.floating]
 OPTIMISERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine")
 
+# Moments of a unit that no longer gets gradients would decay into subnormal numbers, with which processors are a hundred times
+# slower; 0.9^100 of 1e-30 is still above them in float32.
+_NOTHING, _FLUSH_EVERY = 1e-30, 100
+
 
 def sgd_step(theta: Array, gradient: Array, rate: float | Array, decay: float | Array = 0.0) -> None:
     """Take theta -> (1 - decay) theta - rate gradient in place; `rate` and `decay` may have an entry a parameter."""
@@ -46,6 +50,9 @@ class Adam:
         gradient *= gradient
         self.square *= self.beta2
         self.square += gradient
+        if self.steps % _FLUSH_EVERY == 0:
+            self.mean[np.abs(self.mean) < _NOTHING] = 0
+            self.square[self.square < _NOTHING] = 0
         unbias = math.sqrt((1 - self.beta2**self.steps) / (1 - self.beta2))
         np.sqrt(self.square, out=gradient)
         gradient += self.epsilon * unbias

@@ -13,6 +13,7 @@ from teacher_student.deep.activations import get_activation
 from teacher_student.deep.gradient import add_orthogonality, backward, forward, network_output
 from teacher_student.deep.network import as_layers, factors
 from teacher_student.deep.optimiser import Adam, scheduled_rate, sgd_step
+from teacher_student.deep.threads import one_blas_thread
 from teacher_student.errors import Diverged
 
 Array = npt.NDArray[Any]
@@ -84,7 +85,7 @@ def _epoch(estimator: Any, theta: Array, X: Array, target: Array, done: float) -
     order = estimator.rng_.permutation(len(X))
     total_loss = total_score = 0.0
     # Overflow is not warned of but seen in the loss, which is then not finite.
-    with np.errstate(over="ignore", invalid="ignore"):
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(X), estimator.batch_size):
             batch = order[start : start + estimator.batch_size]
             x, y = X[batch], target[batch]
