@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -97,8 +98,7 @@ def _train(options: argparse.Namespace) -> int:
     path = options.output or Path(f"{problem.name}.npz")
     if path.is_dir():
         refuse("output", str(path), "a file, not a folder")
-    with replacing(path) as probe:  # refuses a place that cannot be written before the work
-        probe.write_bytes(path.read_bytes() if path.exists() else b"")
+    _check_writable(path)
     data = _data(problem)
     model = _trained(problem, data)
     save_model(model, path, {"data": problem.data})
@@ -177,7 +177,7 @@ def _widths(options: argparse.Namespace) -> int:
     import numpy as np
 
     from teacher_student.deep import figures
-    from teacher_student.deep.fits import fit_width_laws
+    from teacher_student.deep.fits import fit_width_laws, width_verdict
     from teacher_student.deep.widths import least_modes
 
     problem = _problem(options)
@@ -196,6 +196,7 @@ def _widths(options: argparse.Namespace) -> int:
         for fit in fits:
             values = ", ".join(f"{name} = {value:.3g} +- {fit.errors[name]:.2g}" for name, value in fit.parameters.items())
             print(f"{fit.name}: {values} (BIC {fit.bic:.1f})")
+        print(width_verdict(fits))
     else:
         print("no law fitted: it needs four widths or more at which the modes reach that accuracy")
     _write(folder, "accuracy", figures.accuracy_against_modes(result)[0], {"accuracy": result.accuracy.tolist()})
@@ -301,7 +302,18 @@ def _folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         refuse("output", str(folder), f"a folder that can be written ({error.strerror})")
+    _check_writable(folder / "figure")
     return folder
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a place that cannot be written before the work."""
+    probe = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        refuse("output", str(path), f"a place that can be written ({error.strerror})")
 
 
 def _write(folder: Path, name: str, figure: Figure, numbers: object) -> int:

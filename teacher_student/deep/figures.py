@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from teacher_student.deep.cost import Cost
 from teacher_student.deep.fits import Fit, PowerLaws
@@ -46,6 +47,8 @@ def importance(laws: PowerLaws, ax: Axes | None = None) -> tuple[Figure, Axes]:
             )
         ax.set_xscale("log")
         ax.set_yscale("log")
+        ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500) if tick <= laws.rank[-1]]
+        ax.set_xticks(ticks, map(str, ticks))
         ax.set_xlabel("rank of the mode")
         ax.set_ylabel(r"importance $\tau$")
         ax.yaxis.set_minor_formatter(lambda value, _: f"{value:.3g}")
@@ -69,6 +72,7 @@ def ablation(result: Ablation, ax: Axes | None = None) -> tuple[Figure, Axes]:
             ax.errorbar(
                 result.removed, result.accuracy[order], yerr=spread, markersize=3.5, capsize=2, label=names[order], **style
             )
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_xlabel(f"modes removed from matrix {result.matrix}, of $P={result.removed[-1]}$")
         ax.set_ylabel("test accuracy")
         ax.set_ylim(0.0, 1.02)

@@ -169,3 +169,14 @@ def fit_width_laws(widths: npt.ArrayLike, least: npt.ArrayLike, errors: npt.Arra
         spread = dict(zip(parameters, map(float, error), strict=True))
         fits.append(Fit(name, values, spread, law(N, found.x), float(2 * found.cost + len(parameters) * np.log(len(N)))))
     return sorted(fits, key=lambda fit: fit.bic)
+
+
+def width_verdict(fits: list[Fit]) -> str:
+    """Return one sentence on which of the fits of `fit_width_laws` the data prefer: growth only if clearly better than none."""
+    best, constant = fits[0], next(fit for fit in fits if fit.name == "constant")
+    gain = constant.bic - best.bic
+    if gain <= STRONG:
+        return f"no dependence on width is supported: BIC lower by only {gain:.1f} than that of a constant (6 is asked for)"
+    rivals = [fit.name for fit in fits[1:] if fit.name != "constant" and fit.bic - best.bic <= STRONG]
+    undecided = "; not told apart from " + ", ".join(rivals) if rivals else ""
+    return f"{best.name}, BIC lower by {gain:.1f} than the constant's{undecided}"
