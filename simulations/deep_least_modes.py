@@ -1,8 +1,9 @@
 """Claim: the least number of modes grows like the logarithm of the width and then stays constant.
 
-Few modes are enough: about 5 reach 0.95 of standard accuracy at every width from 8 to 256. The growth did not hold. The least number
-falls slightly, from 5.6 at N = 8 to 4.7 at N = 64 and beyond (standard errors 0.3); power and logarithm with a negative slope are
-not told apart. The digits have ten classes and an input dimension of about 13, which may be all the modes have to resolve.
+Few modes are enough: about 5 reach 0.95 of standard accuracy at every width from 8 to 256. The growth did not hold. The least
+number falls slightly, from 5.6 at N = 8 to 4.7 at N = 64 and beyond (standard errors 0.3); power and logarithm with a
+negative slope are not told apart. The digits have ten classes and an input dimension of about 13, which may be all the modes
+have to resolve.
 """
 
 import argparse

@@ -185,7 +185,7 @@ class ModeMLPClassifier(ClassifierMixin, _ModeMLP):
     decomposition : str
         "modes": input and output modes of its own for every matrix (1L2P). "shared": a matrix's output modes are the next
         one's input modes (1L1P). "low-rank": sigma fixed to 1. "svd": modes start orthonormal, and the loss of each step has
-        orthogonality / 4 (|xi_in xi_in^T - 1|^2 + |xi_out^T xi_out - 1|^2) a matrix added. "none": standard training.
+        ``orthogonality / 4 (|xi_in xi_in^T - 1|^2 + |xi_out^T xi_out - 1|^2)`` a matrix added. "none": standard training.
     activation : str
         "relu", "tanh", "erf" (erf(z / sqrt 2)), "logistic" or "linear".
     optimiser, learning_rate, schedule, weight_decay

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from teacher_student.deep.cost import Cost
 from teacher_student.deep.fits import Fit, PowerLaws
@@ -66,17 +66,19 @@ def ablation(result: Ablation, ax: Axes | None = None) -> tuple[Figure, Axes]:
     }
     with _style():
         fig, ax = _figure(ax)
+        markers = MARKERS if len(result.removed) <= 50 else ("",) * len(ORDERS)
         for index, order in enumerate(ORDERS):
-            spread = result.random_spread if order == "random" else None
-            style: dict[str, Any] = {"color": COLOURS[index], "marker": MARKERS[index], "linestyle": DASHES[index]}
-            ax.errorbar(
-                result.removed, result.accuracy[order], yerr=spread, markersize=3.5, capsize=2, label=names[order], **style
-            )
+            mean = result.accuracy[order]
+            style: dict[str, Any] = {"color": COLOURS[index], "linestyle": DASHES[index]}
+            ax.plot(result.removed, mean, marker=markers[index], markersize=3.5, label=names[order], **style)
+            if order == "random":
+                lower, upper = mean - result.random_spread, mean + result.random_spread
+                ax.fill_between(result.removed, lower, upper, color=COLOURS[index], alpha=0.2, linewidth=0)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_xlabel(f"modes removed from matrix {result.matrix}, of $P={result.removed[-1]}$")
         ax.set_ylabel("test accuracy")
         ax.set_ylim(0.0, 1.02)
-        ax.legend(fontsize=8, loc="lower left")
+        ax.legend(fontsize=8, loc="best")
     return fig, ax
 
 
@@ -180,6 +182,10 @@ def training_cost(costs: Sequence[Cost], against: str = "cpu_seconds", ax: Axes 
             if cost.n_modes == 0:
                 ax.plot(getattr(cost, against), cost.accuracy, MARKERS[1], color=COLOURS[1], label="standard training")
         ax.set_xscale("log")
+        if against in ("cpu_seconds", "seconds"):  # often less than a decade
+            ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            ax.xaxis.set_major_formatter("{x:g}")
+            ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel(COST_AXES[against])
         ax.set_ylabel("test accuracy")
         ax.legend(fontsize=8, loc="lower right")

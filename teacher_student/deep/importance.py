@@ -27,11 +27,12 @@ def with_modes(layer: ModeLayer | PlainLayer) -> ModeLayer:
 
 
 def mode_importance(layer: ModeLayer | PlainLayer) -> Array:
-    """Return tau = |sigma| + gamma (|xi_in| + |xi_out|) of each mode, (P,), in the order of the modes.
+    """Return the importance tau of each mode, (P,), in the order of the modes.
 
-    |xi| is the Euclidean norm over neurons and gamma = mean|sigma| / mean(|xi_in| + |xi_out|), means over modes, so that both
-    terms weigh the same; C. Li and H. Huang, Phys. Rev. Research 5, L022011 (2023). Scaling xi_in up and sigma down leaves W as
-    it is but not tau: the sum depends on how W is split, the product |sigma| |xi_in| |xi_out| does not.
+    ``tau = |sigma| + gamma (|xi_in| + |xi_out|)`` with Euclidean norms over neurons and
+    ``gamma = mean|sigma| / mean(|xi_in| + |xi_out|)``, means over modes, so that both terms weigh the same; C. Li and H. Huang,
+    Phys. Rev. Research 5, L022011 (2023). Scaling xi_in up and sigma down leaves W as it is but not tau: the sum depends on how
+    W is split, the product ``|sigma| |xi_in| |xi_out|`` does not.
     """
     modes = with_modes(layer)
     norms = np.linalg.norm(modes.xi_in, axis=1).astype(float) + np.linalg.norm(modes.xi_out, axis=0)

@@ -160,7 +160,7 @@ def draw_parameters(
     decomposed has 1 / sqrt(N_in q). `orthogonal` modes are orthonormal instead, with sigma = sqrt(N_out / (P q)).
 
     Shared modes have 1 / sqrt(N_l). There the activity h = g(z) is aligned with the modes that made z, so that
-    |xi h|^2 = N s^2 ((P - 1) <g^2> + (N - 1) <z g>^2 + <z^2 g^2>), s^2 = 1 / N, grows with N rather than with P; sigma
+    ``|xi h|^2 = N s^2 ((P - 1) <g^2> + (N - 1) <z g>^2 + <z^2 g^2>)``, s^2 = 1 / N, grows with N rather than with P; sigma
     takes it back.
 
     "li-huang" is that of Li and Huang (2023): every factor has standard deviation (N ln N)^(-1/6) with the N of the inputs of
