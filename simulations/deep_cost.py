@@ -1,7 +1,7 @@
 """Claim: training by modes is much cheaper. Accuracy against parameters, operations and processor time at N = 1000.
 
-Held. At P = 20 training has 13 times fewer parameters and operations than standard training and took 6.5 times less processor
-time for an accuracy of 0.976 against 0.984; P = 40 reached 0.984 at a fifth of the time. Time gains less than operations,
+Held. At P = 20 training has 13 times fewer parameters and operations than standard training and took 9 times less processor
+time for an accuracy of 0.976 against 0.984; P = 40 reached 0.984 in a sixth of the time. Time gains less than operations,
 because products with few modes use the processor less well; the ratio grows with the width (benchmarks/deep.py).
 """
 

@@ -9,6 +9,7 @@ from typing import Any
 from teacher_student.deep.data import Data
 from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.network import Architecture, n_parameters
+from teacher_student.deep.threads import one_blas_thread
 
 
 def operations_per_sample(architecture: Architecture) -> int:
@@ -62,4 +63,5 @@ def compare_costs(data: Data, n_modes: list[int], settings: dict[str, Any]) -> l
     """Return the costs of standard training and of training with each number of modes; `settings` as in `ModeMLPClassifier`."""
     models = [ModeMLPClassifier(**{**settings, "decomposition": "none"})]
     models += [ModeMLPClassifier(**{**settings, "n_modes": P}) for P in n_modes]
-    return [training_cost(data, model) for model in models]
+    with one_blas_thread():  # around all, for BLAS threads that have just been put to rest spin for a while
+        return [training_cost(data, model) for model in models]

@@ -41,27 +41,30 @@ def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array]
     best, waited = -np.inf, 0
     lowest, lowest_theta = np.inf, estimator.theta_
     try:
-        for epoch in range(n_epochs):
-            loss, score = _epoch(estimator, theta, X, target, epoch / n_epochs)
-            if not np.isfinite(loss):
-                raise Diverged(f"training diverged: loss {loss} in epoch {epoch + 1}; a lower learning_rate may help")
-            if held_out is not None:
-                layers = as_layers(estimator.architecture_, theta)
-                score = estimator._score_of(network_output(layers, estimator.activation, held_out[0]), held_out[1])
-            kept.losses.append(loss)
-            kept.scores.append(score)
-            if estimator.verbose:
-                kind = "validation" if held_out is not None else "training"
-                print(f"epoch {epoch + 1:3d}/{n_epochs}  loss {loss:.4f}  {kind} score {score:.4f}", file=sys.stderr, flush=True)
-            if loss < lowest:
-                lowest, lowest_theta = loss, theta.copy()
-            if held_out is None:
-                continue
-            waited = 0 if score > best + estimator.tol else waited + 1
-            if score > best:
-                best, kept.theta = score, theta.copy()
-            if waited >= estimator.n_iter_no_change:
-                break
+        with one_blas_thread():
+            for epoch in range(n_epochs):
+                loss, score = _epoch(estimator, theta, X, target, epoch / n_epochs)
+                if not np.isfinite(loss):
+                    raise Diverged(f"training diverged: loss {loss} in epoch {epoch + 1}; a lower learning_rate may help")
+                if held_out is not None:
+                    layers = as_layers(estimator.architecture_, theta)
+                    score = estimator._score_of(network_output(layers, estimator.activation, held_out[0]), held_out[1])
+                kept.losses.append(loss)
+                kept.scores.append(score)
+                if estimator.verbose:
+                    kind = "validation" if held_out is not None else "training"
+                    print(
+                        f"epoch {epoch + 1:3d}/{n_epochs}  loss {loss:.4f}  {kind} score {score:.4f}", file=sys.stderr, flush=True
+                    )
+                if loss < lowest:
+                    lowest, lowest_theta = loss, theta.copy()
+                if held_out is None:
+                    continue
+                waited = 0 if score > best + estimator.tol else waited + 1
+                if score > best:
+                    best, kept.theta = score, theta.copy()
+                if waited >= estimator.n_iter_no_change:
+                    break
     except KeyboardInterrupt:
         kept.interrupted = True
         if held_out is None:
@@ -85,7 +88,7 @@ def _epoch(estimator: Any, theta: Array, X: Array, target: Array, done: float) -
     order = estimator.rng_.permutation(len(X))
     total_loss = total_score = 0.0
     # Overflow is not warned of but seen in the loss, which is then not finite.
-    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(X), estimator.batch_size):
             batch = order[start : start + estimator.batch_size]
             x, y = X[batch], target[batch]
