@@ -19,11 +19,12 @@ lint: .venv/installed-dev
 docs: .venv/installed-dev
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 
-studies: .venv/installed
+studies: .venv/installed-test
 	for script in odes/*.py simulations/*.py; do $(BIN)/python $$script --output docs/_build/studies || exit 1; done
 
-benchmark: .venv/installed
+benchmark: .venv/installed-test
 	$(BIN)/python benchmarks/steps.py
+	$(BIN)/python benchmarks/deep.py
 
 .venv/python:
 	$(PYTHON) -m venv .venv

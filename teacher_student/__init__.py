@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from teacher_student import deep as deep
     from teacher_student import networks as networks
     from teacher_student import plots as plots
     from teacher_student.analysis.specialization import specialization as specialization
@@ -51,12 +52,13 @@ _WHERE = {
     "save_trajectory": "trajectory",
 }
 _MODULES = ("networks", "plots")
+_WITH_EXTRA = ("deep",)  # needs scikit-learn, so that `import *` leaves it out
 
 __all__ = ["__version__", *_WHERE, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
+    if name in _MODULES + _WITH_EXTRA:
         return importlib.import_module(f"teacher_student.{name}")
     if name in _WHERE:
         return getattr(importlib.import_module(f"teacher_student.{_WHERE[name]}"), name)
@@ -64,4 +66,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_WITH_EXTRA])

@@ -1,4 +1,4 @@
-"""The command line: teacher-student presets | ode | simulate | compare | plot | stages."""
+"""The command line: teacher-student presets | ode | simulate | compare | plot | stages | deep."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from teacher_student import __version__
+from teacher_student.deep.cli import add_commands
 from teacher_student.errors import Diverged, InvalidInput, refuse
 from teacher_student.files import replacing
 
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_plot)
 
     _add_stages(commands)
+    add_commands(commands.add_parser("deep", help="mode-decomposed networks on data (needs scikit-learn)"))
     return parser
 
 

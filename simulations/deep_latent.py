@@ -1,0 +1,49 @@
+"""Claim: activity gets more compact from layer to layer, and classes are better separated than under standard training.
+
+Held for compactness: with modes the participation ratio falls from 12.9 at the input to 7.3 in the second hidden layer,
+earlier than under standard training (8.9 there), but stays there in the last, where standard training has 6.9. Did not hold
+for separation: the mean principal angle between class subspaces is smaller with modes (70 against 75 degrees in the second
+hidden layer) and about equal in the last. Angles with permuted labels, 36 to 46 degrees, show what no classes would give.
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import teacher_student as ts
+
+WIDTH, MODES, SEEDS = 300, 20, 6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("."), help="folder for the figure (default: here)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first network (default: 0)")
+    options = parser.parse_args()
+
+    data = ts.deep.load_data("digits")
+    results = {}
+    for name, kind in (("modes", {"n_modes": MODES}), ("standard training", {"decomposition": "none"})):
+        for seed in range(options.seed, options.seed + SEEDS):
+            model = ts.deep.ModeMLPClassifier((WIDTH, WIDTH, WIDTH), max_iter=20, random_state=seed, **kind)
+            model.fit(data.X_train, data.y_train)
+            results.setdefault(name, []).append(ts.deep.latent.latent_geometry(model, data.X_test, data.y_test))
+    for quantity in ("dimension", "angle", "permuted_angle"):
+        for name, runs in results.items():
+            values = np.array([getattr(run, quantity) for run in runs])
+            error = values.std(axis=0, ddof=1) / np.sqrt(SEEDS)
+            shown = ", ".join(f"{mean:.2f} +- {spread:.2f}" for mean, spread in zip(values.mean(axis=0), error, strict=True))
+            print(f"{quantity} by layer, {name}: {shown}")
+    fig, axes = plt.subplots(2, 1, figsize=(6.5, 7), layout="constrained")
+    ts.deep.figures.dimension(results, ax=axes[0])
+    ts.deep.figures.separation(results, ax=axes[1])
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / "simulations_deep_latent.png"
+    fig.savefig(path, dpi=200)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""CIFAR-10 python batches: pickles, read without executing anything that they contain.
+
+A pickle may call any function that it names. Here it can only name the few with which NumPy writes an array, and even these are
+replaced by stand-ins that record their arguments; arrays are then built from the recorded bytes.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from teacher_student.errors import InvalidInput
+
+N_PIXELS = 3 * 32 * 32
+_UNSIGNED_BYTES = ("u1", "uint8", "B", "|u1", b"u1", b"|u1")
+_MOST_BYTES = 2**28
+
+
+class _Dtype:
+    """Stands for numpy.dtype: keeps the name of the type."""
+
+    def __init__(self, name: Any = None, *rest: Any) -> None:
+        self.name = name
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _Array:
+    """Stands for numpy.ndarray: keeps shape, type, order and bytes."""
+
+    shape: Any = None
+    dtype: Any = None
+    fortran: Any = False
+    data: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, tuple) and len(state) == 5:
+            _, self.shape, self.dtype, self.fortran, self.data = state
+
+
+def _reconstruct(*arguments: Any) -> _Array:
+    return _Array()
+
+
+def _encode(text: Any, encoding: Any = "latin1") -> Any:
+    """Stand for _codecs.encode, with which Python 3 writes bytes at protocol 2."""
+    return text.encode("latin1") if isinstance(text, str) else None
+
+
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
+    """Stand for numpy's _frombuffer, with which arrays are written at protocol 5."""
+    array = _Array()
+    array.__setstate__((1, shape, dtype, order == "F", bytes(data) if isinstance(data, (bytes, bytearray)) else None))
+    return array
+
+
+_STAND_INS: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _encode,
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _STAND_INS:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return _STAND_INS[module, name]
+
+
+def read_batch(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return images, (samples, 3072), and labels, (samples,), of one batch.
+
+    Raises `InvalidInput` with the file, the field and what was expected; also for a pickle that names anything but arrays.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            _refuse(path, "size", f"{path.stat().st_size} bytes", f"at most {_MOST_BYTES}")
+        with path.open("rb") as file:
+            try:
+                batch = _Unpickler(file, encoding="bytes").load()
+            except InvalidInput:
+                raise
+            except Exception as error:
+                # A damaged pickle may raise nearly anything.
+                reason = " ".join(str(error).split()) or type(error).__name__
+                _refuse(path, f"offset {file.tell()}", f"a pickle that cannot be read ({reason})", "plain arrays and lists")
+            if file.read(1):
+                _refuse(path, f"offset {file.tell() - 1}", "more data", "the end of the file")
+    except OSError as error:
+        raise InvalidInput(f"{path}: got {error.strerror}, expected a readable CIFAR-10 batch") from None
+    if not isinstance(batch, dict):
+        _refuse(path, "content", type(batch).__name__, "a dictionary with data and labels")
+    entries = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
+    images = _images(path, entries.get("data"))
+    return images, _labels(path, entries.get("labels"), len(images))
+
+
+def _images(path: Path, value: Any) -> npt.NDArray[np.uint8]:
+    if not isinstance(value, _Array):
+        _refuse(path, "data", type(value).__name__, f"an array of bytes, (samples, {N_PIXELS})")
+    name = value.dtype.name if isinstance(value.dtype, _Dtype) else None
+    if name not in _UNSIGNED_BYTES:
+        _refuse(path, "data", f"an array of type {name!r}", "unsigned bytes")
+    shape = value.shape
+    if not (isinstance(shape, tuple) and len(shape) == 2 and all(isinstance(size, int) and size > 0 for size in shape)):
+        _refuse(path, "data", f"shape {shape!r}", f"(samples, {N_PIXELS})")
+    if shape[1] != N_PIXELS:
+        _refuse(path, "data", f"shape {shape!r}", f"(samples, {N_PIXELS}), 32 x 32 pixels of three colours")
+    if not isinstance(value.data, bytes) or len(value.data) != shape[0] * shape[1]:
+        length = len(value.data) if isinstance(value.data, bytes) else type(value.data).__name__
+        _refuse(path, "data", f"{length} bytes", f"{shape[0] * shape[1]}, for shape {shape!r}")
+    return np.frombuffer(value.data, np.uint8).reshape(shape, order="F" if value.fortran else "C")
+
+
+def _labels(path: Path, value: Any, n_samples: int) -> npt.NDArray[np.int64]:
+    if not isinstance(value, list):
+        _refuse(path, "labels", type(value).__name__, "a list of numbers")
+    if len(value) != n_samples:
+        _refuse(path, "labels", f"{len(value)} labels", f"{n_samples}, one for each image")
+    for index, label in enumerate(value):
+        if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label <= 9:
+            _refuse(path, f"labels[{index}]", repr(label)[:40], "a label between 0 and 9")
+    return np.array(value, np.int64)
+
+
+def _refuse(path: Path, field: str, got: str, expected: str) -> NoReturn:
+    raise InvalidInput(f"{path}: {field}: got {got}, expected {expected}")

@@ -1,0 +1,182 @@
+"""Laws fitted to what was measured, and which of them the data prefer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import least_squares
+
+from teacher_student.errors import refuse
+
+Array = npt.NDArray[Any]
+
+# A difference in BIC of 6 is the "strong evidence" of Kass and Raftery, J. Am. Stat. Assoc. 90, 773 (1995).
+STRONG = 6.0
+_LEAST_POINTS = 8
+_POINTS_ON_A_SIDE = 3
+_BREAKS = 400
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A law fitted by least squares: its parameters by name, their standard errors, and what it predicts at the data."""
+
+    name: str
+    parameters: dict[str, float]
+    errors: dict[str, float]
+    predicted: Array
+    bic: float
+
+
+@dataclass(frozen=True, eq=False)
+class PowerLaws:
+    """One and two power laws of ranked importance, and the exponential that a smooth bend may be instead.
+
+    `two_supported` holds if the BIC of two power laws is lower by more than `STRONG` than that of one, and not higher than that
+    of the exponential.
+    """
+
+    rank: Array
+    tau: Array
+    one: Fit
+    two: Fit
+    exponential: Fit
+    two_supported: bool
+
+    @property
+    def verdict(self) -> str:
+        """One sentence on which law the data prefer."""
+        gain = self.one.bic - self.two.bic
+        if self.two_supported:
+            return f"two power laws, BIC lower by {gain:.1f} than for one"
+        if gain <= STRONG:
+            return f"one power law: the second is not supported, BIC lower by only {gain:.1f} (6 is asked for)"
+        smooth = self.two.bic - self.exponential.bic
+        return f"the break is not supported: tau bends (BIC {gain:.1f}), but an exponential describes it better by {smooth:.1f}"
+
+
+def fit_power_laws(tau: npt.ArrayLike) -> PowerLaws:
+    """Fit log tau against log rank, largest tau first, by one line, by two that meet at a break, and tau by an exponential.
+
+    Fits are least squares in log tau. Errors are those of independent residuals; ranked numbers are not independent, so that
+    they are lower bounds, and runs with other seeds tell more. The break may lie anywhere that leaves three points on each
+    side. Raises `InvalidInput` for fewer than eight values above 0.
+    """
+    values = np.sort(np.asarray(tau, dtype=float))[::-1]
+    if values.ndim != 1 or len(values) < _LEAST_POINTS or not np.isfinite(values).all() or values[-1] <= 0:
+        refuse("tau", np.shape(tau), f"at least {_LEAST_POINTS} finite numbers above 0")
+    rank = np.arange(1, len(values) + 1)
+    x, y = np.log(rank), np.log(values)
+    one, exponential = _line("one power law", x, y, "slope"), _line("exponential", rank.astype(float), y, "rate")
+    two = _two_lines(x, y)
+    supported = one.bic - two.bic > STRONG and two.bic <= exponential.bic
+    return PowerLaws(rank, values, one, two, exponential, bool(supported))
+
+
+def _line(name: str, x: Array, y: Array, slope_name: str) -> Fit:
+    design = np.column_stack([np.ones_like(x), x])
+    coefficients, predicted = _solve(design, y)
+    errors = _errors(design, y - predicted)
+    parameters = {"log_tau_1": coefficients[0], slope_name: coefficients[1]}
+    return Fit(name, parameters, dict(zip(parameters, errors, strict=True)), np.exp(predicted), _bic(y - predicted, 2))
+
+
+def _two_lines(x: Array, y: Array) -> Fit:
+    best = None
+    for at in np.linspace(x[_POINTS_ON_A_SIDE - 1], x[-_POINTS_ON_A_SIDE], _BREAKS):
+        design = np.column_stack([np.ones_like(x), x, np.maximum(x - at, 0.0)])
+        coefficients, predicted = _solve(design, y)
+        rss = float(((y - predicted) ** 2).sum())
+        if best is None or rss < best[0]:
+            best = (rss, at, design, coefficients, predicted)
+    assert best is not None
+    _, at, design, coefficients, predicted = best
+    jacobian = np.column_stack([design, -coefficients[2] * (x > at)])
+    errors = _errors(jacobian, y - predicted)
+    rank = float(np.exp(at))
+    parameters = {
+        "log_tau_1": float(coefficients[0]),
+        "slope_1": float(coefficients[1]),
+        "slope_2": float(coefficients[1] + coefficients[2]),
+        "break": rank,
+    }
+    covariance = _covariance(jacobian, y - predicted)
+    slope_2_error = float(np.sqrt(max(covariance[1, 1] + covariance[2, 2] + 2 * covariance[1, 2], 0.0)))
+    found = (errors[0], errors[1], slope_2_error, rank * errors[3])
+    return Fit("two power laws", parameters, dict(zip(parameters, found, strict=True)), np.exp(predicted), _bic(y - predicted, 4))
+
+
+def _solve(design: Array, y: Array) -> tuple[Array, Array]:
+    coefficients = np.linalg.lstsq(design, y, rcond=None)[0]
+    return coefficients, design @ coefficients
+
+
+def _covariance(jacobian: Array, residual: Array) -> Array:
+    freedom = max(len(residual) - jacobian.shape[1], 1)
+    return np.linalg.pinv(jacobian.T @ jacobian) * float(residual @ residual) / freedom
+
+
+def _errors(jacobian: Array, residual: Array) -> list[float]:
+    return [float(error) for error in np.sqrt(np.maximum(np.diag(_covariance(jacobian, residual)), 0.0))]
+
+
+def _bic(residual: Array, n_parameters: int) -> float:
+    """Return Schwarz's criterion for Gaussian residuals of unknown size, which counts as one more parameter."""
+    n = len(residual)
+    variance = max(float(residual @ residual) / n, 1e-30)
+    return float(n * np.log(variance) + (n_parameters + 1) * np.log(n))
+
+
+_Law = Callable[[Array, Array], Array]
+
+WIDTH_LAWS: dict[str, tuple[_Law, tuple[str, ...]]] = {
+    "constant": (lambda N, p: np.full_like(N, p[0]), ("a",)),
+    "logarithm a + b ln N": (lambda N, p: p[0] + p[1] * np.log(N), ("a", "b")),
+    "power a N^b": (lambda N, p: np.exp(np.minimum(p[0] + p[1] * np.log(N), 700.0)), ("ln a", "b")),
+    "saturating a N / (N + b)": (lambda N, p: p[0] * N / (N + np.exp(np.minimum(p[1], 700.0))), ("a", "ln b")),
+}
+
+
+def fit_width_laws(widths: npt.ArrayLike, least: npt.ArrayLike, errors: npt.ArrayLike) -> list[Fit]:
+    """Return the laws of `WIDTH_LAWS` fitted to the least number of modes against width, best (lowest BIC) first.
+
+    `least` are means over seeds, (widths,), and `errors` their standard errors, which weigh them; BIC is chi^2 plus
+    ln(widths) a parameter. All but the constant have two parameters. Raises `InvalidInput` for fewer than four widths.
+    """
+    N, P, s = (np.asarray(values, dtype=float) for values in (widths, least, errors))
+    if N.ndim != 1 or len(N) < 4 or not (np.isfinite(P).all() and (s > 0).all()):
+        refuse("widths", N.tolist(), "at least four, each with a finite number of modes and an error above 0")
+    slope, level = np.polyfit(np.log(N), P, 1)
+    log_slope, log_level = np.polyfit(np.log(N), np.log(np.maximum(P, 1e-3)), 1)
+    starts = {
+        "constant": [P.mean()],
+        "logarithm a + b ln N": [level, slope],
+        "power a N^b": [log_level, log_slope],
+        "saturating a N / (N + b)": [P.max(), np.log(N[0])],
+    }
+    fits = []
+    for name, (law, parameters) in WIDTH_LAWS.items():
+        found = least_squares(lambda p, law=law: (law(N, p) - P) / s, starts[name], x_scale="jac")
+        # A parameter that the fit has driven to where it no longer matters has no error that could be told.
+        covariance = np.linalg.pinv(found.jac.T @ found.jac)
+        told = np.linalg.norm(found.jac, axis=0) > 1e-6
+        error = np.where(told, np.sqrt(np.maximum(np.diag(covariance), 0.0)), np.inf)
+        values = dict(zip(parameters, map(float, found.x), strict=True))
+        spread = dict(zip(parameters, map(float, error), strict=True))
+        fits.append(Fit(name, values, spread, law(N, found.x), float(2 * found.cost + len(parameters) * np.log(len(N)))))
+    return sorted(fits, key=lambda fit: fit.bic)
+
+
+def width_verdict(fits: list[Fit]) -> str:
+    """Return one sentence on which of the fits of `fit_width_laws` the data prefer: growth only if clearly better than none."""
+    best, constant = fits[0], next(fit for fit in fits if fit.name == "constant")
+    gain = constant.bic - best.bic
+    if gain <= STRONG:
+        return f"no dependence on width is supported: BIC lower by only {gain:.1f} than that of a constant (6 is asked for)"
+    rivals = [fit.name for fit in fits[1:] if fit.name != "constant" and fit.bic - best.bic <= STRONG]
+    undecided = "; not told apart from " + ", ".join(rivals) if rivals else ""
+    return f"{best.name}, BIC lower by {gain:.1f} than the constant's{undecided}"

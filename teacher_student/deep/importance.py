@@ -1,0 +1,86 @@
+"""Which modes matter: their importance tau, and what is lost when they are removed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from teacher_student.deep.estimators import ModeMLPClassifier
+from teacher_student.deep.gradient import network_output
+from teacher_student.deep.network import Layers, ModeLayer, PlainLayer
+from teacher_student.errors import refuse
+
+Array = npt.NDArray[Any]
+
+ORDERS = ("descending", "ascending", "random")
+
+
+def with_modes(layer: ModeLayer | PlainLayer) -> ModeLayer:
+    """Return the layer itself, or for a matrix that is not decomposed the modes of its singular value decomposition."""
+    if isinstance(layer, ModeLayer):
+        return layer
+    xi_out, sigma, xi_in = np.linalg.svd(layer.W, full_matrices=False)
+    return ModeLayer(xi_in, sigma, xi_out, layer.bias)
+
+
+def mode_importance(layer: ModeLayer | PlainLayer) -> Array:
+    """Return the importance tau of each mode, (P,), in the order of the modes.
+
+    ``tau = |sigma| + gamma (|xi_in| + |xi_out|)`` with Euclidean norms over neurons and
+    ``gamma = mean|sigma| / mean(|xi_in| + |xi_out|)``, means over modes, so that both terms weigh the same; C. Li and H. Huang,
+    Phys. Rev. Research 5, L022011 (2023). Scaling xi_in up and sigma down leaves W as it is but not tau: the sum depends on how
+    W is split, the product ``|sigma| |xi_in| |xi_out|`` does not.
+    """
+    modes = with_modes(layer)
+    norms = np.linalg.norm(modes.xi_in, axis=1).astype(float) + np.linalg.norm(modes.xi_out, axis=0)
+    strength = np.abs(modes.sigma.astype(float))
+    return strength + strength.mean() / norms.mean() * norms
+
+
+@dataclass(frozen=True, eq=False)
+class Ablation:
+    """Test accuracy when modes of one matrix are removed one after another.
+
+    `removed` (P + 1,) counts them; `accuracy` has (P + 1,) for each of the `ORDERS`, for "random" the mean over draws, whose
+    standard deviation between draws is `random_spread`. `matrix` counts from 0, the input's.
+    """
+
+    matrix: int
+    removed: Array
+    accuracy: dict[str, Array]
+    random_spread: Array
+
+
+def ablate(model: ModeMLPClassifier, X: Array, y: Array, matrix: int, rng: np.random.Generator, n_draws: int = 20) -> Ablation:
+    """Remove modes of `matrix` from a fitted classifier in order of tau, up and down, and at random; test on `X`, `y`.
+
+    "descending" takes the most important first. Raises `InvalidInput` unless the model has this matrix.
+    """
+    layers = model.layers_
+    if isinstance(matrix, bool) or not isinstance(matrix, (int, np.integer)) or not 0 <= matrix < len(layers):
+        refuse("matrix", matrix, f"one of the weight matrices 0 to {len(layers) - 1}")
+    labels = model._labels(np.asarray(y))
+    modes = with_modes(layers[matrix])
+    descending = np.argsort(-mode_importance(modes))
+    P = len(descending)
+    accuracy = {}
+    for name, order in (("descending", descending), ("ascending", descending[::-1])):
+        accuracy[name] = _accuracies(model, layers, matrix, order, X, labels)
+    draws = np.array([_accuracies(model, layers, matrix, rng.permutation(P), X, labels) for _ in range(n_draws)])
+    accuracy["random"] = draws.mean(axis=0)
+    return Ablation(int(matrix), np.arange(P + 1), accuracy, draws.std(axis=0, ddof=1))
+
+
+def _accuracies(model: ModeMLPClassifier, layers: Layers, matrix: int, order: Array, X: Array, labels: Array) -> Array:
+    """Return the accuracy without the first 0, 1, ..., P modes of `order`."""
+    modes = with_modes(layers[matrix])
+    result = np.empty(len(order) + 1)
+    for n_removed in range(len(order) + 1):
+        kept = order[n_removed:]
+        reduced = ModeLayer(modes.xi_in[kept], modes.sigma[kept], modes.xi_out[:, kept], modes.bias)
+        output = network_output((*layers[:matrix], reduced, *layers[matrix + 1 :]), model.activation, X)
+        result[n_removed] = (output.argmax(axis=1) == labels).mean()
+    return result

@@ -1,0 +1,147 @@
+"""Fitted models as files: arrays and one JSON text in an npz archive, never a pickle."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from teacher_student.deep.estimators import ModeMLPClassifier, ModeMLPRegressor
+from teacher_student.deep.network import build_architecture, n_parameters
+from teacher_student.errors import InvalidInput, refuse
+from teacher_student.files import replacing
+
+FORMAT = "teacher_student deep model 1"
+_KINDS = {"classifier": ModeMLPClassifier, "regressor": ModeMLPRegressor}
+_ARRAYS = {"theta", "classes", "loss_curve", "score_curve"}
+
+Model = ModeMLPClassifier | ModeMLPRegressor
+
+
+def save_model(model: Model, path: str | Path, notes: dict[str, Any] | None = None) -> None:
+    """Write a fitted model to `path`, with `notes` that JSON can hold (such as the data it was trained on).
+
+    Training does not go on from a loaded model: the state of the optimiser and of the random numbers is not in the file.
+    Raises `InvalidInput` for a model that is not fitted, for class labels that are no numbers or text, and for places that
+    cannot be written.
+    """
+    if not hasattr(model, "theta_"):
+        refuse("model", type(model).__name__, "a fitted model")
+    kind = next(name for name, estimator in _KINDS.items() if isinstance(model, estimator))
+    arrays = {
+        "theta": model.theta_,
+        "loss_curve": np.asarray(model.loss_curve_, dtype=float),
+        "score_curve": np.asarray(model.score_curve_, dtype=float),
+    }
+    if isinstance(model, ModeMLPClassifier):
+        classes = model.classes_
+        if classes.dtype == object and all(isinstance(label, str) for label in classes):
+            classes = classes.astype(str)
+        if classes.dtype.kind not in "biufU":
+            refuse("classes", classes.tolist(), "numbers or text, which the file can hold without a pickle")
+        arrays["classes"] = classes
+    parameters = {name: _plain(value) for name, value in model.get_params().items()}
+    if not isinstance(parameters["random_state"], int):
+        parameters["random_state"] = None
+    header = {
+        "format": FORMAT,
+        "kind": kind,
+        "parameters": parameters,
+        "sizes": list(model.architecture_.sizes),
+        "one_column": getattr(model, "one_column_", None),
+        "interrupted": model.interrupted_,
+        "notes": notes or {},
+    }
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def load_model(path: str | Path) -> tuple[Model, dict[str, Any]]:
+    """Return a saved model and its notes; raises `InvalidInput` for a file that `save_model` has not written."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            stored = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise InvalidInput(f"model: got {str(path)!r}, expected a file") from None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        _refuse(path, "content", " ".join(str(error).split())[:80] or type(error).__name__, "arrays in an npz archive")
+    except Exception as error:
+        # zlib and struct errors of damaged archives, and whatever else they bring.
+        _refuse(path, "content", f"damaged data ({type(error).__name__})", "arrays in an npz archive")
+    header = _header(path, stored)
+    try:
+        return _build(path, header, stored), header["notes"]
+    except InvalidInput as error:
+        raise InvalidInput(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        _refuse(path, "header", f"{type(error).__name__} ({error})", f"what {FORMAT!r} has")
+
+
+def _header(path: Path, stored: dict[str, Any]) -> dict[str, Any]:
+    text = stored.get("header")
+    if not isinstance(text, np.ndarray) or text.dtype != np.uint8:
+        _refuse(path, "header", "none", f"the JSON text of a {FORMAT!r}")
+    try:
+        header = json.loads(text.tobytes())
+    except (ValueError, RecursionError) as error:
+        _refuse(path, "header", f"no JSON ({error})", f"the JSON text of a {FORMAT!r}")
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        found = header.get("format") if isinstance(header, dict) else type(header).__name__
+        _refuse(path, "format", repr(found)[:60], repr(FORMAT))
+    return header
+
+
+def _build(path: Path, header: dict[str, Any], stored: dict[str, Any]) -> Model:
+    if header["kind"] not in _KINDS:
+        _refuse(path, "kind", repr(header["kind"])[:60], "classifier or regressor")
+    model = _KINDS[header["kind"]](**header["parameters"])
+    model._check_parameters()
+    sizes = header["sizes"]
+    if not isinstance(sizes, list) or len(sizes) < 2 or not all(isinstance(size, int) and 0 < size < 2**31 for size in sizes):
+        _refuse(path, "sizes", repr(sizes)[:60], "the whole numbers of neurons a layer")
+    architecture = build_architecture(tuple(sizes), model.n_modes, model.decomposition, model.activation)
+    theta = _array(path, stored, "theta", np.dtype(model.dtype).kind, n_parameters(architecture))
+    if theta.dtype != np.dtype(model.dtype) or not np.isfinite(theta).all():
+        _refuse(path, "theta", f"{theta.dtype} numbers", f"finite {model.dtype} numbers")
+    model.architecture_, model.theta_ = architecture, theta
+    model.n_features_in_, model.n_outputs_ = architecture.sizes[0], architecture.sizes[-1]
+    if isinstance(model, ModeMLPClassifier):
+        model.classes_ = _array(path, stored, "classes", "biufU", model.n_outputs_)
+    else:
+        model.one_column_ = bool(header["one_column"])
+    model.loss_curve_ = _array(path, stored, "loss_curve", "f").tolist()
+    model.score_curve_ = _array(path, stored, "score_curve", "f").tolist()
+    model.n_iter_ = len(model.loss_curve_)
+    model.loss_ = model.loss_curve_[-1] if model.loss_curve_ else math.nan
+    model.interrupted_ = bool(header["interrupted"])
+    model.adam_ = None
+    model.rng_ = np.random.default_rng(0)
+    return model
+
+
+def _array(path: Path, stored: dict[str, Any], name: str, kinds: str, length: int | None = None) -> npt.NDArray[Any]:
+    array = stored.get(name)
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in kinds:
+        got = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else "none"
+        _refuse(path, name, got, "a list of " + ("labels" if name == "classes" else "numbers"))
+    if length is not None and len(array) != length:
+        _refuse(path, name, f"{len(array)} entries", f"{length}, for this architecture")
+    return array
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` as JSON has it: NumPy numbers and arrays as numbers and lists."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
+def _refuse(path: Path, field: str, got: str, expected: str) -> NoReturn:
+    raise InvalidInput(f"{path}: {field}: got {got}, expected {expected}")

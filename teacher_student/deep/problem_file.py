@@ -1,0 +1,80 @@
+"""What to train, on what, and what to measure, as TOML: files and presets of the deep commands."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from teacher_student.errors import InvalidInput, refuse
+
+DEFAULT_PRESET = "digits"
+
+_KEYS = {
+    "data": ("name", "folder", "test_fraction", "n_samples", "seed"),
+    "importance": ("matrix",),
+    "widths": ("widths", "n_modes", "fraction", "seeds", "n_hidden"),
+    "latent": ("seeds", "k"),
+    "cost": ("n_modes",),
+}
+
+
+@dataclass(frozen=True)
+class DeepProblem:
+    """Tables of a file: `data` for `load_data`, `model` for `ModeMLPClassifier`, and settings of each analysis."""
+
+    name: str
+    description: str
+    data: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    importance: dict[str, Any] = field(default_factory=dict)
+    widths: dict[str, Any] = field(default_factory=dict)
+    latent: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
+
+
+def deep_presets() -> dict[str, str]:
+    """Return the names of the presets, each with its description."""
+    folder = resources.files("teacher_student.deep") / "presets"
+    files = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return {name[:-5]: tomllib.loads((folder / name).read_text("utf-8"))["description"] for name in files}
+
+
+def load_deep_problem(source: str | Path) -> DeepProblem:
+    """Return the problem in a TOML file, or the preset of that name; raises `InvalidInput` at the first unknown key."""
+    path, names = Path(source), deep_presets()
+    try:
+        if str(source) in names:
+            text = (resources.files("teacher_student.deep") / "presets" / f"{source}.toml").read_text("utf-8")
+        elif path.is_file():
+            text = path.read_text("utf-8")
+        else:
+            refuse("problem", str(source), "a TOML file, a model, or one of the presets " + ", ".join(names))
+        document = tomllib.loads(text)
+    except InvalidInput:
+        raise
+    except (ValueError, RecursionError, OSError) as error:
+        raise InvalidInput(f"problem: got {str(source)!r} ({' '.join(str(error).split())}), expected a TOML file") from None
+    return _parse(str(source), document)
+
+
+def _parse(source: str, document: dict[str, Any]) -> DeepProblem:
+    from teacher_student.deep.estimators import ModeMLPClassifier
+
+    known = {**_KEYS, "model": tuple(inspect.signature(ModeMLPClassifier).parameters)}
+    for key, value in document.items():
+        if key in ("name", "description"):
+            if not isinstance(value, str):
+                refuse(f"{source}: {key}", value, "text")
+        elif key not in known:
+            refuse(f"{source}: {key}", value, "no such key; known here: name, description, " + ", ".join(known))
+        elif not isinstance(value, dict):
+            refuse(f"{source}: {key}", value, f"a table [{key}]")
+        else:
+            for name in value:
+                if name not in known[key]:
+                    refuse(f"{source}: {key}.{name}", value[name], "no such key; known here: " + ", ".join(known[key]))
+    return DeepProblem(**{"name": Path(source).stem, "description": "", **document})

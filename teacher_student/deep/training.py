@@ -1,0 +1,119 @@
+"""Epochs of batches: the loop that both estimators train with."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from teacher_student.deep.activations import get_activation
+from teacher_student.deep.gradient import add_orthogonality, backward, forward, network_output
+from teacher_student.deep.network import as_layers, factors
+from teacher_student.deep.optimiser import Adam, scheduled_rate, sgd_step
+from teacher_student.deep.threads import one_blas_thread
+from teacher_student.errors import Diverged
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(eq=False)
+class Training:
+    """Parameters to keep, (n_parameters,), mean loss and score of every epoch, and whether Ctrl-C ended it."""
+
+    theta: Array
+    losses: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    interrupted: bool = False
+
+
+def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array] | None, n_epochs: int) -> Training:
+    """Train the parameters of `estimator` on `X`, (samples, N_0), and `target`; return what to keep.
+
+    With `held_out` inputs and targets that is the epoch of the best score on them, and training stops when this has not risen
+    by ``tol`` for ``n_iter_no_change`` epochs. Otherwise it is the last epoch; if Ctrl-C ends training, the epoch of lowest
+    loss. Raises `Diverged` when the loss is not finite.
+    """
+    theta = estimator.theta_.copy()
+    kept = Training(estimator.theta_)
+    best, waited = -np.inf, 0
+    lowest, lowest_theta = np.inf, estimator.theta_
+    try:
+        with one_blas_thread():
+            for epoch in range(n_epochs):
+                loss, score = _epoch(estimator, theta, X, target, epoch / n_epochs)
+                if not np.isfinite(loss):
+                    raise Diverged(f"training diverged: loss {loss} in epoch {epoch + 1}; a lower learning_rate may help")
+                if held_out is not None:
+                    layers = as_layers(estimator.architecture_, theta)
+                    score = estimator._score_of(network_output(layers, estimator.activation, held_out[0]), held_out[1])
+                kept.losses.append(loss)
+                kept.scores.append(score)
+                if estimator.verbose:
+                    kind = "validation" if held_out is not None else "training"
+                    print(
+                        f"epoch {epoch + 1:3d}/{n_epochs}  loss {loss:.4f}  {kind} score {score:.4f}", file=sys.stderr, flush=True
+                    )
+                if loss < lowest:
+                    lowest, lowest_theta = loss, theta.copy()
+                if held_out is None:
+                    continue
+                waited = 0 if score > best + estimator.tol else waited + 1
+                if score > best:
+                    best, kept.theta = score, theta.copy()
+                if waited >= estimator.n_iter_no_change:
+                    break
+    except KeyboardInterrupt:
+        kept.interrupted = True
+        if held_out is None:
+            kept.theta = lowest_theta
+        return kept
+    if held_out is None:
+        kept.theta = theta
+    return kept
+
+
+def _epoch(estimator: Any, theta: Array, X: Array, target: Array, done: float) -> tuple[float, float]:
+    """Take one pass of steps on `theta` in place; return the mean loss and the mean score of the batches before their steps."""
+    activation = get_activation(estimator.activation)
+    layers = as_layers(estimator.architecture_, theta)
+    gradient = np.empty_like(theta)
+    gradient_layers = as_layers(estimator.architecture_, gradient)
+    rate = scheduled_rate(estimator.learning_rate, estimator.schedule, done)
+    decay = rate * estimator.weight_decay * _decays(estimator.architecture_, theta) if estimator.weight_decay else 0.0
+    if estimator.optimiser == "adam" and estimator.adam_ is None:
+        estimator.adam_ = Adam(len(theta), theta.dtype)
+    order = estimator.rng_.permutation(len(X))
+    total_loss = total_score = 0.0
+    # Overflow is not warned of but seen in the loss, which is then not finite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(X), estimator.batch_size):
+            batch = order[start : start + estimator.batch_size]
+            x, y = X[batch], target[batch]
+            fields = forward(layers, activation, x)
+            output = fields.fields[-1]
+            loss, output_gradient = estimator._loss(output, y)
+            if not np.isfinite(loss):
+                return loss, np.nan
+            total_score += len(batch) * estimator._score_of(output, y)
+            gradient[...] = 0
+            backward(layers, activation, fields, output_gradient, gradient_layers)
+            if estimator.decomposition == "svd":
+                loss += add_orthogonality(layers, gradient_layers, estimator.orthogonality)
+            total_loss += len(batch) * loss
+            if estimator.adam_ is not None:
+                estimator.adam_.step(theta, gradient, rate, decay)
+            else:
+                sgd_step(theta, gradient, rate, decay)
+    return total_loss / len(X), total_score / len(X)
+
+
+def _decays(architecture: Any, theta: Array) -> Array:
+    """Return 1 for parameters that weight decay shrinks and 0 for biases."""
+    marks = np.ones_like(theta)
+    for name, view in factors(architecture, marks).items():
+        if name.startswith("bias"):
+            view[...] = 0
+    return marks

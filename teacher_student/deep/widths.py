@@ -1,0 +1,102 @@
+"""The least number of modes that reach a given part of the accuracy of standard training, against width."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from teacher_student.deep.checks import check_number, check_whole
+from teacher_student.deep.data import Data
+from teacher_student.deep.estimators import ModeMLPClassifier
+from teacher_student.errors import refuse
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class LeastModes:
+    """Test accuracies over widths N, seeds and numbers of modes P, and the least P of each width and seed.
+
+    `accuracy` (width, seed, mode number), `standard` (width, seed) under standard training, `least` (width, seed): where
+    accuracy first reaches `fraction` of standard, linearly between the numbers tried; NaN where it never does.
+    """
+
+    widths: Array
+    n_modes: Array
+    fraction: float
+    accuracy: Array
+    standard: Array
+    least: Array
+
+    @property
+    def mean(self) -> Array:
+        """Mean of `least` over seeds, (width,)."""
+        return self.least.mean(axis=1)
+
+    @property
+    def error(self) -> Array:
+        """Standard error of `mean` from the spread of all widths together, (width,): few seeds give no good spread each."""
+        variance = self.least.var(axis=1, ddof=1).mean()
+        return np.full(len(self.widths), np.sqrt(variance / self.least.shape[1]))
+
+
+def least_modes(
+    data: Data,
+    widths: Sequence[int],
+    n_modes: Sequence[int],
+    *,
+    fraction: float = 0.97,
+    seeds: int = 3,
+    n_hidden: int = 2,
+    progress: bool = True,
+    **settings: Any,
+) -> LeastModes:
+    """Train networks of `n_hidden` layers of each width with each number of modes and standardly, once a seed.
+
+    `settings` are further parameters of `ModeMLPClassifier`. Raises `InvalidInput` for numbers that are impossible or not
+    increasing.
+    """
+    for name, values in (("widths", widths), ("n_modes", n_modes)):
+        for value in values:
+            check_whole(name, value)
+        if len(values) < 2 or any(a >= b for a, b in itertools.pairwise(values)):
+            refuse(name, list(values), "at least two increasing whole numbers")
+    check_number("fraction", fraction, 0.0, above=True)
+    check_whole("seeds", seeds, 2)
+    check_whole("n_hidden", n_hidden)
+    accuracy = np.empty((len(widths), seeds, len(n_modes)))
+    standard = np.empty((len(widths), seeds))
+    jobs = [(i, seed, j) for i in range(len(widths)) for seed in range(seeds) for j in range(-1, len(n_modes))]
+    for i, seed, j in tqdm(jobs, desc="networks", disable=not progress or not sys.stderr.isatty()):
+        kind = {"decomposition": "none"} if j < 0 else {"n_modes": int(n_modes[j])}
+        model = ModeMLPClassifier((int(widths[i]),) * n_hidden, **{**settings, **kind, "random_state": seed})
+        score = model.fit(data.X_train, data.y_train).score(data.X_test, data.y_test)
+        if model.interrupted_:
+            raise KeyboardInterrupt
+        if j < 0:
+            standard[i, seed] = score
+        else:
+            accuracy[i, seed, j] = score
+    least = np.array(
+        [[crossing(n_modes, accuracy[i, s], fraction * standard[i, s]) for s in range(seeds)] for i in range(len(widths))]
+    )
+    return LeastModes(np.array(widths), np.array(n_modes), fraction, accuracy, standard, least)
+
+
+def crossing(x: npt.ArrayLike, y: npt.ArrayLike, level: float) -> float:
+    """Return where the broken line through (x, y) first reaches `level`: x[0] if it begins there, NaN if it never does."""
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    above = np.flatnonzero(y >= level)
+    if len(above) == 0:
+        return float("nan")
+    i = above[0]
+    if i == 0:
+        return float(x[0])
+    return float(x[i - 1] + (x[i] - x[i - 1]) * (level - y[i - 1]) / (y[i] - y[i - 1]))

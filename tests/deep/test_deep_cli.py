@@ -1,0 +1,192 @@
+"""The deep commands on a temporary folder, good and bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from teacher_student import cli
+from teacher_student.deep import load_model, training
+from teacher_student.deep.problem_file import deep_presets, load_deep_problem
+
+SMALL = """
+description = "small"
+[data]
+name = "gaussian-mixture"
+n_samples = 200
+[model]
+hidden_layer_sizes = [12, 12]
+n_modes = 8
+max_iter = 4
+random_state = 0
+[widths]
+widths = [4, 8, 12, 16]
+n_modes = [1, 2, 4]
+fraction = 0.5
+seeds = 2
+[latent]
+seeds = 2
+k = 1
+[cost]
+n_modes = [1, 2]
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the working folder, with small.toml in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.toml").write_text(SMALL)
+    return tmp_path
+
+
+def test_presets_are_listed_and_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["deep", "presets"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert "digits" in names
+    assert names == list(deep_presets())
+    for name in names:
+        assert load_deep_problem(name).name == name
+
+
+def test_train_saves_a_model_that_the_analyses_take(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["deep", "train", "small.toml", "-o", "m.npz"]) == 0
+    shown = capsys.readouterr()
+    assert "epoch   4/4  loss" in shown.err
+    assert "test accuracy" in shown.out
+    model, notes = load_model("m.npz")
+    assert model.n_iter_ == 4
+    assert notes["data"]["name"] == "gaussian-mixture"
+    assert cli.main(["deep", "importance", "m.npz", "-o", "out", "--matrix", "0"]) == 0
+    assert cli.main(["deep", "ablate", "m.npz", "-o", "out"]) == 0
+    assert "epoch" not in capsys.readouterr().err
+    assert {path.name for path in (folder / "out").iterdir()} == {
+        *("importance.png", "importance.json", "ablation.png", "ablation.json"),
+    }
+    assert json.loads((folder / "out" / "ablation.json").read_text())["matrix"] == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "written"),
+    [
+        ("importance", {"importance"}),
+        ("ablate", {"ablation"}),
+        ("latent", {"dimension", "separation"}),
+        ("widths", {"accuracy", "least-modes"}),
+        ("cost", {"cost"}),
+    ],
+)
+def test_every_analysis_trains_and_writes(command: str, written: set[str], folder: Path) -> None:
+    assert cli.main(["deep", command, "small.toml", "-o", "out", "--seed", "3"]) == 0
+    expected = {f"{name}.{suffix}" for name in written for suffix in ("png", "json")}
+    assert {path.name for path in (folder / "out").iterdir()} == expected
+    for name in written:
+        json.loads((folder / "out" / f"{name}.json").read_text())
+
+
+def test_ctrl_c_keeps_the_best_network_so_far(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    epoch, calls = training._epoch, []
+
+    def interrupted(*arguments: object) -> tuple[float, float]:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return epoch(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "_epoch", interrupted)
+    assert cli.main(["deep", "train", "small.toml", "-o", "m.npz"]) == 130
+    assert "the best network so far is kept" in capsys.readouterr().err
+    model, _ = load_model("m.npz")
+    assert model.n_iter_ == 2
+    assert model.interrupted_
+    calls.clear()
+    assert cli.main(["deep", "ablate", "small.toml", "-o", "out"]) == 130
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[model]\nn_modse = 3", "bad.toml: model.n_modse: got 3, expected no such key; known here: hidden_layer_sizes, n_modes"),
+        ("[odel]\nn_modes = 3", "bad.toml: odel: got {'n_modes': 3}, expected no such key"),
+        ("model = 3", "bad.toml: model: got 3, expected a table [model]"),
+        ("name = 3", "bad.toml: name: got 3, expected text"),
+        ("[model]\nn_modes = 0", "n_modes: got 0, expected a whole number of at least 1"),
+        ("[model]\nmax_iter = 0", "max_iter: got 0, expected a whole number"),
+        ("[data]\nname = 'imagenet'", "data: got 'imagenet', expected one of"),
+        ("[data", "problem: got 'bad.toml'"),
+    ],
+)
+def test_bad_problems_are_refused_in_one_line(text: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "bad.toml").write_text(text)
+    assert cli.main(["deep", "train", "bad.toml"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"teacher-student: {message}")
+    assert error.count("\n") == 1
+    assert {path.name for path in folder.iterdir()} == {"small.toml", "bad.toml"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "no-such-problem"], "problem: got 'no-such-problem', expected a TOML file, a model, or one of the presets"),
+        (["ablate", "no-such-model.npz"], "model: got 'no-such-model.npz', expected a file"),
+        (["train", "small.toml", "-o", "no/such/folder/m.npz"], "output: got"),
+        (["train", "small.toml", "-o", "."], "output: got '.', expected a file, not a folder"),
+        (["train", "small.toml", "--data", "mnist", "--folder", "."], ".: got no file train-images-idx3-ubyte"),
+        (["ablate", "small.toml", "--matrix", "7"], "matrix: got 7, expected one of the weight matrices 0 to 2"),
+        (["cost", "small.toml", "-o", "small.toml"], "output: got 'small.toml', expected a folder"),
+    ],
+)
+def test_bad_requests_are_refused_in_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["deep", *arguments]) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert error[-1].startswith(f"teacher-student: {message}")
+
+
+def test_divergence_is_told_in_one_line_with_status_3(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changed = SMALL.replace("n_modes = 8", 'n_modes = 8\noptimiser = "sgd"\nlearning_rate = 1e6\nactivation = "linear"')
+    (folder / "wild.toml").write_text(changed)
+    assert cli.main(["deep", "train", "wild.toml"]) == 3
+    assert "training diverged: loss" in capsys.readouterr().err
+
+
+WITHOUT = """
+import importlib.abc, importlib.util, sys
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] == 'sklearn':
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+import teacher_student as ts
+from teacher_student import cli
+from teacher_student import *
+assert cli.main(['presets']) == 0
+assert cli.main(['deep', 'train']) == 2
+try:
+    ts.deep.ModeMLPClassifier
+except ImportError as error:
+    print(error)
+"""
+
+
+def test_without_scikit_learn_the_rest_works_and_deep_says_what_is_missing() -> None:
+    here = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    result = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True, env=here)
+    message = "teacher_student.deep needs scikit-learn: pip install 'teacher_student[deep]'"
+    assert result.stderr.splitlines() == [f"teacher-student: {message}"]
+    assert result.stdout.splitlines()[-1] == message
+
+
+def test_seed_decides_the_network(folder: Path) -> None:
+    thetas = []
+    for seed in ("1", "1", "2"):
+        assert cli.main(["deep", "train", "small.toml", "-o", "m.npz", "--seed", seed]) == 0
+        thetas.append(load_model("m.npz")[0].theta_)
+    np.testing.assert_array_equal(thetas[0], thetas[1])
+    assert np.abs(thetas[0] - thetas[2]).max() > 0.01

@@ -1,0 +1,275 @@
+"""Readers, on small files that the tests write: whole ones, and ones that are damaged, truncated or mislabelled."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pickle
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from teacher_student.deep import cifar
+from teacher_student.deep.data import gaussian_mixture, load_data, read_cifar, read_mnist
+from teacher_student.deep.idx import read_idx, read_images_and_labels
+from teacher_student.errors import InvalidInput
+
+Array = npt.NDArray[Any]
+Write = Callable[[Path], None]
+
+
+def idx(array: Array) -> bytes:
+    """Return `array` of bytes as an IDX file."""
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def images(n_samples: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).integers(0, 256, (n_samples, 4, 5))
+
+
+def write_mnist(folder: Path, packed: bool) -> None:
+    for part, n in (("train", 30), ("t10k", 20)):
+        for kind, array in (("images-idx3", images(n)), ("labels-idx1", np.arange(n) % 10)):
+            path = folder / (f"{part}-{kind}-ubyte" + (".gz" if packed else ""))
+            path.write_bytes(gzip.compress(idx(array)) if packed else idx(array))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_mnist_is_read_from_a_folder(tmp_path: Path, packed: bool) -> None:
+    write_mnist(tmp_path, packed)
+    X, y, X_test, y_test = read_mnist(tmp_path)
+    np.testing.assert_array_equal(X, images(30).reshape(30, 20))
+    np.testing.assert_array_equal(y, np.arange(30) % 10)
+    assert (X_test.shape, y_test.shape) == ((20, 20), (20,))
+    data = load_data("fashion-mnist", tmp_path)
+    assert data.X_train.dtype == np.float32
+    assert abs(data.X_train.mean()) < 1e-6
+    assert abs(data.X_train.std() - 1) < 1e-6
+
+
+def test_a_gzipped_file_may_lack_the_suffix(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(gzip.compress(idx(images(3))))
+    np.testing.assert_array_equal(read_idx(tmp_path / "a", 3), images(3))
+
+
+DAMAGED_IDX = {
+    "empty": (b"", "offset 0: got 0 bytes, expected the 4 bytes"),
+    "not IDX": (b"PK\x03\x04" + bytes(40), "offset 0: got 50 4b, expected 00 00"),
+    "floats": (b"\0\0\x0d\x03" + bytes(40), "offset 2: got type code 0x0d, expected 0x08"),
+    "labels for images": (idx(np.arange(5)), "offset 3: got 1 dimensions, expected 3, those of images"),
+    "sizes cut": (idx(images(3))[:10], "offset 4: got 6 bytes, expected 3 sizes"),
+    "data cut": (idx(images(3))[:-7], "offset 16: got 53 bytes, expected 60, for sizes 3 x 4 x 5"),
+    "data too long": (idx(images(3)) + b"x", "offset 76: got more data, expected the end of the file"),
+    "no images": (idx(np.zeros((0, 4, 5))), "offset 4: got sizes 0 x 4 x 5, expected between 1 and"),
+    "absurd sizes": (b"\0\0\x08\x03" + b"\xff" * 12, "offset 4: got sizes 4294967295 x 4294967295"),
+    "gzip cut": (gzip.compress(idx(images(9)))[:-12], "got damaged gzip data"),
+    "gzip changed": (gzip.compress(idx(images(9)))[:-8] + bytes(8), "got damaged gzip data"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED_IDX)
+def test_damaged_idx_files_are_refused_with_file_and_offset(name: str, tmp_path: Path) -> None:
+    content, message = DAMAGED_IDX[name]
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(InvalidInput) as caught:
+        read_idx(tmp_path / "train-images-idx3-ubyte", 3)
+    assert str(caught.value).startswith(f"{tmp_path / 'train-images-idx3-ubyte'}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_images_and_labels_must_belong_together(tmp_path: Path) -> None:
+    (tmp_path / "i").write_bytes(idx(images(4)))
+    (tmp_path / "l").write_bytes(idx(np.array([1, 2, 3])))
+    with pytest.raises(InvalidInput, match=r"l: offset 4: got 3 labels, expected 4, one for each image in i"):
+        read_images_and_labels(tmp_path / "i", tmp_path / "l")
+    (tmp_path / "l").write_bytes(idx(np.array([1, 2, 10, 3])))
+    with pytest.raises(InvalidInput, match=r"l: offset 10: got label 10, expected a label between 0 and 9"):
+        read_images_and_labels(tmp_path / "i", tmp_path / "l")
+    with pytest.raises(InvalidInput, match=r"got no file train-images-idx3-ubyte"):
+        read_mnist(tmp_path)
+    with pytest.raises(InvalidInput, match=r"nowhere: got No such file"):
+        read_idx(tmp_path / "nowhere", 1)
+
+
+def pixels(n_samples: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).integers(0, 256, (n_samples, 3072)).astype(np.uint8)
+
+
+def batch(n_samples: int = 6, **changes: Any) -> dict[Any, Any]:
+    content = {
+        b"batch_label": b"training batch 1 of 5",
+        b"labels": [i % 10 for i in range(n_samples)],
+        b"data": pixels(n_samples),
+    }
+    content[b"filenames"] = [b"a.png"] * n_samples
+    return {**content, **{key.encode(): value for key, value in changes.items()}}
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_cifar_batches_of_every_protocol(protocol: int, order: Any, tmp_path: Path) -> None:
+    content = batch(data=np.asarray(pixels(6), order=order))
+    (tmp_path / "b").write_bytes(pickle.dumps(content, protocol=protocol))
+    X, y = cifar.read_batch(tmp_path / "b")
+    np.testing.assert_array_equal(X, pixels(6))
+    np.testing.assert_array_equal(y, np.arange(6) % 10)
+
+
+def test_a_batch_as_python_2_wrote_it(tmp_path: Path) -> None:
+    """Protocol 2 with strings of bytes and numpy.core, opcode by opcode, as in the published files."""
+    data = pixels(2)
+    raw = b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+    raw += (
+        b"(K\x01K\x02M\x00\x0c\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    )
+    raw += b"\x89T" + struct.pack("<i", data.size) + data.tobytes() + b"tbU\x06labels](K\x03K\x07eu."
+    (tmp_path / "b").write_bytes(raw)
+    X, y = cifar.read_batch(tmp_path / "b")
+    np.testing.assert_array_equal(X, data)
+    assert y.tolist() == [3, 7]
+
+
+class Attack:
+    """Unpickled by pickle.load it would make a folder."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("attacked",)
+
+
+def test_nothing_in_a_batch_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "b"
+    path.write_bytes(pickle.dumps(batch(more=Attack())))
+    with pytest.raises(InvalidInput, match=rf"it names {os.name if os.name != 'nt' else 'nt'}\w*\.mkdir"):
+        cifar.read_batch(path)
+    assert not (tmp_path / "attacked").exists()
+    pickle.loads(path.read_bytes())  # the negative control: pickle itself executes it
+    assert (tmp_path / "attacked").exists()
+
+
+DAMAGED_BATCHES: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "offset 0: got a pickle that cannot be read"),
+    "text": (b"hello, this is no pickle", "got a pickle that cannot be read"),
+    "cut": (pickle.dumps(batch(), protocol=2)[:-500], "got a pickle that cannot be read"),
+    "more after the end": (pickle.dumps(batch()) + b"x", "got more data, expected the end of the file"),
+    "a list": (pickle.dumps([1, 2]), "content: got list, expected a dictionary"),
+    "no data": (pickle.dumps({b"labels": [1]}), "data: got NoneType, expected an array"),
+    "data of floats": (pickle.dumps(batch(data=pixels(6).astype(float))), "data: got an array of type 'f8', expected unsigned"),
+    "data of objects": (pickle.dumps(batch(data=pixels(2).astype(object))), "data: got an array of type 'O8'"),
+    "grey images": (pickle.dumps(batch(data=pixels(6)[:, :1024])), "data: got shape (6, 1024), expected (samples, 3072)"),
+    "flat data": (pickle.dumps(batch(data=pixels(6).ravel())), "data: got shape (18432,), expected (samples, 3072)"),
+    "fine labels": (pickle.dumps({b"data": pixels(2), b"fine_labels": [1, 2]}), "labels: got NoneType, expected a list"),
+    "labels too few": (pickle.dumps(batch(labels=[1, 2])), "labels: got 2 labels, expected 6"),
+    "a label too large": (pickle.dumps(batch(labels=[1, 2, 3, 99, 5, 6])), "labels[3]: got 99, expected a label between 0 and 9"),
+    "a label of text": (pickle.dumps(batch(labels=[b"1", 2, 3, 4, 5, 6])), "labels[0]: got b'1', expected a label"),
+    "a label of truth": (pickle.dumps(batch(labels=[1, 2, 3, 4, 5, True])), "labels[5]: got True, expected a label"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED_BATCHES)
+def test_damaged_batches_are_refused_with_file_and_field(name: str, tmp_path: Path) -> None:
+    content, message = DAMAGED_BATCHES[name]
+    (tmp_path / "data_batch_1").write_bytes(content)
+    with pytest.raises(InvalidInput) as caught:
+        cifar.read_batch(tmp_path / "data_batch_1")
+    assert str(caught.value).startswith(f"{tmp_path / 'data_batch_1'}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_stand_ins_survive_arguments_that_no_array_has(tmp_path: Path) -> None:
+    """Pickles that misuse what they may name: built by hand, since pickle does not write such."""
+    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
+    unsigned = b"cnumpy\ndtype\nC\x02u1\x85R"
+    hostile = {
+        "state of another length": b"\x80\x03}C\x04data" + array + b"(K\x01K\x02tbs.",
+        "a shape of text": b"\x80\x03}C\x04data" + array + b"(K\x01C\x03abcK\x01\x89C\x01xtbs.",
+        "negative sizes": b"\x80\x03}C\x04data" + array + b"(K\x01J\xff\xff\xff\xffM\x00\x0c\x86" + unsigned + b"\x89C\x01xtbs.",
+        "fewer bytes than its shape": b"\x80\x03}C\x04data" + array + b"(K\x01K\x02M\x00\x0c\x86" + unsigned + b"\x89C\x01xtbs.",
+        "a dictionary of unhashable keys": b"\x80\x03}]K\x01s.",
+    }
+    for content in hostile.values():
+        (tmp_path / "b").write_bytes(content)
+        with pytest.raises(InvalidInput, match=r"expected"):
+            cifar.read_batch(tmp_path / "b")
+
+
+def test_cifar_is_read_from_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    with pytest.raises(InvalidInput, match=r"got no file data_batch_1"):
+        read_cifar(tmp_path)
+    for number, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
+        (folder / name).write_bytes(pickle.dumps(batch(4, data=pixels(4, number))))
+    X, y, X_test, y_test = read_cifar(tmp_path)
+    np.testing.assert_array_equal(X[4:8], pixels(4, 1))
+    np.testing.assert_array_equal(X_test, pixels(4, 5))
+    assert (X.shape, y.shape, y_test.shape) == ((20, 3072), (20,), (4,))
+    assert load_data("cifar-10", folder).X_train.shape == (20, 3072)
+
+
+def test_digits_are_split_with_every_class_in_proportion() -> None:
+    data = load_data("digits", test_fraction=0.25, seed=1)
+    assert (len(data.X_train), len(data.X_test)) == (1347, 450)
+    assert abs(float(np.square(data.X_train).mean()) - 1) < 1e-4
+    counts = np.bincount(data.y_test)
+    assert counts.min() >= 43
+    again, other = load_data("digits", seed=1), load_data("digits", seed=2)
+    np.testing.assert_array_equal(again.y_test, data.y_test)
+    assert (other.y_test != data.y_test).any()
+
+
+def test_gaussian_mixture_has_the_moments_it_is_asked_for() -> None:
+    X, y = gaussian_mixture(8000, np.random.default_rng(0), n_classes=4, radius=3.0, deviation=0.5)
+    for label, centre in enumerate([(3, 0), (0, 3), (-3, 0), (0, -3)]):
+        points = X[y == label]
+        assert len(points) == 2000
+        assert np.all(np.abs(points.mean(axis=0) - centre) < 4 * 0.5 / np.sqrt(2000))
+        assert np.all(np.abs(points.std(axis=0) - 0.5) < 4 * 0.5 / np.sqrt(4000))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "imagenet"}, "data: got 'imagenet', expected one of digits, mnist"),
+        ({"name": "digits", "folder": "x"}, "folder: got 'x', expected no folder for 'digits'"),
+        ({"name": "digits", "test_fraction": 0.0}, "test_fraction: got 0.0, expected a finite number above 0"),
+        ({"name": "digits", "test_fraction": 1.0}, "test_fraction: got 1.0, expected a number between 0 and 1"),
+        ({"name": "digits", "test_fraction": 0.001}, "test_fraction: got 0.001, expected parts with every class"),
+        ({"name": "digits", "seed": -1}, "seed: got -1, expected a whole number of at least 0"),
+        ({"name": "gaussian-mixture", "n_samples": 3}, "n_samples: got 3, expected a whole number of at least 8"),
+        ({"name": "mnist", "folder": "no-such-folder"}, "no-such-folder: got no file train-images-idx3-ubyte"),
+    ],
+)
+def test_impossible_requests_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        load_data(**arguments)
+    assert str(caught.value).startswith(message)
+
+
+def test_openml_without_network_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*arguments: Any, **options: Any) -> None:
+        raise OSError("no\nroute")
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", no_network)
+    with pytest.raises(InvalidInput, match=r"^data: got 'mnist_784' \(no route\), expected .* or a folder of files$"):
+        load_data("mnist")
+
+
+def test_openml_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fetch(name: str, **options: Any) -> tuple[Array, Array]:
+        asked.append(name)
+        return np.arange(80.0).reshape(40, 2), np.array(list("ab") * 20, dtype=object)
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
+    assert load_data("openml:some").X_test.shape == (10, 2)
+    assert set(load_data("fashion-mnist").y_train) == {"a", "b"}
+    assert asked == ["some", "Fashion-MNIST"]

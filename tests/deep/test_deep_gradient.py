@@ -1,0 +1,197 @@
+"""Forward and backward passes in factored form: against products of matrices and finite differences, in float64."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from teacher_student.deep.activations import ACTIVATIONS, gaussian_moments, get_activation
+from teacher_student.deep.gradient import add_orthogonality, backward, cross_entropy, forward, squared_error
+from teacher_student.deep.network import (
+    DECOMPOSITIONS,
+    Architecture,
+    ModeLayer,
+    as_layers,
+    build_architecture,
+    draw_parameters,
+    factors,
+    n_parameters,
+)
+from teacher_student.errors import InvalidInput
+
+Array = npt.NDArray[np.float64]
+SIZES = (5, 7, 6, 3)
+
+
+def network(decomposition: str, activation: str = "tanh", n_modes: object = 4) -> tuple[Architecture, Array]:
+    """Return a small network with generic parameters, biases included."""
+    architecture = build_architecture(SIZES, n_modes, decomposition, activation)
+    rng = np.random.default_rng(3)
+    return architecture, rng.normal(0.0, 0.6, n_parameters(architecture))
+
+
+def loss_and_gradient(
+    architecture: Architecture, theta: Array, x: Array, target: Array, orthogonality: float = 0.0
+) -> tuple[float, Array]:
+    """Return the loss (cross-entropy for integer targets) and the package's gradient."""
+    layers, activation = as_layers(architecture, theta), get_activation(architecture.activation)
+    fields = forward(layers, activation, x)
+    loss = cross_entropy if target.dtype.kind == "i" else squared_error
+    value, output_gradient = loss(fields.fields[-1], target)
+    gradient = np.zeros_like(theta)
+    gradient_layers = as_layers(architecture, gradient)
+    backward(layers, activation, fields, output_gradient, gradient_layers)
+    if orthogonality:
+        value += add_orthogonality(layers, gradient_layers, orthogonality)
+    return value, gradient
+
+
+def finite_differences(architecture: Architecture, theta: Array, *arguments: object) -> Array:
+    """Return central differences of the loss, of error h^2 = 1e-10 relative to the third derivative."""
+    h, result = 1e-5, np.empty_like(theta)
+    for i in range(len(theta)):
+        up, down = theta.copy(), theta.copy()
+        up[i] += h
+        down[i] -= h
+        result[i] = (
+            loss_and_gradient(architecture, up, *arguments)[0] - loss_and_gradient(architecture, down, *arguments)[0]
+        ) / (2 * h)
+    return result
+
+
+@pytest.mark.parametrize("decomposition", DECOMPOSITIONS)
+@pytest.mark.parametrize("classification", [True, False])
+def test_gradients_are_those_of_finite_differences(decomposition: str, classification: bool) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((9, SIZES[0]))
+    target = rng.integers(0, 3, 9) if classification else rng.standard_normal((9, 3))
+    orthogonality = 0.3 if decomposition == "svd" else 0.0
+    architecture, theta = network(decomposition, n_modes=3)
+    _, gradient = loss_and_gradient(architecture, theta, x, target, orthogonality)
+    expected = finite_differences(architecture, theta, x, target, orthogonality)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-8)
+    assert np.abs(expected).min() > 0
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_gradients_hold_for_every_activation_and_modes_of_different_numbers(activation: str) -> None:
+    rng = np.random.default_rng(2)
+    x, target = rng.standard_normal((9, SIZES[0])), rng.standard_normal((9, 3))
+    architecture, theta = network("modes", activation, (2, 5, 1))
+    _, gradient = loss_and_gradient(architecture, theta, x, target)
+    np.testing.assert_allclose(gradient, finite_differences(architecture, theta, x, target), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("decomposition", DECOMPOSITIONS)
+def test_fields_are_those_of_the_product_matrix(decomposition: str) -> None:
+    architecture, theta = network(decomposition, n_modes=3)
+    x = np.random.default_rng(4).standard_normal((6, SIZES[0]))
+    layers = as_layers(architecture, theta)
+    h = x
+    for index, layer in enumerate(layers):
+        W = layer.xi_out @ np.diag(layer.sigma) @ layer.xi_in if isinstance(layer, ModeLayer) else layer.W
+        z = h @ W.T + layer.bias
+        h = np.tanh(z)
+        np.testing.assert_allclose(forward(layers, get_activation("tanh"), x).fields[index], z, rtol=1e-12, atol=1e-12)
+
+
+def test_shared_modes_are_the_same_numbers_on_both_sides_of_a_layer() -> None:
+    architecture, theta = network("shared")
+    layers = as_layers(architecture, theta)
+    for before, after in itertools.pairwise(layers):
+        assert isinstance(before, ModeLayer)
+        assert isinstance(after, ModeLayer)
+        assert np.shares_memory(before.xi_out, after.xi_in)
+        np.testing.assert_array_equal(before.xi_out.T, after.xi_in)
+
+
+def test_numbers_of_parameters() -> None:
+    P, (N0, N1, N2, N3) = 3, SIZES
+    biases = N1 + N2 + N3
+    expected = {
+        "modes": P * (N0 + 2 * N1 + 2 * N2 + N3 + 3) + biases,
+        "svd": P * (N0 + 2 * N1 + 2 * N2 + N3 + 3) + biases,
+        "low-rank": P * (N0 + 2 * N1 + 2 * N2 + N3) + biases,
+        "shared": P * (N0 + N1 + N2 + N3 + 3) + biases,
+        "none": N0 * N1 + N1 * N2 + N2 * N3 + biases,
+    }
+    for decomposition, number in expected.items():
+        assert n_parameters(build_architecture(SIZES, P, decomposition, "relu")) == number
+
+
+def test_moments_of_the_activations() -> None:
+    """Closed forms: relu by symmetry, erf by the arcsine law and Stein's lemma, linear by Wick."""
+    assert gaussian_moments("linear") == pytest.approx((1.0, 1.0, 3.0), rel=1e-12)
+    assert gaussian_moments("relu") == pytest.approx((0.5, 0.5, 1.5), rel=1e-12)
+    g2, zg, _ = gaussian_moments("erf")
+    assert g2 == pytest.approx(1 / 3, rel=1e-10)
+    assert zg == pytest.approx(np.sqrt(2 / np.pi) / np.sqrt(2), rel=1e-10)
+
+
+def field_variances(decomposition: str, initialisation: str, N: int, P: int, activation: str = "relu") -> Array:
+    """Return <z^2> of each matrix, over inputs of mean square 1 and 12 draws of the parameters: (draws, matrices)."""
+    sizes = (N, N, N, 40)
+    architecture = build_architecture(sizes, P, decomposition, activation)
+    variances = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        theta = draw_parameters(architecture, initialisation, rng, decomposition == "svd", np.float64)
+        x = rng.standard_normal((30, N))
+        fields = forward(as_layers(architecture, theta), get_activation(activation), x).fields
+        variances.append([float((z**2).mean()) for z in fields])
+    return np.array(variances)
+
+
+@pytest.mark.parametrize("decomposition", DECOMPOSITIONS)
+@pytest.mark.parametrize(("N", "P"), [(60, 4), (60, 25), (400, 4), (400, 25)])
+def test_fields_start_of_order_one_at_any_width_and_number_of_modes(decomposition: str, N: int, P: int) -> None:
+    # Exact means are 1 with independent factors; 0.12 is for what shared and orthogonal modes lack at N = 60 and small P.
+    variances = field_variances(decomposition, "unit-fields", N, P)
+    assert np.all(np.abs(variances.mean(axis=0) - 1) < 5 * variances.std(axis=0, ddof=1) / np.sqrt(12) + 0.12)
+
+
+def test_li_huang_fields_are_of_order_one_only_for_few_modes() -> None:
+    """The variance of the first fields is P / ln N: the same criterion fails for P well above ln N (negative control)."""
+    for N, P in ((60, 4), (400, 25)):
+        first = field_variances("modes", "li-huang", N, P)[:, 0]
+        error = first.std(ddof=1) / np.sqrt(12)
+        assert abs(first.mean() - P / np.log(N)) < 4 * error
+    assert abs(first.mean() - 1) > 5 * error + 0.12
+
+
+@pytest.mark.parametrize(
+    ("n_modes", "decomposition", "field"),
+    [
+        (0, "modes", "n_modes"),
+        (2.5, "modes", "n_modes"),
+        (True, "modes", "n_modes"),
+        ((3, 3), "modes", "n_modes"),
+        ((3, 3, 2), "shared", "n_modes"),
+        (3, "pca", "decomposition"),
+    ],
+)
+def test_impossible_architectures_are_refused(n_modes: object, decomposition: str, field: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^{field}: got"):
+        build_architecture(SIZES, n_modes, decomposition, "relu")
+
+
+def test_svd_has_no_more_modes_than_can_be_orthogonal_and_starts_orthonormal() -> None:
+    architecture = build_architecture((5, 40, 3), 8, "svd", "relu")
+    assert architecture.n_modes == (5, 3)
+    theta = draw_parameters(architecture, "unit-fields", np.random.default_rng(0), True, np.float64)
+    for layer in as_layers(architecture, theta):
+        assert isinstance(layer, ModeLayer)
+        np.testing.assert_allclose(layer.xi_in @ layer.xi_in.T, np.eye(len(layer.sigma)), atol=1e-12)
+        np.testing.assert_allclose(layer.xi_out.T @ layer.xi_out, np.eye(len(layer.sigma)), atol=1e-12)
+
+
+def test_factors_are_views_that_cover_the_flat_vector() -> None:
+    for decomposition in DECOMPOSITIONS:
+        architecture, theta = network(decomposition, n_modes=2)
+        for view in factors(architecture, theta).values():
+            assert np.shares_memory(view, theta)
+            view[...] = 7.0
+        assert np.all(theta == 7.0)

@@ -1,0 +1,130 @@
+"""Models as files: what is read is what was written, and foreign files are refused in one line."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from teacher_student.deep import ModeMLPClassifier, ModeMLPRegressor
+from teacher_student.deep.model_file import load_model, save_model
+from teacher_student.deep.network import DECOMPOSITIONS
+from teacher_student.errors import InvalidInput
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((40, 3)).astype(np.float32)
+Y = np.array(["low", "high"])[(X[:, 0] > 0).astype(int)]
+SETTINGS: dict[str, Any] = {"hidden_layer_sizes": (6, 5), "n_modes": 2, "max_iter": 3, "random_state": 1}
+
+
+@pytest.mark.parametrize("decomposition", DECOMPOSITIONS)
+def test_a_classifier_survives_the_file(decomposition: str, tmp_path: Path) -> None:
+    model = ModeMLPClassifier(**SETTINGS, decomposition=decomposition).fit(X, Y.astype(object))
+    save_model(model, tmp_path / "m.npz", {"data": "none"})
+    loaded, notes = load_model(tmp_path / "m.npz")
+    assert notes == {"data": "none"}
+    assert isinstance(loaded, ModeMLPClassifier)
+    np.testing.assert_array_equal(loaded.theta_, model.theta_)
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.loss_curve_ == model.loss_curve_
+    assert loaded.decomposition == decomposition
+    assert loaded.architecture_ == model.architecture_
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_regressor_survives_the_file(columns: int, tmp_path: Path) -> None:
+    target = X[:, 0] if columns == 1 else X[:, :2]
+    model = ModeMLPRegressor(**{**SETTINGS, "n_modes": np.array([2, 1, 3])}, dtype="float64").fit(X, target)
+    save_model(model, tmp_path / "m.npz")
+    loaded, _ = load_model(tmp_path / "m.npz")
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.predict(X).shape == target.shape
+
+
+def stored(tmp_path: Path) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """Return a saved model's path, arrays and header."""
+    path = tmp_path / "m.npz"
+    save_model(ModeMLPClassifier(**SETTINGS).fit(X, Y), path)
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    return path, arrays, json.loads(arrays["header"].tobytes())
+
+
+def write(path: Path, arrays: dict[str, Any], header: object) -> None:
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(path, **arrays)
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(InvalidInput) as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "something else"}, "format: got 'something else', expected 'teacher_student deep model 1'"),
+        ({"kind": "transformer"}, "kind: got 'transformer', expected classifier or regressor"),
+        ({"sizes": [3, 6, 5]}, "n_modes"),
+        ({"sizes": [4, 6, 5, 2]}, "theta: got"),
+        ({"sizes": "many"}, "sizes: got 'many'"),
+        ({"parameters": {"n_modes": 0, "hidden_layer_sizes": [6, 5]}}, "n_modes: got 0"),
+        ({"parameters": {"no_such_parameter": 1}}, "header: got TypeError"),
+        ({"parameters": None}, "header: got TypeError"),
+    ],
+)
+def test_foreign_headers_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path, arrays, header = stored(tmp_path)
+    if change.get("sizes") == [3, 6, 5]:
+        header["parameters"]["n_modes"] = [2, 2, 2]
+    write(path, arrays, {**header, **change})
+    assert message in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["theta", "classes", "loss_curve"])
+def test_missing_and_foreign_arrays_are_refused(name: str, tmp_path: Path) -> None:
+    path, arrays, header = stored(tmp_path)
+    array = arrays.pop(name)
+    write(path, arrays, header)
+    assert f"{name}: got none" in refusal(path)
+    write(path, {**arrays, name: array[None, :]}, header)
+    assert f"{name}: got {array.dtype} of shape" in refusal(path)
+
+
+def test_arrays_of_objects_are_never_unpickled(tmp_path: Path) -> None:
+    path, arrays, header = stored(tmp_path)
+    write(path, {**arrays, "classes": np.array(["a", None], dtype=object)}, header)
+    assert "content: got Object arrays cannot be loaded" in refusal(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", pickle.dumps([1]), b"PK\x03\x04" + bytes(60)])
+def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(content)
+    refusal(tmp_path / "f")
+    np.savez(tmp_path / "g.npz", a=np.zeros(3))
+    assert "header: got none" in refusal(tmp_path / "g.npz")
+    np.save(tmp_path / "h.npy", np.zeros(3))
+    refusal(tmp_path / "h.npy")
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    path, _, _ = stored(tmp_path)
+    content = path.read_bytes()
+    for cut in range(0, len(content), 97):
+        path.write_bytes(content[:cut])
+        refusal(path)
+
+
+def test_a_missing_file_and_a_model_that_is_not_fitted_are_refused(tmp_path: Path) -> None:
+    refusal(tmp_path / "absent.npz")
+    with pytest.raises(InvalidInput, match=r"^model: got 'ModeMLPClassifier', expected a fitted model"):
+        save_model(ModeMLPClassifier(), tmp_path / "m.npz")
+    assert list(tmp_path.iterdir()) == []
