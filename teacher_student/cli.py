@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import shlex
 import sys
@@ -20,13 +21,18 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import xarray as xr
 
+    from teacher_student.analysis.compare import Comparison
     from teacher_student.problem import Problem
 
-OK, REFUSED, DIVERGED, INTERRUPTED = 0, 2, 3, 130
+OK, DIFFERS, REFUSED, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, 2 for refused input, 3 for divergence, 130 if interrupted."""
+    """Run one command and return its exit status.
+
+    0, 1 if `compare` finds more than finite N between theory and simulation, 2 for refused input, 3 for divergence, 130 if
+    interrupted.
+    """
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
@@ -57,18 +63,23 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("ode", help="integrate the theory")
     command.add_argument("problem", metavar="PROBLEM", help=problem_help)
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="trajectory (default: NAME-theory.nc)")
+    command.add_argument("--fluctuations", action="store_true", help="also the linear noise: spread and mean shift at finite N")
     command.set_defaults(run=_ode)
 
     command = commands.add_parser("simulate", help="run SGD at finite N")
     command.add_argument("problem", metavar="PROBLEM", help=problem_help)
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="trajectory (default: NAME-simulation.nc)")
-    _add_simulation_options(command)
+    command.add_argument("--n-inputs", type=int, metavar="N", help="inputs (default: the problem's)")
+    _add_simulation_options(command, ("weights", "overlaps"), "weights")
     command.set_defaults(run=_simulate)
 
     command = commands.add_parser("compare", help="theory and simulation, with figure and report (the main job)")
     command.add_argument("problem", metavar="PROBLEM", nargs="?", help=problem_help + " (default: %(default)s)")
     command.add_argument("-o", "--output", type=Path, metavar="FOLDER", default=Path("comparison"), help="(default: %(default)s)")
-    _add_simulation_options(command)
+    command.add_argument("--alpha", type=float, metavar="A", help="last output time (default: the problem's)")
+    several = "inputs (default: the problem's); several with commas between show how finite-N effects fall with N"
+    command.add_argument("--n-inputs", metavar="N[,N...]", help=several)
+    _add_simulation_options(command, ("both", "weights", "overlaps"), "both")
     command.set_defaults(run=_compare, problem="staircase")
 
     command = commands.add_parser("plot", help="draw stored trajectories, each into a PNG beside it")
@@ -86,11 +97,11 @@ def _add_stages(commands: argparse._SubParsersAction[_Parser]) -> None:
     command.set_defaults(run=_stages)
 
 
-def _add_simulation_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--method", choices=("weights", "overlaps"), default="weights", help="SGD on weights, or the exact chain"
+def _add_simulation_options(command: argparse.ArgumentParser, methods: tuple[str, ...], default: str) -> None:
+    text = "SGD on weights, the exact chain of their overlaps" + (
+        ", or both (fewer runs on weights)" if "both" in methods else ""
     )
-    command.add_argument("--n-inputs", type=int, metavar="N", help="inputs (default: the problem's)")
+    command.add_argument("--method", choices=methods, default=default, help=f"{text} (default: {default})")
     command.add_argument("--replicas", type=int, metavar="R", help="independent runs (default: the problem's)")
     command.add_argument("--seed", type=int, metavar="S", help="seed of all random numbers (default: the problem's)")
 
@@ -110,7 +121,7 @@ def _ode(options: argparse.Namespace) -> int:
 
     problem = load_problem(options.problem)
     path = _output_file(options.output, problem, "theory")
-    trajectory, status = _run_theory(problem)
+    trajectory, status = _run_theory(problem, fluctuations=options.fluctuations)
     return _save(trajectory, path, status)
 
 
@@ -119,42 +130,124 @@ def _simulate(options: argparse.Namespace) -> int:
 
     problem = load_problem(options.problem)
     path = _output_file(options.output, problem, "simulation")
-    trajectory, status = _run_simulation(problem, _simulation_settings(problem, options), options.method)
+    trajectory, status = _run_simulation(problem, _simulation_settings(problem, options.n_inputs, options), options.method)
     return _save(trajectory, path, status)
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from teacher_student.analysis.compare import compare, report
+    from teacher_student.analysis.compare import compare
     from teacher_student.problem import whole_steps
     from teacher_student.problem_file import load_problem
 
-    problem = load_problem(options.problem)
-    settings = _simulation_settings(problem, options)
+    problem = _until(load_problem(options.problem), options.alpha)
+    sizes = _sizes(options.n_inputs, problem)
+    if len(sizes) > 1:
+        return _compare_sizes(options, problem, sizes)
+    settings = _simulation_settings(problem, sizes[0], options)
     # Where the simulation is measured, so that both files hold the same times.
     alpha = whole_steps(problem.alpha, settings[0]) / settings[0]
     folder = _output_folder(options.output)
     seconds = {}
     begin = time.perf_counter()
-    theory, status = _run_theory(problem, alpha)
+    theory, status = _run_theory(problem, alpha, fluctuations=True)
     seconds["theory"] = time.perf_counter() - begin
     _save(theory, folder / "theory.nc", status)
     if status == INTERRUPTED:
         return status
-    begin = time.perf_counter()
-    simulation, simulation_status = _run_simulation(problem, settings, options.method)
-    seconds["simulation"] = time.perf_counter() - begin
-    _save(simulation, folder / "simulation.nc", simulation_status)
-    status = simulation_status or status
-    if simulation is None or theory is None or min(theory.sizes["alpha"], simulation.sizes["alpha"]) < 2:
+    runs = [("simulation", "simulation.nc", "overlaps" if options.method == "both" else options.method, settings)]
+    if options.method == "both":
+        # Weights take longer the larger N is: a smaller ensemble of them, with random numbers of its own.
+        fewer = (settings[0], max(4, settings[1] // 8), settings[2] + 1)
+        runs.append(("other", "simulation-weights.nc", "weights", fewer))
+    simulations = []
+    for kind, name, method, chosen in runs:
+        begin = time.perf_counter()
+        simulation, simulation_status = _run_simulation(problem, chosen, method)
+        seconds[kind] = time.perf_counter() - begin
+        _save(simulation, folder / name, simulation_status)
+        status = simulation_status or status
+        if simulation is not None and simulation.sizes["alpha"] >= 2:
+            simulations.append(simulation)
+        if status == INTERRUPTED:
+            break
+    if not simulations or theory is None or theory.sizes["alpha"] < 2:
         return status
-    result = compare(theory, simulation)
+    result = compare(theory, *simulations)
+    _write_comparison(result, folder, seconds, _command(options))
+    return status or (OK if result.passed else DIFFERS)
+
+
+def _write_comparison(result: Comparison, folder: Path, seconds: dict[str, float], command: str) -> None:
+    from teacher_student.analysis.report import report, summary
+
     figure, _ = result.plot()
     _save_figure(figure, folder / "comparison.png")
-    command = shlex.join(["teacher-student", "compare", options.problem, *_simulation_arguments(options)])
     with replacing(folder / "report.md") as temporary:
         temporary.write_text(report(result, seconds, command), encoding="utf-8")
-    print(f"{folder / 'comparison.png'}\n{folder / 'report.md'}")
-    return status
+    print(f"{folder / 'comparison.png'}\n{folder / 'report.md'}\n{summary(result)}")
+
+
+def _compare_sizes(options: argparse.Namespace, problem: Problem, sizes: list[int]) -> int:
+    """Run the chain at several N and fit how spread and mean deviation fall with N."""
+    import numpy as np
+
+    from teacher_student.analysis.scaling import LEAST_REPLICAS, replicas_for, scaling
+    from teacher_student.plots import finite_size_scaling
+
+    if options.method == "weights":
+        refuse("method", "weights", "overlaps or both with several n_inputs: the chain costs the same at every N")
+    at_largest = LEAST_REPLICAS if options.replicas is None else options.replicas
+    every = [_simulation_settings(problem, N, options) for N in sizes]
+    folder = _output_folder(options.output)
+    problem = dataclasses.replace(problem, alpha=problem.alpha[-1] * np.array([0.0, 0.05, 0.1, 0.2, 0.5, 1.0]))
+    simulations = []
+    for (N, _, seed), replicas in zip(every, replicas_for(sizes, at_largest), strict=True):
+        simulation, status = _run_simulation(problem, (N, replicas, seed), "overlaps")
+        _save(simulation, folder / f"simulation-{N}.nc", status)
+        if status != OK or simulation is None:
+            return status
+        simulations.append(simulation)
+    result = scaling(simulations)
+    figure, _ = finite_size_scaling(result)
+    _save_figure(figure, folder / "scaling.png")
+    print(folder / "scaling.png")
+    for name, fit in (("spread", result.spread_exponent), ("deviation of the mean", result.deviation_exponent)):
+        print(
+            f"{name}: N^({fit.value:.3f} +- {fit.error:.3f}), chi-square {fit.chi_square:.1f}, {fit.degrees} degrees of freedom"
+        )
+    return OK
+
+
+def _until(problem: Problem, last: float | None) -> Problem:
+    """Return the problem with output times up to `last`, by default its own."""
+    from teacher_student.problem import output_times
+
+    if last is None:
+        return problem
+    times = problem.alpha[problem.alpha < last * (1.0 - 1e-12)]
+    return dataclasses.replace(problem, alpha=output_times([*times.tolist(), last] if len(times) > 1 else last))
+
+
+def _sizes(text: str | None, problem: Problem) -> list[int]:
+    """Return the N given on the command line, or the problem's."""
+    if text is None:
+        return [problem.n_inputs]
+    try:
+        sizes = [int(float(part)) if float(part).is_integer() else int(part) for part in text.split(",")]
+    except (ValueError, OverflowError):
+        refuse("n_inputs", text, "whole numbers N with commas between")
+    if len(sizes) == 2 or len(set(sizes)) < len(sizes):
+        refuse("n_inputs", text, "one N, or at least three different ones")
+    return sizes
+
+
+def _command(options: argparse.Namespace) -> str:
+    arguments = ["--method", options.method]
+    for name in ("alpha", "n_inputs", "replicas", "seed"):
+        value = getattr(options, name)
+        if value is not None:
+            arguments += ["--" + name.replace("_", "-"), str(value)]
+    return shlex.join(["teacher-student", "compare", options.problem, *arguments])
 
 
 def _plot(options: argparse.Namespace) -> int:
@@ -163,8 +256,8 @@ def _plot(options: argparse.Namespace) -> int:
 
     trajectories = [load_trajectory(path) for path in options.files]
     for path, trajectory in zip(options.files, trajectories, strict=True):
-        kind = "simulation" if "replica" in trajectory.dims else "theory"
-        figure, _ = comparison(**{kind: trajectory})
+        simulated = "replica" in trajectory.dims
+        figure, _ = comparison(None if simulated else trajectory, trajectory if simulated else None)
         picture = path.with_suffix(".png")
         _save_figure(figure, picture)
         print(picture)
@@ -179,11 +272,13 @@ def _stages(options: argparse.Namespace) -> int:
     return OK
 
 
-def _run_theory(problem: Problem, alpha: npt.ArrayLike | None = None) -> tuple[xr.Dataset | None, int]:
+def _run_theory(
+    problem: Problem, alpha: npt.ArrayLike | None = None, fluctuations: bool = False
+) -> tuple[xr.Dataset | None, int]:
     from teacher_student.theory.integrate import integrate
 
     try:
-        trajectory = integrate(problem, alpha)
+        trajectory = integrate(problem, alpha, fluctuations)
     except Diverged as error:
         print(f"teacher-student: {error}", file=sys.stderr)
         return error.trajectory, DIVERGED
@@ -202,24 +297,14 @@ def _run_simulation(problem: Problem, settings: tuple[int, int, int], method: st
     return trajectory, _status(trajectory)
 
 
-def _simulation_settings(problem: Problem, options: argparse.Namespace) -> tuple[int, int, int]:
+def _simulation_settings(problem: Problem, n_inputs: int | None, options: argparse.Namespace) -> tuple[int, int, int]:
     """Return N, replicas and seed, from the command line or else from the problem; refuses impossible ones."""
     from teacher_student.networks import check_n_inputs
     from teacher_student.problem import check_seed_and_replicas
 
-    chosen = {name: getattr(options, name) for name in ("n_inputs", "replicas", "seed")}
+    chosen = {"n_inputs": n_inputs, "replicas": options.replicas, "seed": options.seed}
     settings = {name: getattr(problem, name) if value is None else value for name, value in chosen.items()}
-    n_inputs = check_n_inputs(problem.initial, settings["n_inputs"])
-    return n_inputs, *check_seed_and_replicas(settings["replicas"], settings["seed"])
-
-
-def _simulation_arguments(options: argparse.Namespace) -> list[str]:
-    arguments = ["--method", options.method]
-    for name in ("n_inputs", "replicas", "seed"):
-        value = getattr(options, name)
-        if value is not None:
-            arguments += ["--" + name.replace("_", "-"), str(value)]
-    return arguments
+    return check_n_inputs(problem.initial, settings["n_inputs"]), *check_seed_and_replicas(settings["replicas"], settings["seed"])
 
 
 def _status(trajectory: xr.Dataset) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -13,7 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from teacher_student.errors import refuse
+from teacher_student.theory.predictions import COSINES
 from teacher_student.trajectory import normalized_overlaps
+
+if TYPE_CHECKING:
+    from teacher_student.analysis.scaling import Scaling
+
+Spans = tuple[tuple[float, float], ...]
 
 # Okabe and Ito's colours, told apart by all common kinds of colour vision; markers and dashes repeat the distinction in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -28,18 +34,38 @@ def _style() -> Any:
 
 
 def generalisation_error(
-    theory: xr.Dataset | None = None, simulation: xr.Dataset | None = None, ax: Axes | None = None
+    theory: xr.Dataset | None = None,
+    simulation: xr.Dataset | None = None,
+    ax: Axes | None = None,
+    *,
+    prediction: xr.Dataset | None = None,
+    other: xr.Dataset | None = None,
+    left_out: Spans = (),
 ) -> tuple[Figure, Axes]:
-    """Draw eps_g against alpha on logarithmic axes; returns (fig, ax). Raises `InvalidInput` if nothing is given."""
+    """Draw eps_g against alpha on logarithmic axes; returns (fig, ax).
+
+    With a `prediction` of `teacher_student.predict`, a band shows where single runs at its N lie (one standard deviation around
+    the predicted mean); `left_out` are spans of alpha in which it cannot be trusted, `other` is a second simulation. Raises
+    `InvalidInput` if nothing is given.
+    """
     _need_one(theory, simulation)
     with _style():
         fig, ax = _figure(ax)
         if theory is not None:
             alpha, shown = _positive_times(theory)
             ax.plot(alpha, theory["eps_g"].values[shown], color=COLOURS[0], label=r"theory, $N\to\infty$")
-        if simulation is not None:
-            label = f"SGD, $N={simulation.attrs['n_inputs']}$, {simulation.sizes['replica']} runs"
-            _points(ax, simulation["eps_g"], (), COLOURS[1], MARKERS[0], label)
+        if prediction is not None:
+            label = f"predicted for a run, $N={prediction.attrs['n_inputs']}$"
+            # On a logarithmic axis a band that reaches zero ends a decade below the mean.
+            _band(ax, prediction["eps_g"], (), COLOURS[0], label, floor=0.1)
+        for simulated, colour, marker in ((simulation, COLOURS[1], MARKERS[0]), (other, COLOURS[6], MARKERS[4])):
+            if simulated is not None:
+                kind = {"overlaps": "chain of overlaps", "weights": "SGD on weights"}[simulated.attrs["method"]]
+                label = f"{kind}, $N={simulated.attrs['n_inputs']}$, {simulated.sizes['replica']} runs"
+                _points(ax, simulated["eps_g"], (), colour, marker, label)
+        for i, (start, end) in enumerate(left_out):
+            text = r"expansion in $1/N$ not trusted" if i == 0 else None
+            ax.axvspan(max(start, 1e-300), end, color="0.85", zorder=0, label=text)
         ax.set_yscale("log")
         _time_axis(ax)
         ax.set_ylabel(r"generalisation error $\epsilon_g$")
@@ -48,12 +74,16 @@ def generalisation_error(
 
 
 def student_teacher_overlaps(
-    theory: xr.Dataset | None = None, simulation: xr.Dataset | None = None, ax: Axes | None = None
+    theory: xr.Dataset | None = None,
+    simulation: xr.Dataset | None = None,
+    ax: Axes | None = None,
+    *,
+    prediction: xr.Dataset | None = None,
 ) -> tuple[Figure, Axes]:
     """Draw R_km / sqrt(Q_kk T_mm) against alpha, a colour a student unit and a dash or marker a teacher unit.
 
-    With more than four units on a side each student unit is shown with the teacher unit it is closest to in the end. Returns
-    (fig, ax); raises `InvalidInput` if nothing is given.
+    Bands as in `generalisation_error`. With more than four units on a side each student unit is shown with the teacher unit it
+    is closest to in the end. Returns (fig, ax); raises `InvalidInput` if nothing is given.
     """
     given = _need_one(theory, simulation)
     final = normalized_overlaps(given).values[..., -1, :, :]
@@ -63,6 +93,8 @@ def student_teacher_overlaps(
     pairs = [(k, m) for k in range(K) for m in range(M) if max(K, M) <= 4 or m == best[k]]
     with _style():
         fig, ax = _figure(ax)
+        for k, m in pairs if prediction is not None else []:
+            _band(ax, prediction[COSINES], (k, m), COLOURS[k % len(COLOURS)])  # type: ignore[index]
         for trajectory in (theory, simulation):
             if trajectory is None:
                 continue
@@ -94,11 +126,15 @@ def student_teacher_overlaps(
 
 
 def overlap_entries(
-    theory: xr.Dataset | None = None, simulation: xr.Dataset | None = None, ax: Axes | None = None
+    theory: xr.Dataset | None = None,
+    simulation: xr.Dataset | None = None,
+    ax: Axes | None = None,
+    *,
+    prediction: xr.Dataset | None = None,
 ) -> tuple[Figure, Axes]:
     """Draw entries of Q (the diagonal and Q_12) and R (each unit's largest in the end) against alpha; returns (fig, ax).
 
-    Raises `InvalidInput` if nothing is given.
+    Bands as in `generalisation_error`. Raises `InvalidInput` if nothing is given.
     """
     given = _need_one(theory, simulation)
     R = given["R"].values[..., -1, :, :]
@@ -114,6 +150,8 @@ def overlap_entries(
             if theory is not None:
                 alpha, shown = _positive_times(theory)
                 ax.plot(alpha, theory[name].values[(shown, *index)], dash, color=colour)
+            if prediction is not None:
+                _band(ax, prediction[name], index, colour)
             if simulation is not None:
                 _points(ax, simulation[name], index, colour, MARKERS[("Q", "R").index(name)])
             label = f"${name}_{{{index[0] + 1}{index[1] + 1}}}$"
@@ -125,22 +163,60 @@ def overlap_entries(
     return fig, ax
 
 
-def comparison(theory: xr.Dataset | None = None, simulation: xr.Dataset | None = None) -> tuple[Figure, Any]:
+def comparison(
+    theory: xr.Dataset | None = None,
+    simulation: xr.Dataset | None = None,
+    prediction: xr.Dataset | None = None,
+    other: xr.Dataset | None = None,
+    left_out: Spans = (),
+) -> tuple[Figure, Any]:
     """Draw the three panels of a comparison above each other: eps_g, normalised overlaps, entries of Q and R.
 
-    Returns (fig, axes); with one of the two trajectories it shows that one. Raises `InvalidInput` if nothing is given.
+    Arguments as in `generalisation_error`. Returns (fig, axes); with one of the two trajectories it shows that one. Raises
+    `InvalidInput` if nothing is given.
     """
     _need_one(theory, simulation)
     with _style():
         fig, axes = plt.subplots(3, 1, figsize=(6.5, 8.5), sharex=True, layout="constrained")
-    generalisation_error(theory, simulation, ax=axes[0])
-    student_teacher_overlaps(theory, simulation, ax=axes[1])
-    overlap_entries(theory, simulation, ax=axes[2])
+    generalisation_error(theory, simulation, axes[0], prediction=prediction, other=other, left_out=left_out)
+    student_teacher_overlaps(theory, simulation, axes[1], prediction=prediction)
+    overlap_entries(theory, simulation, axes[2], prediction=prediction)
     for ax in axes[:2]:
         ax.set_xlabel("")
     for ax, letter in zip(axes, "abc", strict=True):
         ax.set_title(f"({letter})", loc="left", fontsize=9)
     return fig, axes
+
+
+def finite_size_scaling(scaling: Scaling, ax: Axes | None = None) -> tuple[Figure, Axes]:
+    """Draw spread and mean deviation against N with their fitted powers and the predicted ones; returns (fig, ax)."""
+    N = np.array(scaling.n_inputs, dtype=np.float64)
+    line = np.geomspace(N.min() / 1.5, N.max() * 1.5, 50)
+    rows = (
+        ("spread between runs / $\\sqrt{V}$", scaling.spread, scaling.spread_error, scaling.spread_exponent, -0.5),
+        ("deviation of the mean / $m$", scaling.deviation, scaling.deviation_error, scaling.deviation_exponent, -1.0),
+    )
+    with _style():
+        fig, ax = _figure(ax)
+        for (text, values, errors, fit, predicted), colour, marker in zip(rows, COLOURS, MARKERS, strict=False):
+            label = f"{text}: $N^{{{fit.value:.3f} \\pm {fit.error:.3f}}}$"
+            # A value below two errors is shown as what it is on a logarithmic axis: an upper bound.
+            resolved = values > 2.0 * errors
+            style: dict[str, Any] = {"linestyle": "none", "color": colour, "markersize": 4.5, "capsize": 2}
+            ax.errorbar(N[resolved], values[resolved], yerr=errors[resolved], marker=marker, label=label, **style)
+            bounds = np.maximum(values, 0.0)[~resolved] + 2.0 * errors[~resolved]
+            ax.plot(N[~resolved], bounds, marker=r"$\downarrow$", markersize=9, linestyle="none", color=colour)
+            ax.plot(line, line**predicted, DASHES[0], color=colour, linewidth=0.8, alpha=0.7)
+            ax.plot(line, fit.amplitude * line**fit.value, DASHES[1], color=colour)
+        ax.plot([], [], DASHES[0], color="0.4", linewidth=0.8, label="predicted: $N^{-1/2}$, $N^{-1}$, amplitude 1")
+        ax.plot([], [], DASHES[1], color="0.4", label=r"fitted; arrows: below, at two standard errors")
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.set_ylim(0.3 * min(1.0 / N.max(), 1.0), None)
+        ax.set_xlabel("inputs $N$")
+        ax.set_ylabel("finite-$N$ effects, units of theory")
+        ax.legend(loc="lower left", fontsize=8)
+    return fig, ax
 
 
 def _need_one(theory: xr.Dataset | None, simulation: xr.Dataset | None) -> xr.Dataset:
@@ -169,6 +245,16 @@ def _positive_times(trajectory: xr.Dataset) -> tuple[Any, Any]:
 def _time_axis(ax: Axes) -> None:
     ax.set_xscale("log")
     ax.set_xlabel(r"time $\alpha$ = steps / $N$")
+
+
+def _band(
+    ax: Axes, prediction: xr.DataArray, index: tuple[Any, ...], colour: str, label: str | None = None, floor: float | None = None
+) -> None:
+    """Shade predicted mean +- spread, (moment, alpha, ...) at `index`, on a logarithmic axis not below `floor` times the mean."""
+    alpha = prediction["alpha"].values
+    mean, spread = prediction.values[(slice(None), alpha > 0, *index)]
+    low = mean - spread if floor is None else np.maximum(mean - spread, floor * np.abs(mean))
+    ax.fill_between(alpha[alpha > 0], low, mean + spread, color=colour, alpha=0.2, linewidth=0.0, label=label)
 
 
 def _points(ax: Axes, variable: xr.DataArray, index: tuple[Any, ...], colour: str, marker: str, label: str | None = None) -> None:

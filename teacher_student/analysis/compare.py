@@ -1,4 +1,4 @@
-"""Theory against simulation: deviations of the replicas' mean in units of its standard error."""
+"""Theory against simulation: deviations in units of measured and of predicted errors, and a verdict."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from teacher_student.analysis.agreement import agreement
+from teacher_student.analysis.verdict import DIFFERS, FALSE_ALARM_RATE, NOT_JUDGED, Test, Verdict, judge
 from teacher_student.errors import refuse
 from teacher_student.problem_file import parse_problem
 from teacher_student.theory.integrate import integrate
+from teacher_student.theory.predictions import predict
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -33,6 +36,11 @@ class Deviation:
         Entries with a spread between replicas; frozen ones have none.
     rms, largest : float
         Root mean square and largest absolute deviation, in standard errors of the mean (Student's t for few replicas).
+    rms_predicted, beyond : float
+        Root mean square deviation from the predicted mean at this N, in predicted standard errors, and the fraction of them
+        beyond 1.96 (5 % of independent normal ones).
+    spread : float
+        Root mean square of the replicas' standard deviation over the predicted one.
     where, alpha : str, float
         Entry and time of the largest.
     largest_absolute : float
@@ -42,6 +50,9 @@ class Deviation:
     name: str
     n_compared: int
     rms: float
+    rms_predicted: float
+    beyond: float
+    spread: float
     largest: float
     where: str
     alpha: float
@@ -58,20 +69,47 @@ class Comparison:
         The trajectories, at the same alpha.
     z : xarray.Dataset
         (mean over replicas - theory) / standard error for every variable; NaN where replicas do not differ.
+    z_predicted : xarray.Dataset
+        The same with the mean and spread predicted at this N instead of the ODE and the replicas' own spread.
     deviations : tuple of Deviation
         One a variable.
+    prediction : xarray.Dataset or None
+        Predicted mean and spread at this N; None where nothing learns.
+    verdict : Verdict
+        Whether simulation and theory agree.
+    other : xarray.Dataset or None
+        A second simulation by the other method.
+    agreement : tuple of Test
+        Tests of the two simulations against each other.
     """
 
     theory: xr.Dataset
     simulation: xr.Dataset
     z: xr.Dataset
+    z_predicted: xr.Dataset
     deviations: tuple[Deviation, ...]
+    prediction: xr.Dataset | None
+    verdict: Verdict
+    other: xr.Dataset | None = None
+    agreement: tuple[Test, ...] = ()
+
+    @property
+    def simulations_agree(self) -> bool:
+        """Whether the two simulations agree with each other (True if there is one)."""
+        return (
+            min((test.p for test in self.agreement), default=1.0) * len(self.agreement) >= FALSE_ALARM_RATE or not self.agreement
+        )
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing but finite N was found to set theory and simulations apart."""
+        return self.simulations_agree and self.verdict.outcome != DIFFERS
 
     def plot(self) -> tuple[Any, Any]:
         """Return the comparison figure, (fig, axes)."""
         from teacher_student.plots import comparison  # matplotlib takes a while, and only figures need it
 
-        return comparison(self.theory, self.simulation)
+        return comparison(self.theory, self.simulation, self.prediction, self.other, self.verdict.left_out)
 
 
 def standard_error(simulation: xr.Dataset, name: str) -> FloatArray:
@@ -87,11 +125,12 @@ def standard_error(simulation: xr.Dataset, name: str) -> FloatArray:
     return np.asarray(np.where(spread, error, np.nan))
 
 
-def compare(theory: xr.Dataset, simulation: xr.Dataset) -> Comparison:
-    """Compare a theory trajectory with a simulation of the same problem.
+def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None = None) -> Comparison:
+    """Compare a theory trajectory with a simulation of the same problem, and judge whether they agree.
 
-    Simulations are measured at whole steps. If the theory is not given at just these times, its problem (an attribute of the
-    trajectory) is integrated again at them.
+    Simulations are measured at whole steps. If the theory is not given with fluctuations at just these times, its problem (an
+    attribute of the trajectory) is integrated again. A simulation by the `other` method, for fewer runs, is held against the
+    first one.
 
     Raises
     ------
@@ -113,75 +152,64 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset) -> Comparison:
     simulation = simulation.isel(alpha=simulation["alpha"].values <= reached + half_step)
     if simulation.sizes["alpha"] == 0:
         refuse("simulation", "no output time", f"a time up to the theory's last, {reached}")
-    if not np.array_equal(theory["alpha"].values, simulation["alpha"].values):
+    if "covariance" not in theory or not np.array_equal(theory["alpha"].values, simulation["alpha"].values):
         problem = parse_problem(theory.attrs["problem"])
         options = {name: theory.attrs[name] for name in ("method", "rtol", "atol")}
-        theory = integrate(problem, simulation["alpha"].values, progress=False, **options)
-    z = xr.Dataset(coords={"alpha": simulation["alpha"]})
+        theory = integrate(problem, simulation["alpha"].values, fluctuations=True, progress=False, **options)
+        if theory.attrs["status"] == "interrupted":
+            raise KeyboardInterrupt
+    learns = "covariance" in theory
+    prediction = predict(theory, simulation.attrs["n_inputs"]) if learns else None
+    z, z_predicted = (xr.Dataset(coords={"alpha": simulation["alpha"]}) for _ in range(2))
     deviations = []
     for name in VARIABLES:
-        difference = simulation[name].mean("replica").values - theory[name].values
-        z[name] = (theory[name].dims, difference / standard_error(simulation, name))
-        deviations.append(_deviation(name, z[name], difference))
-    return Comparison(theory, simulation, z, tuple(deviations))
+        error = standard_error(simulation, name)
+        mean = simulation[name].mean("replica").values
+        z[name] = (theory[name].dims, (mean - theory[name].values) / error)
+        expected, predicted_error = _predicted(prediction, name, theory, error, simulation.sizes["replica"])
+        z_predicted[name] = (theory[name].dims, (mean - expected) / predicted_error)
+        deviations.append(_deviation(name, z[name], z_predicted[name], error / predicted_error, mean - theory[name].values))
+    return Comparison(
+        theory=theory,
+        simulation=simulation,
+        z=z,
+        z_predicted=z_predicted,
+        deviations=tuple(deviations),
+        prediction=prediction,
+        verdict=judge(theory, simulation) if learns else Verdict(NOT_JUDGED, (), (), (), np.zeros(0), np.zeros(0), (), ()),
+        other=other,
+        agreement=() if other is None else agreement(simulation, other),
+    )
 
 
-def _deviation(name: str, z: xr.DataArray, difference: FloatArray) -> Deviation:
+def _predicted(
+    prediction: xr.Dataset | None, name: str, theory: xr.Dataset, error: FloatArray, n_replicas: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return predicted mean and standard error of a variable, the latter NaN where replicas do not differ."""
+    if prediction is None:
+        return theory[name].values, np.full(error.shape, np.nan)
+    mean, spread = prediction[name].values
+    return mean, np.where(np.isfinite(error) & (spread > 0), spread / np.sqrt(n_replicas), np.nan)
+
+
+def _deviation(name: str, z: xr.DataArray, z_predicted: xr.DataArray, spread: FloatArray, difference: FloatArray) -> Deviation:
     compared = np.isfinite(z.values)
     absolute = float(np.abs(difference).max())
+    nan = float("nan")
     if not compared.any():
-        return Deviation(name, 0, float("nan"), float("nan"), "", float("nan"), absolute)
+        return Deviation(name, 0, nan, nan, nan, nan, nan, "", nan, absolute)
     index = np.unravel_index(int(np.nanargmax(np.abs(z.values))), z.shape)
     entry = ",".join(str(i) for i in index[1:])
+    predicted = z_predicted.values[np.isfinite(z_predicted.values)]
     return Deviation(
         name=name,
         n_compared=int(compared.sum()),
-        rms=float(np.sqrt(np.nanmean(z.values**2))),
+        rms=float(np.sqrt(np.mean(z.values[compared] ** 2))),
+        rms_predicted=float(np.sqrt(np.mean(predicted**2))) if len(predicted) else nan,
+        beyond=float(np.mean(np.abs(predicted) > 1.96)) if len(predicted) else nan,
+        spread=float(np.sqrt(np.mean(spread[np.isfinite(spread)] ** 2))) if len(predicted) else nan,
         largest=float(np.abs(z.values[index])),
         where=f"{name}[{entry}]" if entry else name,
         alpha=float(z["alpha"][index[0]]),
         largest_absolute=absolute,
     )
-
-
-def report(comparison: Comparison, seconds: dict[str, float], command: str) -> str:
-    """Return the comparison as Markdown: what was run and how long, the deviations, where the largest is, the problem."""
-    simulation, theory = comparison.simulation, comparison.theory
-    problem = parse_problem(simulation.attrs["problem"])
-    replicas = simulation.sizes["replica"]
-    lines = [
-        f"# {problem.name}",
-        "",
-        problem.description,
-        "",
-        f"- Command: `{command}`, teacher_student {simulation.attrs['version']}",
-        f"- Theory: {theory.attrs['method']}, rtol {theory.attrs['rtol']:g}, "
-        f"{theory.attrs['right_hand_sides']} right-hand sides, {seconds['theory']:.1f} s, {theory.attrs['status']}",
-        f"- Simulation: SGD ({simulation.attrs['method']}), N = {simulation.attrs['n_inputs']}, {replicas} replicas, "
-        f"seed {simulation.attrs['seed']}, {seconds['simulation']:.1f} s, {simulation.attrs['status']}",
-        f"- Compared at {simulation.sizes['alpha']} times up to alpha = {float(simulation['alpha'][-1]):g}",
-        "- The seconds include compilation where nothing was in the cache.",
-        "",
-        "## Deviation of the replicas' mean from the theory",
-        "",
-        "In units of the replicas' standard error. For N -> infinity the rms is near 1 "
-        f"({_expected_rms(replicas)} for {replicas} replicas); at finite N the mean itself lies O(1/N) off the ODE.",
-        "",
-        "| | compared | rms | largest | where | alpha | largest, absolute |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for d in comparison.deviations:
-        where = f"{d.rms:.2f} | {d.largest:.2f} | {d.where} | {d.alpha:.4g}" if d.n_compared else "no spread | | |"
-        lines.append(f"| {d.name} | {d.n_compared} | {where} | {d.largest_absolute:.2e} |")
-    measured = [d for d in comparison.deviations if d.n_compared]
-    if measured:
-        worst = max(measured, key=lambda d: d.largest)
-        lines += ["", f"The largest is {worst.largest:.2f} standard errors, in {worst.where} at alpha = {worst.alpha:.4g}."]
-    lines += ["", "## Problem", "", "```toml", problem.to_toml().rstrip(), "```", ""]
-    return "\n".join(lines)
-
-
-def _expected_rms(replicas: int) -> str:
-    """The standard deviation of Student's t with `replicas` - 1 degrees of freedom, where it exists."""
-    degrees = replicas - 1
-    return f"{np.sqrt(degrees / (degrees - 2)):.2f}" if degrees > 2 else "unbounded"

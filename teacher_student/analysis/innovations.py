@@ -91,7 +91,7 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     wholes: list[Sample] = []
     spans: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     trusted_before = True
-    for i, j in itertools.pairwise(_check_times(theory["alpha"].values, N, n_replicas)):
+    for i, j in itertools.pairwise(check_times(theory["alpha"].values, N, n_replicas)):
         innovation, whole = (_sample(theory, deviation, sensitivity, start, j, N) for start in (i, None))
         trusted = whole.runs.shape[1] > 0 and whole.nonlinearity <= largest
         if trusted:
@@ -108,7 +108,7 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     return Evidence(innovations, wholes, parameters, variance_error, _merged(spans[True]), _merged(spans[False]))
 
 
-def _check_times(alpha: FloatArray, n_inputs: int, n_replicas: int) -> list[int]:
+def check_times(alpha: FloatArray, n_inputs: int, n_replicas: int) -> list[int]:
     """Return the positions of 0 and of the output times between which innovations are taken."""
     nodes, last = [], 0.0
     if alpha[0] == 0.0:
@@ -123,7 +123,7 @@ def _check_times(alpha: FloatArray, n_inputs: int, n_replicas: int) -> list[int]
     return nodes
 
 
-def _whitening(covariance: FloatArray) -> FloatArray:
+def whitening(covariance: FloatArray) -> FloatArray:
     """Return the matrix (directions, n) that makes a vector of this covariance one of independent unit variances."""
     variance = np.diagonal(covariance)
     varies = variance > 1e-12 * max(float(variance.max()), 1e-300)
@@ -151,9 +151,9 @@ def _sample(
         shift = m[end] - propagator @ m[start]
         change = sensitivity[end] - propagator @ sensitivity[start]
         gained = deviation[:, end] - deviation[:, start] @ propagator.T
-    whitening = _whitening(covariance)
+    matrix = whitening(covariance)
     root = np.sqrt(n_inputs)
-    return Sample(root * gained @ whitening.T, whitening @ shift / root, root * whitening @ change)
+    return Sample(root * gained @ matrix.T, matrix @ shift / root, root * matrix @ change)
 
 
 def _covariance_error(theory: xr.Dataset) -> float:

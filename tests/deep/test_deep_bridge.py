@@ -50,7 +50,7 @@ class OnLine:
 
     def step(self) -> None:
         """Take one step."""
-        run_steps(self.erf.g, self.erf.g_prime, self.xi_in, self.sigma, self.xi_out, self.v, *self.rest)
+        run_steps(self.erf.g, self.erf.g_prime, self.erf.g, self.xi_in, self.sigma, self.xi_out, self.v, *self.rest)
 
     def state(self) -> Array:
         """Return the flat vector as the deep code has it."""

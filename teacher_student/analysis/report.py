@@ -1,0 +1,138 @@
+"""A comparison as Markdown: what was run, the verdict and what it rests on, and all deviations."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from teacher_student.analysis.compare import Comparison
+from teacher_student.analysis.verdict import FALSE_ALARM_RATE, FINITE_N, NOT_JUDGED, Test, Verdict
+from teacher_student.problem_file import parse_problem
+
+
+def report(comparison: Comparison, seconds: dict[str, float], command: str) -> str:
+    """Return the comparison as Markdown; `seconds` are those of "theory", "simulation" and perhaps "other"."""
+    simulation, theory, other = comparison.simulation, comparison.theory, comparison.other
+    problem = parse_problem(simulation.attrs["problem"])
+    lines = [
+        f"# {problem.name}",
+        "",
+        problem.description,
+        "",
+        f"- Command: `{command}`, teacher_student {simulation.attrs['version']}",
+        f"- Theory: {theory.attrs['method']}, rtol {theory.attrs['rtol']:g}, {theory.attrs['right_hand_sides']} right-hand "
+        f"sides, {_points(theory)}{seconds['theory']:.1f} s, {theory.attrs['status']}",
+        _run("Simulation", simulation, seconds["simulation"]),
+    ]
+    if other is not None:
+        lines.append(_run("Second simulation", other, seconds["other"]))
+    lines += [
+        f"- Compared at {simulation.sizes['alpha']} times up to alpha = {float(simulation['alpha'][-1]):g}",
+        "- The seconds include compilation where nothing was in the cache.",
+        "",
+        "## Verdict",
+        "",
+        *_verdict(comparison.verdict),
+    ]
+    if comparison.agreement:
+        says = "agree with each other" if comparison.simulations_agree else "DIFFER from each other"
+        lines += ["", f"The two simulations {says}:", "", "| test | finding | p |", "|---|---|---|"]
+        lines += [f"| {test.name} | {test.finding} | {test.p:.2g} |" for test in comparison.agreement]
+    lines += ["", *_deviations(comparison), "", "## Problem", "", "```toml", problem.to_toml().rstrip(), "```", ""]
+    return "\n".join(lines)
+
+
+def summary(comparison: Comparison) -> str:
+    """Return the verdict in one line."""
+    verdict = comparison.verdict
+    text = f"theory and simulation: {verdict.outcome}"
+    if verdict.left_out:
+        text += f" (alpha not judged: {_spans(verdict.left_out)})"
+    if comparison.agreement:
+        text += f"; the two simulations {'agree' if comparison.simulations_agree else 'differ'}"
+    return text
+
+
+def _run(kind: str, simulation: xr.Dataset, seconds: float) -> str:
+    return (
+        f"- {kind}: SGD ({simulation.attrs['method']}), N = {simulation.attrs['n_inputs']}, {simulation.sizes['replica']} "
+        f"replicas, seed {simulation.attrs['seed']}, {seconds:.1f} s, {simulation.attrs['status']}"
+    )
+
+
+def _points(theory: xr.Dataset) -> str:
+    if "covariance" not in theory:
+        return ""
+    variance, error = (np.diagonal(theory[name].values, axis1=1, axis2=2) for name in ("covariance", "covariance_error"))
+    relative = np.abs(error[variance > 0]) / variance[variance > 0]
+    return (
+        f"linear noise from {theory.attrs['diffusion_points']} quasi-random points (error of the predicted variances: median "
+        f"{100 * np.median(relative):.1f} %, largest {100 * relative.max():.1f} %), "
+        if len(relative)
+        else ""
+    )
+
+
+def _verdict(verdict: Verdict) -> list[str]:
+    lines = [f"**{verdict.outcome}**"]
+    if verdict.outcome == NOT_JUDGED:
+        return [*lines, "", "There is no time at which the expansion in 1/N can be trusted, or nothing that fluctuates."]
+    if verdict.outcome == FINITE_N:
+        lines += ["", "Without the predicted shift of order 1/N the means differ; with it they agree: larger N brings agreement."]
+    lines += [
+        "",
+        f"All tests together raise a false alarm in {100 * FALSE_ALARM_RATE:g} of 100 correct simulations: each fails below "
+        f"p = {FALSE_ALARM_RATE / len(verdict.with_shift):.2g}. Innovations are what the runs gain between times of measurement, "
+        "in units of the predicted spread (see the theory page).",
+        "",
+        f"Judged: alpha in {_spans(verdict.judged)}."
+        + (f" Left out, for the expansion in 1/N fails there at this N: {_spans(verdict.left_out)}." if verdict.left_out else ""),
+        "",
+        "| test | against the ODE | p | with the predicted shift | p |",
+        "|---|---|---|---|---|",
+    ]
+    rows: list[tuple[Test, Test]] = list(zip(verdict.without_shift, verdict.with_shift, strict=True))
+    lines += [f"| {a.name} | {a.finding} | {a.p:.2g} | {b.finding} | {b.p:.2g} |" for a, b in rows]
+    lines += [
+        "",
+        "What the simulation says its parameters are, estimated together:",
+        "",
+        "| parameter | set | estimated |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {e.name} | {e.value:g} | {e.estimate:.6g} +- {e.error:.2g} |" for e in verdict.estimates]
+    return lines
+
+
+def _spans(spans: tuple[tuple[float, float], ...]) -> str:
+    return ", ".join(f"{start:.4g} to {end:.4g}" for start, end in spans)
+
+
+def _deviations(comparison: Comparison) -> list[str]:
+    replicas = comparison.simulation.sizes["replica"]
+    lines = [
+        "## Deviations of the replicas' mean",
+        "",
+        "At every alpha: from the ODE in the replicas' own standard errors (rms near "
+        f"{_expected_rms(replicas)} for {replicas} replicas if N were infinite), and from the predicted mean at this N in "
+        "predicted standard errors, with the fraction beyond 1.96 (0.05 if all were independent and normal). Entries and times "
+        "are correlated; the verdict rests on the independent innovations instead.",
+        "",
+        "| | compared | rms | largest | where | alpha | largest, absolute | rms, predicted | beyond 1.96 | spread / predicted |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for d in comparison.deviations:
+        where = f"{d.rms:.2f} | {d.largest:.2f} | {d.where} | {d.alpha:.4g}" if d.n_compared else "no spread | | |"
+        predicted = f"{d.rms_predicted:.2f} | {d.beyond:.2f} | {d.spread:.2f}" if d.n_compared else "| |"
+        lines.append(f"| {d.name} | {d.n_compared} | {where} | {d.largest_absolute:.2e} | {predicted} |")
+    measured = [d for d in comparison.deviations if d.n_compared]
+    if measured:
+        worst = max(measured, key=lambda d: d.largest)
+        lines += ["", f"The largest is {worst.largest:.2f} standard errors, in {worst.where} at alpha = {worst.alpha:.4g}."]
+    return lines
+
+
+def _expected_rms(replicas: int) -> str:
+    """The standard deviation of Student's t with `replicas` - 1 degrees of freedom, where it exists."""
+    degrees = replicas - 1
+    return f"{np.sqrt(degrees / (degrees - 2)):.2f}" if degrees > 2 else "unbounded"

@@ -1,0 +1,156 @@
+"""Finite-size scaling: how the spread between runs and the mean's deviation from the ODE fall with N."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.optimize
+import xarray as xr
+
+from teacher_student.errors import refuse
+from teacher_student.problem_file import parse_problem
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.integrate import integrate
+from teacher_student.theory.predictions import moving_coordinates
+
+FloatArray = npt.NDArray[np.float64]
+
+LEAST_REPLICAS = 8
+# Runs at N compared with those at the largest N: costs grow as N, so that small N may take more of them.
+_REPLICAS_EXPONENT = 0.75
+
+
+@dataclass(frozen=True)
+class Exponent:
+    """A fitted power of N, amplitude N^value, with its standard error and the chi-square of the fit."""
+
+    value: float
+    error: float
+    amplitude: float
+    chi_square: float
+    degrees: int
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """Spread and deviation of runs at several N, in units of the theory's V and m.
+
+    Attributes
+    ----------
+    n_inputs, replicas : tuple of int
+        The N, and the runs at each.
+    spread, spread_error : (n,) arrays
+        Root mean square over coordinates and times of standard deviation / sqrt(V_ii); predicted is N^(-1/2).
+    deviation, deviation_error : (n,) arrays
+        The mean's deviation from the ODE projected on the predicted shift m, in units of m; predicted is N^(-1). May be
+        negative where runs are too few to resolve it.
+    spread_exponent, deviation_exponent : Exponent
+        Fitted powers of N, predicted to be -1/2 and -1 with amplitude 1.
+    """
+
+    n_inputs: tuple[int, ...]
+    replicas: tuple[int, ...]
+    spread: FloatArray
+    spread_error: FloatArray
+    deviation: FloatArray
+    deviation_error: FloatArray
+    spread_exponent: Exponent
+    deviation_exponent: Exponent
+
+
+def replicas_for(n_inputs: Sequence[int], replicas_at_largest: int) -> tuple[int, ...]:
+    """Return the number of runs at each N, `replicas_at_largest` at the largest and more at smaller ones."""
+    largest = max(n_inputs)
+    return tuple(int(np.ceil(replicas_at_largest * (largest / N) ** _REPLICAS_EXPONENT)) for N in n_inputs)
+
+
+def scaling(simulations: Sequence[xr.Dataset], progress: bool = True) -> Scaling:
+    """Return the finite-size scaling of simulations of one problem at several N.
+
+    Parameters
+    ----------
+    simulations : sequence of xarray.Dataset
+        Trajectories with replicas, each at its own N; the theory is integrated at their times.
+    progress : bool
+        Show the theory's progress on a terminal.
+
+    Raises
+    ------
+    InvalidInput
+        If there are fewer than three N, an N occurs twice, there are fewer than two runs, or problems differ.
+    """
+    sizes = tuple(int(simulation.attrs["n_inputs"]) for simulation in simulations)
+    if len(sizes) < 3 or len(set(sizes)) < len(sizes):
+        refuse("n_inputs", list(sizes), "at least three different N")
+    if len({simulation.attrs["problem"] for simulation in simulations}) > 1:
+        refuse("simulations", "several problems", "simulations of one problem")
+    for simulation in simulations:
+        if simulation.sizes.get("replica", 0) < 2:
+            refuse("replicas", simulation.sizes.get("replica", 0), "at least 2 runs at every N")
+    measured = [_measure(simulation, progress) for simulation in simulations]
+    spread, spread_error, deviation, deviation_error = (np.array(column) for column in zip(*measured, strict=True))
+    N = np.array(sizes, dtype=np.float64)
+    return Scaling(
+        n_inputs=sizes,
+        replicas=tuple(simulation.sizes["replica"] for simulation in simulations),
+        spread=spread,
+        spread_error=spread_error,
+        deviation=deviation,
+        deviation_error=deviation_error,
+        spread_exponent=fit_power(N, spread, spread_error, guess=-0.5),
+        deviation_exponent=fit_power(N, deviation, deviation_error, guess=-1.0),
+    )
+
+
+def _measure(simulation: xr.Dataset, progress: bool) -> tuple[float, float, float, float]:
+    """Return spread and deviation with their standard errors, by a jackknife over groups of replicas."""
+    problem = parse_problem(simulation.attrs["problem"])
+    coordinates = coordinates_of(problem.initial, problem.rule)
+    simulation = simulation.isel(alpha=simulation["alpha"].values > 0)
+    theory = integrate(problem, simulation["alpha"].values, fluctuations=True, progress=progress)
+    if "covariance" not in theory:
+        refuse("rates", 0.0, "a problem in which something learns")
+    runs = moving_coordinates(simulation, coordinates) - moving_coordinates(theory, coordinates)
+    variance = np.diagonal(theory["covariance"].values, axis1=1, axis2=2)
+    shift = theory["shift"].values
+    n_groups = min(len(runs), 40)
+    groups = np.array_split(np.arange(len(runs)), n_groups)
+
+    def both(chosen: npt.NDArray[np.int64]) -> FloatArray:
+        sample = runs[chosen]
+        spread = np.sqrt(np.mean(sample.var(axis=0, ddof=1) / variance))
+        # The matched filter for a deviation along m in noise of variance V_ii.
+        weights = shift / variance
+        return np.array([spread, (weights * sample.mean(axis=0)).sum() / (weights * shift).sum()])
+
+    everything = np.arange(len(runs))
+    whole = both(everything)
+    without = np.array([both(np.setdiff1d(everything, group)) for group in groups])
+    error = np.sqrt((n_groups - 1) / n_groups * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
+    return float(whole[0]), float(error[0]), float(whole[1]), float(error[1])
+
+
+def fit_power(N: FloatArray, values: FloatArray, errors: FloatArray, guess: float) -> Exponent:
+    """Fit amplitude N^exponent to values with standard errors, by least squares on the values themselves.
+
+    Values that are zero within their errors, or negative, count like all others.
+    """
+    centre = np.exp(np.average(np.log(N), weights=(N**guess / errors) ** 2))
+
+    def residuals(parameters: FloatArray) -> FloatArray:
+        logarithm, exponent = parameters
+        return (np.exp(logarithm) * (N / centre) ** exponent * centre**guess - values) / errors
+
+    solution = scipy.optimize.least_squares(residuals, np.array([0.0, guess]), x_scale=np.array([0.1, 0.1]))
+    covariance = np.linalg.pinv(solution.jac.T @ solution.jac)
+    logarithm, exponent = solution.x
+    return Exponent(
+        value=float(exponent),
+        error=float(np.sqrt(covariance[1, 1])),
+        amplitude=float(np.exp(logarithm) * centre ** (guess - exponent)),
+        chi_square=float(2.0 * solution.cost),
+        degrees=len(N) - 2,
+    )
