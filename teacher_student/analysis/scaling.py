@@ -10,6 +10,7 @@ import numpy.typing as npt
 import scipy.optimize
 import xarray as xr
 
+from teacher_student.analysis.innovations import whitening
 from teacher_student.errors import refuse
 from teacher_student.problem_file import parse_problem
 from teacher_student.theory.coordinates import coordinates_of
@@ -116,14 +117,15 @@ def _measure(simulation: xr.Dataset, progress: bool) -> tuple[float, float, floa
     runs = moving_coordinates(simulation, coordinates) - moving_coordinates(theory, coordinates)
     variance = np.diagonal(theory["covariance"].values, axis1=1, axis2=2)
     shift = theory["shift"].values
+    # The matched filter for a deviation along m in noise of covariance V.
+    filters = [whitening(V) for V in theory["covariance"].values]
+    weights = np.array([matrix.T @ matrix @ m for matrix, m in zip(filters, shift, strict=True)])
     n_groups = min(len(runs), 40)
     groups = np.array_split(np.arange(len(runs)), n_groups)
 
     def both(chosen: npt.NDArray[np.int64]) -> FloatArray:
         sample = runs[chosen]
         spread = np.sqrt(np.mean(sample.var(axis=0, ddof=1) / variance))
-        # The matched filter for a deviation along m in noise of variance V_ii.
-        weights = shift / variance
         return np.array([spread, (weights * sample.mean(axis=0)).sum() / (weights * shift).sum()])
 
     everything = np.arange(len(runs))

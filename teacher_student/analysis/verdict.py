@@ -139,12 +139,14 @@ def _mean_tests(evidence: Evidence, shifted: bool) -> tuple[FloatArray, tuple[Te
         deviates = _z_of_mean(whole.runs, factor * whole.shift)
         sums.append(_two_sided(float((deviates**2).sum()), len(deviates)))
     return z, (
-        Test("largest innovation", f"|z| = {largest:.2f} of {n}", min(1.0, 2 * n * float(scipy.stats.norm.sf(largest)))),
+        Test(
+            "largest innovation", f"z = {largest:.2f} of {n} (either sign)", min(1.0, 2 * n * float(scipy.stats.norm.sf(largest)))
+        ),
         Test("all innovations", f"rms z = {np.sqrt(square / n):.3f} of {n}", _two_sided(square, n)),
         Test("their distribution", "Kolmogorov-Smirnov, standard normal", float(scipy.stats.kstest(z, "norm").pvalue)),
         Test(
             "parameters",
-            f"{names[which]} at |z| = {abs(z_scores[which]):.2f}",
+            f"{names[which]} at z = {z_scores[which]:.2f}",
             min(1.0, 2 * len(names) * float(scipy.stats.norm.sf(abs(z_scores[which])))),
         ),
         Test("whole deviation", f"worst of {len(sums)} times", min(1.0, len(sums) * min(sums))),
