@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -72,10 +73,17 @@ def test_simulate_takes_its_options(folder: Path, method: str) -> None:
     assert stored.attrs["method"] == method
 
 
-def test_compare_writes_its_four_files_and_plot_draws_two_of_them(folder: Path) -> None:
-    assert cli.main(["compare", "small.toml", "-o", "out"]) == 0
-    assert names(folder / "out") == {"theory.nc", "simulation.nc", "comparison.png", "report.md"}
+def test_compare_writes_its_files_and_verdict_and_plot_draws_two_of_them(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["compare", "small.toml", "-o", "out", "--n-inputs", "400", "--replicas", "32"]) == 0
+    assert "theory and simulation: agrees; the two simulations agree" in capsys.readouterr().out
+    written = {"theory.nc", "simulation.nc", "simulation-weights.nc", "comparison.png", "report.md"}
+    assert names(folder / "out") == written
+    stored = {name: ts.load_trajectory(f"out/{name}.nc") for name in ("simulation", "simulation-weights")}
+    assert [(x.attrs["method"], x.sizes["replica"]) for x in stored.values()] == [("overlaps", 32), ("weights", 4)]
     report = (folder / "out" / "report.md").read_text()
+    assert "**agrees**" in report
     assert "| R_modes |" in report
     assert ts.load_problem("small.toml").to_toml().strip() in report
     assert cli.main(["plot", "out/theory.nc", "out/simulation.nc"]) == 0
@@ -118,6 +126,13 @@ def test_a_bad_problem_is_refused_in_one_line_before_anything_is_written(
         (["ode", "small.toml", "-o", "."], "output"),
         (["compare", "small.toml", "-o", "small.toml"], "output"),
         (["compare", "small.toml", "--n-inputs", "3"], "n_inputs"),
+        (["compare", "small.toml", "--n-inputs", "ten"], "n_inputs"),
+        (["compare", "small.toml", "--n-inputs", "100,200"], "n_inputs"),
+        (["compare", "small.toml", "--n-inputs", "100,200,200"], "n_inputs"),
+        (["compare", "small.toml", "--n-inputs", "100,200,3"], "n_inputs"),
+        (["compare", "small.toml", "--n-inputs", "100,200,400", "--method", "weights"], "method"),
+        (["compare", "small.toml", "--alpha", "-1"], "alpha"),
+        (["compare", "small.toml", "--alpha", "nan"], "alpha"),
         (["compare", "small.toml", "--replicas", "0"], "replicas"),
         (["simulate", "small.toml", "--seed", "-1"], "seed"),
         (["plot", "small.toml"], "file"),
@@ -134,10 +149,37 @@ def test_bad_arguments_are_refused_in_one_line(
     assert names(folder) == set()
 
 
+def test_compare_says_by_its_status_that_theory_and_simulation_differ(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = cli._run_theory
+
+    def theory_of_another_rate(problem: ts.Problem, *arguments: object, **options: object) -> object:
+        rule = dataclasses.replace(problem.rule, eta_xi_in=1.05 * problem.rule.eta_xi_in)
+        return right(dataclasses.replace(problem, rule=rule), *arguments, **options)
+
+    monkeypatch.setattr(cli, "_run_theory", theory_of_another_rate)
+    arguments = ["compare", "small.toml", "-o", "out", "--n-inputs", "1000", "--replicas", "64", "--method", "overlaps"]
+    assert cli.main(arguments) == 1
+    report = (folder / "out" / "report.md").read_text()
+    assert "**differs (model or code)**" in report
+    # What the simulation says its rate is, from a theory that has 5 % more.
+    (row,) = [line for line in report.splitlines() if line.startswith("| eta_xi_in | 0.525 |")]
+    estimate, error = (float(number) for number in row.split("|")[3].split("+-"))
+    assert abs(estimate - 0.5) < 4 * error < 0.02
+
+
+def test_compare_at_several_n_fits_their_scaling(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", "small.toml", "-o", "out", "--n-inputs", "50,100,200", "--replicas", "40", "--alpha", "1"]) == 0
+    assert names(folder / "out") == {"simulation-50.nc", "simulation-100.nc", "simulation-200.nc", "scaling.png"}
+    assert ts.load_trajectory("out/simulation-50.nc")["alpha"].values[-1] == 1.0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].startswith("spread: N^(-0.")
+    assert lines[-1].startswith("deviation of the mean: N^(-")
+
+
 def test_an_argument_of_the_wrong_type_is_refused_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        cli.main(["compare", "--n-inputs", "ten"])
-    assert capsys.readouterr().err == "teacher-student compare: argument --n-inputs: invalid int value: 'ten'\n"
+        cli.main(["compare", "--replicas", "ten"])
+    assert capsys.readouterr().err == "teacher-student compare: argument --replicas: invalid int value: 'ten'\n"
 
 
 def test_divergence_is_reported_with_its_time_and_keeps_what_came_before(

@@ -53,3 +53,20 @@ def test_a_figure_of_nothing_is_refused() -> None:
         ts.plots.comparison()
     with pytest.raises(ts.InvalidInput, match=r"^alpha: got"):
         ts.plots.generalisation_error(ts.integrate(PROBLEM, [0.0]))
+
+
+def test_the_band_is_predicted_mean_and_spread_and_untrusted_times_are_shaded() -> None:
+    theory = ts.integrate(PROBLEM, TIMES, fluctuations=True)
+    prediction = ts.predict(theory, 300)
+    _, ax = ts.plots.overlap_entries(theory, prediction=prediction)
+    mean, spread = prediction["Q"].values[:, 1:, 0, 0]
+    vertices = ax.collections[0].get_paths()[0].vertices
+    last = vertices[np.isclose(vertices[:, 0], 1.0), 1]
+    assert last.min() == pytest.approx(mean[-1] - spread[-1])
+    assert last.max() == pytest.approx(mean[-1] + spread[-1])
+    _, ax = ts.plots.generalisation_error(theory, prediction=prediction, left_out=((0.3, 1.0),))
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        r"theory, $N\to\infty$",
+        "predicted for a run, $N=300$",
+        "expansion in $1/N$ not trusted",
+    ]

@@ -13,18 +13,22 @@ from teacher_student.errors import refuse
 
 FloatArray = npt.NDArray[np.float64]
 
+_LEAST_RUNS = 4
 _FACTORS = ("Q_modes", "R_modes", "sigma", "xi_out", "v")
 
 
 def agreement(first: xr.Dataset, second: xr.Dataset) -> tuple[Test, ...]:
     """Return tests of means, of variances, and of the distribution of eps_g, each the worst of several times.
 
+    The result is empty where there are fewer than four runs on a side, or the runs are so short that no time has the steps that
+    a test needs.
+
     Means are compared by Hotelling's T^2 and variances by their ratio, along the directions in which the runs differ most.
 
     Raises
     ------
     InvalidInput
-        If N or the times differ, or there are fewer than four runs on a side.
+        If the problem, N or the times differ.
     """
     for name in ("n_inputs", "problem"):
         if first.attrs[name] != second.attrs[name]:
@@ -34,9 +38,9 @@ def agreement(first: xr.Dataset, second: xr.Dataset) -> tuple[Test, ...]:
     if not np.array_equal(first["alpha"], second["alpha"]):
         refuse("second", "other times", "the same times as in the first")
     n_first, n_second = first.sizes["replica"], second.sizes["replica"]
-    if min(n_first, n_second) < 4:
-        refuse("replicas", min(n_first, n_second), "at least 4 runs of each simulation")
     times = check_times(first["alpha"].values, first.attrs["n_inputs"], min(n_first, n_second))[1:]
+    if not times or min(n_first, n_second) < _LEAST_RUNS:
+        return ()
     a, b = _states(first)[:, times], _states(second)[:, times]
     means, variances, distributions = [], [], []
     for t, time in enumerate(times):
@@ -49,9 +53,7 @@ def agreement(first: xr.Dataset, second: xr.Dataset) -> tuple[Test, ...]:
         ("spread", "ratio of variances", variances),
         ("eps_g", "Kolmogorov-Smirnov", distributions),
     )
-    return tuple(
-        Test(name, f"{what}, worst of {len(times)} times", min(1.0, len(times) * min(p, default=1.0))) for name, what, p in found
-    )
+    return tuple(Test(name, f"{what}, worst of {len(times)} times", min(1.0, len(times) * min(p))) for name, what, p in found)
 
 
 def _states(simulation: xr.Dataset) -> FloatArray:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import teacher_student as ts
-from teacher_student.analysis.compare import Comparison, report
+from teacher_student.analysis.compare import Comparison
+from teacher_student.analysis.report import report
 
 PROBLEM = dataclasses.replace(ts.load_problem("all-factors"), alpha=np.array([0.0, 0.5, 1.0, 2.0]))
 
@@ -48,6 +49,25 @@ def test_a_wrong_theory_is_seen_in_the_deviations() -> None:
 
     assert agrees(right)
     assert not agrees(wrong)
+
+
+def test_a_fluctuating_variable_is_held_against_its_predicted_mean_and_spread() -> None:
+    simulation = ts.simulate(PROBLEM, n_inputs=200, replicas=200, method="overlaps")
+    result = ts.compare(ts.integrate(PROBLEM), simulation)
+    mean, spread = ts.predict(result.theory, 200)["R"].values[:, 3, 0, 1]
+    by_hand = (simulation["R"].values[:, 3, 0, 1].mean() - mean) / (spread / np.sqrt(200))
+    assert result.z_predicted["R"].values[3, 0, 1] == pytest.approx(by_hand, rel=1e-12)
+    (deviation,) = [d for d in result.deviations if d.name == "R"]
+    # 200 runs know a spread to 5 %; the entries of R move together.
+    assert deviation.spread == pytest.approx(1.0, abs=0.15)
+
+
+def test_what_does_not_learn_is_not_judged() -> None:
+    frozen = dataclasses.replace(PROBLEM, rule=ts.LearningRule(eta_xi_in=0.0))
+    result = ts.compare(ts.integrate(frozen), ts.simulate(frozen, n_inputs=50, replicas=3))
+    assert result.verdict.outcome == "not judged"
+    assert result.prediction is None
+    assert "not judged" in report(result, {"theory": 0.0, "simulation": 0.0}, "command")
 
 
 def test_one_replica_has_no_standard_error_and_the_report_says_so() -> None:

@@ -1,0 +1,54 @@
+"""Finite-size scaling: exponents of known data, and those of the chain."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import teacher_student as ts
+from teacher_student.analysis.scaling import fit_power, replicas_for
+
+PROBLEM = dataclasses.replace(ts.load_problem("all-factors"), alpha=np.array([0.0, 1.0, 3.0]))
+
+
+def test_a_power_is_found_from_values_of_which_some_are_noise() -> None:
+    N = np.geomspace(100, 1e6, 5)
+    z = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        errors = 0.02 / N**0.6
+        fit = fit_power(N, 1.3 / N + errors * rng.standard_normal(5), errors, guess=-1.0)
+        z.append((fit.value + 1.0) / fit.error)
+    # Of 200 standard normal deviates: mean 0 +- 0.07, standard deviation 1 +- 0.05; the fit is not quite linear.
+    assert abs(np.mean(z)) < 5 * 0.07
+    assert np.std(z) == pytest.approx(1.0, abs=5 * 0.05)
+
+
+def test_spread_and_mean_of_the_chain_fall_as_predicted() -> None:
+    runs = [ts.simulate(PROBLEM, n_inputs=N, replicas=5000, seed=3, method="overlaps") for N in (60, 120, 240)]
+    result = ts.scaling(runs)
+    for fit, exponent, other in ((result.spread_exponent, -0.5, -1.0), (result.deviation_exponent, -1.0, -0.5)):
+        assert fit.error < 0.1
+        assert abs(fit.value - exponent) < 4 * fit.error + 0.02  # the next order moves it by a few hundredths at these N
+        assert abs(fit.value - other) > 4 * fit.error  # the other exponent is refused by the same criterion
+        assert fit.amplitude == pytest.approx(1.0, abs=0.35)
+    figure, ax = ts.plots.finite_size_scaling(result)
+    assert figure is ax.figure
+    assert "N^{-0." in ax.get_legend().get_texts()[2].get_text()
+
+
+def test_smaller_sizes_take_more_runs() -> None:
+    assert replicas_for((100, 10_000, 1_000_000), 8) == (8000, 253, 8)
+
+
+def test_what_cannot_be_fitted_is_refused() -> None:
+    runs = [ts.simulate(PROBLEM, 0.1, n_inputs=N, replicas=2) for N in (20, 30, 40)]
+    with pytest.raises(ts.InvalidInput, match=r"^n_inputs: got \[20, 30\], expected at least three different N"):
+        ts.scaling(runs[:2])
+    with pytest.raises(ts.InvalidInput, match=r"^simulations: got 'several problems'"):
+        other = dataclasses.replace(PROBLEM, rule=dataclasses.replace(PROBLEM.rule, noise=0.3))
+        ts.scaling([*runs[:2], ts.simulate(other, 0.1, n_inputs=40, replicas=2)])
+    with pytest.raises(ts.InvalidInput, match=r"^replicas: got 1, expected at least 2 runs at every N"):
+        ts.scaling([*runs[:2], ts.simulate(PROBLEM, 0.1, n_inputs=40)])
