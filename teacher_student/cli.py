@@ -201,8 +201,9 @@ def _compare_sizes(options: argparse.Namespace, problem: Problem, sizes: list[in
     folder = _output_folder(options.output)
     problem = dataclasses.replace(problem, alpha=problem.alpha[-1] * np.array([0.0, 0.05, 0.1, 0.2, 0.5, 1.0]))
     simulations = []
-    for (N, _, seed), replicas in zip(every, replicas_for(sizes, at_largest), strict=True):
-        simulation, status = _run_simulation(problem, (N, replicas, seed), "overlaps")
+    for i, ((N, _, seed), replicas) in enumerate(zip(every, replicas_for(sizes, at_largest), strict=True)):
+        # Every N has random numbers of its own, or the deviations at all N would be the same ones.
+        simulation, status = _run_simulation(problem, (N, replicas, seed + i), "overlaps")
         _save(simulation, folder / f"simulation-{N}.nc", status)
         if status != OK or simulation is None:
             return status
