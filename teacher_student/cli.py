@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import shlex
 import sys
 import time
@@ -14,17 +13,25 @@ from typing import TYPE_CHECKING, NoReturn
 
 from teacher_student import __version__
 from teacher_student.deep.cli import add_commands
-from teacher_student.errors import Diverged, InvalidInput, refuse
+from teacher_student.errors import InvalidInput, refuse
 from teacher_student.files import replacing
+from teacher_student.jobs import (
+    DIFFERS,
+    INTERRUPTED,
+    OK,
+    REFUSED,
+    output_file,
+    output_folder,
+    run_simulation,
+    run_theory,
+    save,
+    save_figure,
+    simulation_settings,
+)
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-    import xarray as xr
-
     from teacher_student.analysis.compare import Comparison
     from teacher_student.problem import Problem
-
-OK, DIFFERS, REFUSED, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,18 +127,18 @@ def _ode(options: argparse.Namespace) -> int:
     from teacher_student.problem_file import load_problem
 
     problem = load_problem(options.problem)
-    path = _output_file(options.output, problem, "theory")
-    trajectory, status = _run_theory(problem, fluctuations=options.fluctuations)
-    return _save(trajectory, path, status)
+    path = output_file(options.output, problem, "theory")
+    trajectory, status = run_theory(problem, fluctuations=options.fluctuations)
+    return save(trajectory, path, status)
 
 
 def _simulate(options: argparse.Namespace) -> int:
     from teacher_student.problem_file import load_problem
 
     problem = load_problem(options.problem)
-    path = _output_file(options.output, problem, "simulation")
-    trajectory, status = _run_simulation(problem, _simulation_settings(problem, options.n_inputs, options), options.method)
-    return _save(trajectory, path, status)
+    path = output_file(options.output, problem, "simulation")
+    trajectory, status = run_simulation(problem, simulation_settings(problem, options.n_inputs, options), options.method)
+    return save(trajectory, path, status)
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -143,15 +150,15 @@ def _compare(options: argparse.Namespace) -> int:
     sizes = _sizes(options.n_inputs, problem)
     if len(sizes) > 1:
         return _compare_sizes(options, problem, sizes)
-    settings = _simulation_settings(problem, sizes[0], options)
+    settings = simulation_settings(problem, sizes[0], options)
     # Where the simulation is measured, so that both files hold the same times.
     alpha = whole_steps(problem.alpha, settings[0]) / settings[0]
-    folder = _output_folder(options.output)
+    folder = output_folder(options.output)
     seconds = {}
     begin = time.perf_counter()
-    theory, status = _run_theory(problem, alpha, fluctuations=True)
+    theory, status = run_theory(problem, alpha, fluctuations=True)
     seconds["theory"] = time.perf_counter() - begin
-    _save(theory, folder / "theory.nc", status)
+    save(theory, folder / "theory.nc", status)
     if status == INTERRUPTED:
         return status
     runs = [("simulation", "simulation.nc", "overlaps" if options.method == "both" else options.method, settings)]
@@ -162,9 +169,9 @@ def _compare(options: argparse.Namespace) -> int:
     simulations = []
     for kind, name, method, chosen in runs:
         begin = time.perf_counter()
-        simulation, simulation_status = _run_simulation(problem, chosen, method)
+        simulation, simulation_status = run_simulation(problem, chosen, method)
         seconds[kind] = time.perf_counter() - begin
-        _save(simulation, folder / name, simulation_status)
+        save(simulation, folder / name, simulation_status)
         status = simulation_status or status
         if simulation is not None and simulation.sizes["alpha"] >= 2:
             simulations.append(simulation)
@@ -181,7 +188,7 @@ def _write_comparison(result: Comparison, folder: Path, seconds: dict[str, float
     from teacher_student.analysis.report import report, summary
 
     figure, _ = result.plot()
-    _save_figure(figure, folder / "comparison.png")
+    save_figure(figure, folder / "comparison.png")
     with replacing(folder / "report.md") as temporary:
         temporary.write_text(report(result, seconds, command), encoding="utf-8")
     print(f"{folder / 'comparison.png'}\n{folder / 'report.md'}\n{summary(result)}")
@@ -197,20 +204,20 @@ def _compare_sizes(options: argparse.Namespace, problem: Problem, sizes: list[in
     if options.method == "weights":
         refuse("method", "weights", "overlaps or both with several n_inputs: the chain costs the same at every N")
     at_largest = LEAST_REPLICAS if options.replicas is None else options.replicas
-    every = [_simulation_settings(problem, N, options) for N in sizes]
-    folder = _output_folder(options.output)
+    every = [simulation_settings(problem, N, options) for N in sizes]
+    folder = output_folder(options.output)
     problem = dataclasses.replace(problem, alpha=problem.alpha[-1] * np.array([0.0, 0.05, 0.1, 0.2, 0.5, 1.0]))
     simulations = []
     for i, ((N, _, seed), replicas) in enumerate(zip(every, replicas_for(sizes, at_largest), strict=True)):
         # Every N has random numbers of its own, or the deviations at all N would be the same ones.
-        simulation, status = _run_simulation(problem, (N, replicas, seed + i), "overlaps")
-        _save(simulation, folder / f"simulation-{N}.nc", status)
+        simulation, status = run_simulation(problem, (N, replicas, seed + i), "overlaps")
+        save(simulation, folder / f"simulation-{N}.nc", status)
         if status != OK or simulation is None:
             return status
         simulations.append(simulation)
     result = scaling(simulations)
     figure, _ = finite_size_scaling(result)
-    _save_figure(figure, folder / "scaling.png")
+    save_figure(figure, folder / "scaling.png")
     print(folder / "scaling.png")
     for name, fit in (("spread", result.spread_exponent), ("deviation of the mean", result.deviation_exponent)):
         print(
@@ -260,7 +267,7 @@ def _plot(options: argparse.Namespace) -> int:
         simulated = "replica" in trajectory.dims
         figure, _ = comparison(None if simulated else trajectory, trajectory if simulated else None)
         picture = path.with_suffix(".png")
-        _save_figure(figure, picture)
+        save_figure(figure, picture)
         print(picture)
     return OK
 
@@ -271,93 +278,6 @@ def _stages(options: argparse.Namespace) -> int:
 
     print(table(stages(load_trajectory(options.file))))
     return OK
-
-
-def _run_theory(
-    problem: Problem, alpha: npt.ArrayLike | None = None, fluctuations: bool = False
-) -> tuple[xr.Dataset | None, int]:
-    from teacher_student.theory.integrate import integrate
-
-    try:
-        trajectory = integrate(problem, alpha, fluctuations)
-    except Diverged as error:
-        print(f"teacher-student: {error}", file=sys.stderr)
-        return error.trajectory, DIVERGED
-    return trajectory, _status(trajectory)
-
-
-def _run_simulation(problem: Problem, settings: tuple[int, int, int], method: str) -> tuple[xr.Dataset | None, int]:
-    from teacher_student.sgd.run import simulate
-
-    n_inputs, replicas, seed = settings
-    try:
-        trajectory = simulate(problem, n_inputs=n_inputs, replicas=replicas, seed=seed, method=method)
-    except Diverged as error:
-        print(f"teacher-student: {error}", file=sys.stderr)
-        return error.trajectory, DIVERGED
-    return trajectory, _status(trajectory)
-
-
-def _simulation_settings(problem: Problem, n_inputs: int | None, options: argparse.Namespace) -> tuple[int, int, int]:
-    """Return N, replicas and seed, from the command line or else from the problem; refuses impossible ones."""
-    from teacher_student.networks import check_n_inputs
-    from teacher_student.problem import check_seed_and_replicas
-
-    chosen = {"n_inputs": n_inputs, "replicas": options.replicas, "seed": options.seed}
-    settings = {name: getattr(problem, name) if value is None else value for name, value in chosen.items()}
-    return check_n_inputs(problem.initial, settings["n_inputs"]), *check_seed_and_replicas(settings["replicas"], settings["seed"])
-
-
-def _status(trajectory: xr.Dataset) -> int:
-    if trajectory.attrs["status"] == "interrupted":
-        print(f"teacher-student: {trajectory.attrs['source']} interrupted; what was computed is kept", file=sys.stderr)
-        return INTERRUPTED
-    return OK
-
-
-def _save(trajectory: xr.Dataset | None, path: Path, status: int) -> int:
-    from teacher_student.trajectory import save_trajectory
-
-    if trajectory is not None:
-        save_trajectory(trajectory, path)
-        print(path)
-    return status
-
-
-def _output_file(path: Path | None, problem: Problem, kind: str) -> Path:
-    path = path or Path(f"{problem.name.replace(os.sep, '-')}-{kind}.nc")
-    if path.is_dir():
-        refuse("output", str(path), "a file, not a folder")
-    _check_writable(path.parent, path)
-    return path
-
-
-def _output_folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        refuse("output", str(folder), f"a folder that can be written ({error.strerror})")
-    _check_writable(folder, folder)
-    return folder
-
-
-def _check_writable(folder: Path, path: Path) -> None:
-    probe = folder / f".teacher-student-{os.getpid()}.tmp"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        refuse("output", str(path), f"a place that can be written ({error.strerror})")
-
-
-def _save_figure(figure: object, path: Path) -> None:
-    import matplotlib.pyplot as plt
-    from matplotlib.figure import Figure
-
-    assert isinstance(figure, Figure)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=200, format="png")
-    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -150,13 +150,13 @@ def test_bad_arguments_are_refused_in_one_line(
 
 
 def test_compare_says_by_its_status_that_theory_and_simulation_differ(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = cli._run_theory
+    right = cli.run_theory
 
     def theory_of_another_rate(problem: ts.Problem, *arguments: object, **options: object) -> object:
         rule = dataclasses.replace(problem.rule, eta_xi_in=1.05 * problem.rule.eta_xi_in)
         return right(dataclasses.replace(problem, rule=rule), *arguments, **options)
 
-    monkeypatch.setattr(cli, "_run_theory", theory_of_another_rate)
+    monkeypatch.setattr(cli, "run_theory", theory_of_another_rate)
     arguments = ["compare", "small.toml", "-o", "out", "--n-inputs", "1000", "--replicas", "64", "--method", "overlaps"]
     assert cli.main(arguments) == 1
     report = (folder / "out" / "report.md").read_text()

@@ -1,0 +1,112 @@
+"""The jobs of the command line: run theory or simulation, tell how it ended, and write what was computed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from teacher_student.errors import Diverged, refuse
+from teacher_student.files import replacing
+
+if TYPE_CHECKING:
+    import argparse
+
+    import numpy.typing as npt
+    import xarray as xr
+
+    from teacher_student.problem import Problem
+
+OK, DIFFERS, REFUSED, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def run_theory(problem: Problem, alpha: npt.ArrayLike | None = None, fluctuations: bool = False) -> tuple[xr.Dataset | None, int]:
+    """Return the trajectory of the theory, or what there is of it, and an exit status."""
+    from teacher_student.theory.integrate import integrate
+
+    try:
+        trajectory = integrate(problem, alpha, fluctuations)
+    except Diverged as error:
+        print(f"teacher-student: {error}", file=sys.stderr)
+        return error.trajectory, DIVERGED
+    return trajectory, _status(trajectory)
+
+
+def run_simulation(problem: Problem, settings: tuple[int, int, int], method: str) -> tuple[xr.Dataset | None, int]:
+    """Return the simulation of `settings` (N, replicas, seed), or what there is of it, and an exit status."""
+    from teacher_student.sgd.run import simulate
+
+    n_inputs, replicas, seed = settings
+    try:
+        trajectory = simulate(problem, n_inputs=n_inputs, replicas=replicas, seed=seed, method=method)
+    except Diverged as error:
+        print(f"teacher-student: {error}", file=sys.stderr)
+        return error.trajectory, DIVERGED
+    return trajectory, _status(trajectory)
+
+
+def simulation_settings(problem: Problem, n_inputs: int | None, options: argparse.Namespace) -> tuple[int, int, int]:
+    """Return N, replicas and seed, from the command line or else from the problem; refuses impossible ones."""
+    from teacher_student.networks import check_n_inputs
+    from teacher_student.problem import check_seed_and_replicas
+
+    chosen = {"n_inputs": n_inputs, "replicas": options.replicas, "seed": options.seed}
+    settings = {name: getattr(problem, name) if value is None else value for name, value in chosen.items()}
+    return check_n_inputs(problem.initial, settings["n_inputs"]), *check_seed_and_replicas(settings["replicas"], settings["seed"])
+
+
+def _status(trajectory: xr.Dataset) -> int:
+    if trajectory.attrs["status"] == "interrupted":
+        print(f"teacher-student: {trajectory.attrs['source']} interrupted; what was computed is kept", file=sys.stderr)
+        return INTERRUPTED
+    return OK
+
+
+def save(trajectory: xr.Dataset | None, path: Path, status: int) -> int:
+    """Write a trajectory, if there is one, print where, and return `status`."""
+    from teacher_student.trajectory import save_trajectory
+
+    if trajectory is not None:
+        save_trajectory(trajectory, path)
+        print(path)
+    return status
+
+
+def output_file(path: Path | None, problem: Problem, kind: str) -> Path:
+    """Return where to write a trajectory; refuses what cannot be written, before any work starts."""
+    path = path or Path(f"{problem.name.replace(os.sep, '-')}-{kind}.nc")
+    if path.is_dir():
+        refuse("output", str(path), "a file, not a folder")
+    _check_writable(path.parent, path)
+    return path
+
+
+def output_folder(folder: Path) -> Path:
+    """Return the folder to write into, made if it is not there; refuses what cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        refuse("output", str(folder), f"a folder that can be written ({error.strerror})")
+    _check_writable(folder, folder)
+    return folder
+
+
+def _check_writable(folder: Path, path: Path) -> None:
+    probe = folder / f".teacher-student-{os.getpid()}.tmp"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        refuse("output", str(path), f"a place that can be written ({error.strerror})")
+
+
+def save_figure(figure: object, path: Path) -> None:
+    """Write a figure as PNG and close it."""
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
+    assert isinstance(figure, Figure)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=200, format="png")
+    plt.close(figure)
