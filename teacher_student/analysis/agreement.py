@@ -64,7 +64,9 @@ def _states(simulation: xr.Dataset) -> FloatArray:
 def _directions(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return both samples along the leading directions of their pooled covariance, at most a quarter as many as runs."""
     pooled = np.concatenate([a - a.mean(axis=0), b - b.mean(axis=0)])
-    matrix = whitening(pooled.T @ pooled / (len(pooled) - 2))[-max(1, len(pooled) // 4) :]
+    covariance = pooled.T @ pooled / (len(pooled) - 2)
+    floor = 1e-12 * float(np.diagonal(covariance).max())
+    matrix = whitening(covariance, floor)[-max(1, len(pooled) // 4) :]
     return a @ matrix.T, b @ matrix.T
 
 

@@ -31,6 +31,10 @@ _TIMES_PER_DECADE = 6
 # Directions whose predicted variance, relative to that of the coordinates, is below this are left out: the error of the
 # quasi-random averages, and the next order in 1/N, are of that size.
 _SMALLEST_EIGENVALUE = 0.05
+# Variances that have decayed to less than this part of their peak, as where a student without noise arrives at its teacher,
+# are as good as zero to the linear noise; and below the second, times N, the ODE's own error of 1e-9 shows in the deviations.
+_SMALLEST_OF_PEAK = 1e-5
+_SMALLEST_VARIANCE = 1e-14
 _PARAMETERS = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v", "noise", "weight_decay")
 _RELATIVE_STEP = 1e-3
 
@@ -123,10 +127,13 @@ def check_times(alpha: FloatArray, n_inputs: int, n_replicas: int) -> list[int]:
     return nodes
 
 
-def whitening(covariance: FloatArray) -> FloatArray:
-    """Return the matrix (directions, n) that makes a vector of this covariance one of independent unit variances."""
+def whitening(covariance: FloatArray, floor: float | FloatArray) -> FloatArray:
+    """Return the matrix (directions, n) that makes a vector of this covariance one of independent unit variances.
+
+    Coordinates with variances up to `floor`, a number or (n,), are left out.
+    """
     variance = np.diagonal(covariance)
-    varies = variance > 1e-12 * max(float(variance.max()), 1e-300)
+    varies = variance > floor
     scale = np.where(varies, 1.0 / np.sqrt(np.where(varies, variance, 1.0)), 0.0)
     eigenvalues, vectors = np.linalg.eigh(scale[:, np.newaxis] * covariance * scale)
     used = eigenvalues > _SMALLEST_EIGENVALUE
@@ -151,7 +158,8 @@ def _sample(
         shift = m[end] - propagator @ m[start]
         change = sensitivity[end] - propagator @ sensitivity[start]
         gained = deviation[:, end] - deviation[:, start] @ propagator.T
-    matrix = whitening(covariance)
+    floor = np.maximum(_SMALLEST_OF_PEAK * np.diagonal(V[: end + 1], axis1=1, axis2=2).max(axis=0), _SMALLEST_VARIANCE * n_inputs)
+    matrix = whitening(covariance, floor)
     root = np.sqrt(n_inputs)
     return Sample(root * gained @ matrix.T, matrix @ shift / root, root * matrix @ change)
 

@@ -118,7 +118,7 @@ def _measure(simulation: xr.Dataset, progress: bool) -> tuple[float, float, floa
     variance = np.diagonal(theory["covariance"].values, axis1=1, axis2=2)
     shift = theory["shift"].values
     # The matched filter for a deviation along m in noise of covariance V.
-    filters = [whitening(V) for V in theory["covariance"].values]
+    filters = [whitening(V, 1e-12 * float(np.diagonal(V).max())) for V in theory["covariance"].values]
     weights = np.array([matrix.T @ matrix @ m for matrix, m in zip(filters, shift, strict=True)])
     n_groups = min(len(runs), 40)
     groups = np.array_split(np.arange(len(runs)), n_groups)

@@ -25,6 +25,8 @@ FALSE_ALARM_RATE = 0.01
 
 # From here on the replicas' own spread is used for the mean (Student's t), the predicted one below.
 _OWN_SPREAD_FROM = 8
+# Eigenvalue of the correlation matrix of scores below which a combination of parameters cannot be told.
+_SMALLEST_INFORMATION = 1e-8
 
 
 @dataclass(frozen=True)
@@ -128,12 +130,9 @@ def _mean_tests(evidence: Evidence, shifted: bool) -> tuple[FloatArray, tuple[Te
     """Return the standardised mean innovations, and the tests made of them and of whole deviations."""
     factor = 1.0 if shifted else 0.0
     z = np.concatenate([_z_of_mean(sample.runs, factor * sample.shift) for sample in evidence.innovations])
-    names, n = evidence.parameters, len(z)
+    n = len(z)
     largest = float(np.abs(z).max())
     square = float((z**2).sum())
-    scores, expected = _scores(evidence.innovations)
-    z_scores = _z_of_mean(scores, factor * expected)
-    which = int(np.abs(z_scores).argmax())
     sums = []
     for whole in evidence.wholes:
         deviates = _z_of_mean(whole.runs, factor * whole.shift)
@@ -144,11 +143,7 @@ def _mean_tests(evidence: Evidence, shifted: bool) -> tuple[FloatArray, tuple[Te
         ),
         Test("all innovations", f"rms z = {np.sqrt(square / n):.3f} of {n}", _two_sided(square, n)),
         Test("their distribution", "Kolmogorov-Smirnov, standard normal", float(scipy.stats.kstest(z, "norm").pvalue)),
-        Test(
-            "parameters",
-            f"{names[which]} at z = {z_scores[which]:.2f}",
-            min(1.0, 2 * len(names) * float(scipy.stats.norm.sf(abs(z_scores[which])))),
-        ),
+        _parameter_test(evidence, factor),
         Test("whole deviation", f"worst of {len(sums)} times", min(1.0, len(sums) * min(sums))),
     )
 
@@ -158,24 +153,48 @@ def _two_sided(square: float, degrees: int) -> float:
     return float(min(1.0, 2.0 * min(distribution.sf(square), distribution.cdf(square))))
 
 
-def _scores(innovations: list[Sample]) -> tuple[FloatArray, FloatArray]:
-    """Return the innovations along the parameters' sensitivities, (replica, parameters), and the part due to the shift."""
+def _scores(innovations: list[Sample]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the innovations along the parameters' sensitivities, (replica, parameters), the part due to the shift, and the
+    predicted covariance of one run's scores, (parameters, parameters)."""
     scores = sum((sample.runs @ sample.sensitivity for sample in innovations), np.zeros(1))
     expected = sum((sample.shift @ sample.sensitivity for sample in innovations), np.zeros(1))
-    return scores, expected
+    information = sum((sample.sensitivity.T @ sample.sensitivity for sample in innovations), np.zeros(1))
+    return scores, expected, information
+
+
+def _parameter_test(evidence: Evidence, factor: float) -> Test:
+    """Test the scores of all parameters that the mean depends on; the shift counts `factor` times."""
+    scores, expected, information = _scores(evidence.innovations)
+    spread = np.sqrt(np.diagonal(information))
+    seen = np.flatnonzero(spread > 0.0)
+    if len(seen) == 0:
+        return Test("parameters", "the mean depends on none", 1.0)
+    z = np.abs(_z_of_mean(scores[:, seen] / spread[seen], factor * expected[seen] / spread[seen]))
+    which = int(z.argmax())
+    finding = f"{evidence.parameters[seen[which]]} at z = {z[which]:.2f} (either sign)"
+    return Test("parameters", finding, min(1.0, 2 * len(seen) * float(scipy.stats.norm.sf(z[which]))))
 
 
 def _estimates(evidence: Evidence, problem: Problem) -> tuple[Estimate, ...]:
-    """Return generalised least-squares estimates of all parameters together, from the innovations less the predicted shift."""
-    information = sum((sample.sensitivity.T @ sample.sensitivity for sample in evidence.innovations), np.zeros(1))
-    scores, expected = _scores(evidence.innovations)
-    changes = (scores - expected) @ np.linalg.pinv(information, rcond=1e-10)
+    """Return generalised least-squares estimates of all parameters together, from the innovations less the predicted shift.
+
+    A parameter that the runs cannot tell, alone or from others, has an infinite error.
+    """
+    scores, expected, information = _scores(evidence.innovations)
+    diagonal = np.diagonal(information)
+    scale = np.where(diagonal > 0.0, 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0)), 0.0)
+    eigenvalues, vectors = np.linalg.eigh(scale[:, np.newaxis] * information * scale)
+    told = eigenvalues > _SMALLEST_INFORMATION
+    unknown = (vectors[:, ~told] ** 2).sum(axis=1) > _SMALLEST_INFORMATION
+    inverse = scale[:, np.newaxis] * (vectors[:, told] / eigenvalues[told] @ vectors[:, told].T) * scale
+    changes = (scores - expected) @ inverse
     n = len(changes)
-    own = changes.std(axis=0, ddof=1) if n >= _OWN_SPREAD_FROM else np.sqrt(np.diagonal(np.linalg.pinv(information)))
+    own = changes.std(axis=0, ddof=1) if n >= _OWN_SPREAD_FROM else np.sqrt(np.diagonal(inverse))
+    errors = np.where(unknown, np.inf, own / np.sqrt(n))
     values = [getattr(problem.rule, name) for name in evidence.parameters]
     return tuple(
-        Estimate(name, value, value * (1.0 + change), value * error / np.sqrt(n))
-        for name, value, change, error in zip(evidence.parameters, values, changes.mean(axis=0), own, strict=True)
+        Estimate(name, value, float(value * (1.0 + change)), float(value * error))
+        for name, value, change, error in zip(evidence.parameters, values, changes.mean(axis=0), errors, strict=True)
     )
 
 
@@ -190,8 +209,11 @@ def _spread_test(evidence: Evidence) -> Test:
         return Test("spread", "one run has none", 1.0)
     squares = ((runs - runs.mean(axis=0)) ** 2).mean(axis=1) * n / (n - 1)
     ratio = float(squares.mean())
-    # The replicas' squares sum over many directions; for few replicas the normal law gives their error better than they do.
-    error = max(float(squares.std(ddof=1)), np.sqrt(2.0 / runs.shape[1])) / np.sqrt(n)
-    excess = max(0.0, abs(ratio - 1.0) - evidence.variance_error) / error
-    finding = f"variance / predicted = {ratio:.3f} +- {error:.3f}, allowed for {evidence.variance_error:.3f}"
-    return Test("spread", finding, 2.0 * float(scipy.stats.norm.sf(excess)))
+    # For few replicas the normal law gives the error of their squares better than they do. The ratio is taken as chi-square
+    # with the degrees of freedom that have this error, for few directions and replicas make it skewed.
+    error = max(float(squares.std(ddof=1)) / np.sqrt(n), np.sqrt(2.0 / (runs.shape[1] * (n - 1))))
+    allowed = evidence.variance_error
+    chi2 = scipy.stats.chi2(2.0 / error**2)
+    below = chi2.cdf(ratio * 2.0 / error**2 / (1.0 - allowed)) if allowed < 1.0 else 1.0
+    p = 2.0 * min(chi2.sf(ratio * 2.0 / error**2 / (1.0 + allowed)), below)
+    return Test("spread", f"variance / predicted = {ratio:.3f} +- {error:.3f}, allowed for {allowed:.3f}", min(1.0, float(p)))
