@@ -24,6 +24,10 @@ def sine(x: float) -> float:
     return math.sin(x) + 0.5 * x
 
 
+def steep(steepness: float) -> Callable[[float], float]:
+    return lambda x: math.tanh(steepness * x)
+
+
 def absolute(x: float) -> float:
     return abs(x - 0.3)
 
@@ -49,34 +53,32 @@ def test_a_registered_activation_is_used_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("g", "g_prime"),
     [
-        (math.tanh, lambda x: 1.0 / np.cosh(x) ** 2),
+        (steep(1.0), lambda x: 1.0 / np.cosh(x) ** 2),
         (sine, lambda x: np.cos(x) + 0.5),
         (lambda x: x * x * x / 6.0, lambda x: 0.5 * x * x),
         (lambda x: math.exp(-x * x), lambda x: -2.0 * x * np.exp(-x * x)),
     ],
 )
 def test_the_numerical_derivative_has_the_stated_error(g: Callable[[float], float], g_prime: Callable[[float], float]) -> None:
-    def plain(x: float) -> float:
-        return g(x)
-
-    ts.register_activation("plain", (lambda x: math.tanh(x)) if g is math.tanh else g)
+    ts.register_activation("plain", g)
     x = np.linspace(-5.0, 5.0, 301)
     error = np.array([ACTIVATIONS["plain"].g_prime.ctypes(at) for at in x]) - g_prime(x)
-    size = 1.0 + np.abs(np.vectorize(plain)(x))
+    size = 1.0 + np.abs(np.vectorize(g)(x))
     assert (np.abs(error) / size).max() < 1e-11
     # Negative control: the central difference of the same step without extrapolation is far off.
-    once = (np.vectorize(plain)(x + 2.0**-8) - np.vectorize(plain)(x - 2.0**-8)) * 2.0**7 - g_prime(x)
+    once = (np.vectorize(g)(x + 2.0**-8) - np.vectorize(g)(x - 2.0**-8)) * 2.0**7 - g_prime(x)
     assert np.abs(once).max() > 1e-7
 
 
 def test_functions_that_share_a_line_or_a_global_are_told_apart() -> None:
     """numba's cache on disk would not: neither constants nor globals are part of its key."""
-    ts.register_activation("one", lambda x: 1.0 * x, lambda x: 1.0), ts.register_activation("two", lambda x: 2.0 * x, lambda x: 2.0)
-    for name, slope in (("one", 1.0), ("two", 2.0)):
+    pairs = {"one": (lambda x: 1.0 * x, lambda x: 1.0), "two": (lambda x: 2.0 * x, lambda x: 2.0)}
+    for (name, pair), slope in zip(pairs.items(), (1.0, 2.0), strict=True):
+        ts.register_activation(name, *pair)
         assert (ACTIVATIONS[name].g.ctypes(3.0), ACTIVATIONS[name].g_prime.ctypes(3.0)) == (3.0 * slope, slope)
-    for steepness in (0.5, 1.5):
-        ts.register_activation(f"steep_{steepness:.0f}", lambda x, a=steepness: math.tanh(a * x) if a else x)
-        assert abs(ACTIVATIONS[f"steep_{steepness:.0f}"].g_prime.ctypes(0.0) - steepness) < 1e-11
+    for name, steepness in (("half", 0.5), ("wide", 1.5)):
+        ts.register_activation(name, steep(steepness))
+        assert abs(ACTIVATIONS[name].g_prime.ctypes(0.0) - steepness) < 1e-11
 
 
 @pytest.mark.parametrize(
