@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from teacher_student import deep as deep
     from teacher_student import networks as networks
     from teacher_student import plots as plots
+    from teacher_student.activations import register_activation as register_activation
     from teacher_student.analysis.specialization import specialization as specialization
     from teacher_student.analysis.stages import stages as stages
     from teacher_student.errors import Diverged as Diverged
@@ -36,6 +37,7 @@ _WHERE = {
     "OrderParameters": "order_parameters",
     "plain_committee": "order_parameters",
     "LearningRule": "problem",
+    "register_activation": "activations",
     "Problem": "problem",
     "log_spaced_times": "problem",
     "load_problem": "problem_file",

@@ -5,22 +5,36 @@ serves all activations.
 
 Where g is not differentiable, at x = 0 for the piecewise linear ones, g'(0) is the mean of the two one-sided derivatives: 1/2
 for ReLU. For fields with a variance this is an event of probability zero. For a unit of zero norm, whose field is always 0, it
-makes SGD and theory agree (deep-learning libraries often take 0, which would freeze such a unit).
+makes SGD and theory agree (deep-learning libraries often take 0, which would freeze such a unit). The jump of sign has no
+derivative, and g' = 0 everywhere else: SGD multiplies by that 0, so only output weights of sign units learn, and the theory
+follows it in this (it has no delta function at the jump).
+
+`register_activation` adds activations of the user's own.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from numba import cfunc
+import numpy as np
+from numba import cfunc, njit
 
 from teacher_student.errors import refuse
 
 _SQRT_HALF = math.sqrt(0.5)
 _SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
+_SQRT_1_OVER_2_PI = math.sqrt(0.5 / math.pi)
+_SQRT_6 = math.sqrt(6.0)
+_SQRT_24 = math.sqrt(24.0)
 _LEAK = 0.01
+# Step of the numerical derivative, a power of 2 so that x + step is exact, and where registered functions are tried.
+_STEP = 2.0**-8
+_TRIED = np.arange(-8.0, 8.0 + _STEP / 4, _STEP / 2)
+# On smooth functions of order one, extrapolations of different order agree to 1e-11; at a kink they do not agree at all.
+_SMOOTH = 1e-7
 
 
 @cfunc("float64(float64)", cache=True)
@@ -78,6 +92,82 @@ def _centred_quadratic(x: float) -> float:
     return x * x - 1.0
 
 
+@cfunc("float64(float64)", cache=True)
+def _sign(x: float) -> float:
+    return 1.0 if x > 0.0 else (-1.0 if x < 0.0 else x)  # NaN stays NaN
+
+
+@cfunc("float64(float64)", cache=True)
+def _sign_prime(x: float) -> float:
+    return 0.0
+
+
+@cfunc("float64(float64)", cache=True)
+def _tanh(x: float) -> float:
+    return math.tanh(x)
+
+
+@cfunc("float64(float64)", cache=True)
+def _tanh_prime(x: float) -> float:
+    t = math.tanh(x)
+    return 1.0 - t * t
+
+
+@cfunc("float64(float64)", cache=True)
+def _gelu(x: float) -> float:
+    return 0.5 * x * math.erfc(-x * _SQRT_HALF)
+
+
+@cfunc("float64(float64)", cache=True)
+def _gelu_prime(x: float) -> float:
+    return 0.5 * math.erfc(-x * _SQRT_HALF) + x * _SQRT_1_OVER_2_PI * math.exp(-0.5 * x * x)
+
+
+@cfunc("float64(float64)", cache=True)
+def _softplus(x: float) -> float:
+    return math.log1p(math.exp(-abs(x))) + (x if x > 0.0 else 0.0)
+
+
+@cfunc("float64(float64)", cache=True)
+def _sigmoid(x: float) -> float:
+    return 0.5 + 0.5 * math.tanh(0.5 * x)
+
+
+@cfunc("float64(float64)", cache=True)
+def _sigmoid_prime(x: float) -> float:
+    return 0.25 / math.cosh(0.5 * x) ** 2 if abs(x) < 700.0 else 0.0 * x
+
+
+@cfunc("float64(float64)", cache=True)
+def _hermite2(x: float) -> float:
+    return _SQRT_HALF * (x * x - 1.0)
+
+
+@cfunc("float64(float64)", cache=True)
+def _hermite2_prime(x: float) -> float:
+    return 2.0 * _SQRT_HALF * x
+
+
+@cfunc("float64(float64)", cache=True)
+def _hermite3(x: float) -> float:
+    return x * (x * x - 3.0) / _SQRT_6
+
+
+@cfunc("float64(float64)", cache=True)
+def _hermite3_prime(x: float) -> float:
+    return 3.0 * (x * x - 1.0) / _SQRT_6
+
+
+@cfunc("float64(float64)", cache=True)
+def _hermite4(x: float) -> float:
+    return ((x * x - 6.0) * x * x + 3.0) / _SQRT_24
+
+
+@cfunc("float64(float64)", cache=True)
+def _hermite4_prime(x: float) -> float:
+    return 4.0 * x * (x * x - 3.0) / _SQRT_24
+
+
 @dataclass(frozen=True)
 class Activation:
     """One activation: what SGD needs of it (g and g'), and the families that know its Gaussian averages.
@@ -90,7 +180,8 @@ class Activation:
         Compiled ``float64(float64)``; call ``g.ctypes(x)`` from Python.
     families : dict of str to tuple of float
         Modules of `teacher_student.theory.gaussian_averages` with the closed forms, each with the parameters that make `g` of
-        the family: (slope for x < 0,) if piecewise linear, (c0, c1, c2) of c0 + c1 x + c2 x^2 if polynomial.
+        the family: (slope for x < 0,) if piecewise linear, (c0, c1, c2) of c0 + c1 x + c2 x^2 if polynomial. Averages of
+        a pair that shares no family are sampled.
     """
 
     name: str
@@ -108,6 +199,14 @@ ACTIVATIONS = {
         Activation("leaky_relu", _leaky_relu, _leaky_relu_prime, {"piecewise_linear": (_LEAK,)}),
         Activation("quadratic", _quadratic, _quadratic_prime, {"polynomial": (0.0, 0.0, 1.0)}),
         Activation("centred_quadratic", _centred_quadratic, _quadratic_prime, {"polynomial": (-1.0, 0.0, 1.0)}),
+        Activation("hermite2", _hermite2, _hermite2_prime, {"polynomial": (-_SQRT_HALF, 0.0, _SQRT_HALF)}),
+        Activation("hermite3", _hermite3, _hermite3_prime, {}),
+        Activation("hermite4", _hermite4, _hermite4_prime, {}),
+        Activation("sign", _sign, _sign_prime, {}),
+        Activation("tanh", _tanh, _tanh_prime, {}),
+        Activation("gelu", _gelu, _gelu_prime, {}),
+        Activation("softplus", _softplus, _sigmoid, {}),
+        Activation("sigmoid", _sigmoid, _sigmoid_prime, {}),
     )
 }
 
@@ -125,12 +224,83 @@ def shared_family(student: Activation, teacher: Activation) -> str | None:
 
 
 def get_activations(student: str, teacher: str | None = None) -> tuple[Activation, Activation]:
-    """Return the activations of student and teacher, by default the same.
+    """Return the activations of student and teacher, by default the same; raises `InvalidInput` if there is none so called."""
+    return get_activation(student), get_activation(student if teacher is None else teacher, "teacher_activation")
 
-    Raises `InvalidInput` if there is no such activation, or no closed form of the Gaussian averages of this pair.
+
+def register_activation(name: str, g: Callable[[float], float], g_prime: Callable[[float], float] | None = None) -> None:
+    """Add an activation for this process: `name` may then be used wherever an activation is asked for.
+
+    A worker process or a later session has to register it again. The functions are compiled here, in a fraction of a second, and
+    not cached on disk: numba's cache would not notice another value of a global variable or default argument of `g`.
+
+    Parameters
+    ----------
+    name : str
+        A name not yet used.
+    g : callable
+        Of one float, in what numba can compile: arithmetic, conditions, functions of `math`.
+    g_prime : callable, optional
+        What SGD multiplies by where the rule says g'. By default the derivative of a smooth `g` by central differences of steps
+        2^-8, 2^-9 and 2^-10, extrapolated to order 6 (Richardson); its error is about 1e-12 for functions of order one.
+
+    Raises
+    ------
+    InvalidInput
+        If the name is taken; a function does not compile, raises or is not finite somewhere in [-8, 8]; or `g_prime` is left out
+        and `g` has a kink or a jump there, where only its user can say what SGD is to do.
     """
-    pair = get_activation(student), get_activation(student if teacher is None else teacher, "teacher_activation")
-    if shared_family(*pair) is None:
-        closed = [name for name, other in ACTIVATIONS.items() if shared_family(pair[0], other) is not None]
-        refuse("teacher_activation", teacher, f"with {student} one of " + ", ".join(sorted(closed)))
-    return pair
+    if not isinstance(name, str) or not name.isidentifier():
+        refuse("name", name, "a name of letters, digits and underscores")
+    if name in ACTIVATIONS:
+        refuse("name", name, "a name not yet used for an activation")
+    compiled = _compile("g", g)
+    if g_prime is None:
+        slope, rough = _derivatives(njit(g))
+        unequal = np.array([abs(slope(x) - rough(x)) for x in _TRIED]) / (1.0 + np.array([abs(slope(x)) for x in _TRIED]))
+        if not (unequal < _SMOOTH).all():
+            refuse("g_prime", None, f"the derivative as a function, for g is not smooth near x = {_TRIED[unequal.argmax()]:.2g}")
+        compiled_prime = cfunc("float64(float64)", error_model="numpy")(slope.py_func)
+    else:
+        compiled_prime = _compile("g_prime", g_prime)
+    ACTIVATIONS[name] = Activation(name, compiled, compiled_prime, {})
+
+
+def _compile(field: str, function: Callable[[float], float]) -> Any:
+    """Return `function` as a C callback that returns the same numbers; raises `InvalidInput`, naming `field`, otherwise."""
+    try:
+        compiled = cfunc("float64(float64)", error_model="numpy")(function)
+    except Exception as error:  # numba raises its own and many other kinds
+        reason = next((line for line in str(error).splitlines() if line.strip()), "")
+        refuse(
+            field, function, f"a function of one float that numba can compile ({type(error).__name__}: {reason.strip()[:100]})"
+        )
+    for x in map(float, _TRIED):
+        try:
+            expected = float(function(x))
+        except Exception as error:
+            refuse(f"{field}({x:g})", f"{type(error).__name__}: {error}", "a finite number")
+        if not math.isfinite(expected):
+            refuse(f"{field}({x:g})", expected, "a finite number")
+        if not abs(compiled.ctypes(x) - expected) <= 1e-9 * (1.0 + abs(expected)):
+            refuse(f"{field}({x:g})", compiled.ctypes(x), f"when compiled what Python returns, {expected!r}")
+    return compiled
+
+
+def _derivatives(g: Any) -> tuple[Any, Any]:
+    """Return the central difference of compiled `g` extrapolated to orders 6 and 4 in its step, compiled."""
+
+    @njit(error_model="numpy")
+    def sixth(x: float) -> float:
+        wide = (g(x + _STEP) - g(x - _STEP)) / (2.0 * _STEP)
+        middle = (g(x + _STEP / 2) - g(x - _STEP / 2)) / _STEP
+        narrow = (g(x + _STEP / 4) - g(x - _STEP / 4)) / (_STEP / 2)
+        return (64.0 * narrow - 20.0 * middle + wide) / 45.0
+
+    @njit(error_model="numpy")
+    def fourth(x: float) -> float:
+        wide = (g(x + _STEP) - g(x - _STEP)) / (2.0 * _STEP)
+        middle = (g(x + _STEP / 2) - g(x - _STEP / 2)) / _STEP
+        return (4.0 * middle - wide) / 3.0
+
+    return sixth, fourth

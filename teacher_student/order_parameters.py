@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from teacher_student.activations import get_activations
 from teacher_student.errors import InvalidInput, refuse
-from teacher_student.theory.gaussian_averages import closed_form_averages
+from teacher_student.theory.gaussian_averages import averages_of
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -112,7 +113,7 @@ class OrderParameters:
     def eps_g(self, activation: str = "erf", teacher_activation: str | None = None) -> float:
         """Return the generalisation error <(student - clean teacher)^2> / 2; by default both have the same `activation`.
 
-        Raises `InvalidInput` for an unknown activation or a pair without closed form.
+        Raises `InvalidInput` for an unknown activation.
         """
         return float(generalisation_error(self.Q, self.R, self.T, self.v, self.v_teacher, activation, teacher_activation))
 
@@ -162,9 +163,15 @@ def generalisation_error(
 ) -> FloatArray:
     """Return eps_g = c^T L c / 2, c = (v, -v_teacher), over the leading dimensions of `Q`, `R` and `v`.
 
-    Shapes: `Q` (..., K, K), `R` (..., K, M), `T` (M, M), `v` (..., K), `v_teacher` (M,).
+    Shapes: `Q` (..., K, K), `R` (..., K, M), `T` (M, M), `v` (..., K), `v_teacher` (M,). Without closed form it is an average
+    over fixed quasi-random fields.
     """
-    family = closed_form_averages(activation, teacher_activation)
+    pair = get_activations(activation, teacher_activation)
+    family = averages_of(*pair)
+    if family is None:
+        from teacher_student.theory.gaussian_averages.sampled import sampled_generalisation_error  # needs scipy.stats: slow
+
+        return sampled_generalisation_error(*pair, Q, R, T, v, v_teacher)
     leading, K, M = Q.shape[:-2], Q.shape[-1], len(v_teacher)
     S = np.empty((*leading, K + M, K + M))
     S[..., :K, :K], S[..., :K, K:] = Q, R

@@ -42,8 +42,8 @@ class LearningRule:
     Raises
     ------
     InvalidInput
-        If a rate, the noise or the decay is negative or not finite, the batch is no whole number above 0, or the two activations
-        have no Gaussian averages in closed form.
+        If a rate, the noise or the decay is negative or not finite, the batch is no whole number above 0, or there is no such
+        activation.
     """
 
     activation: str = "erf"

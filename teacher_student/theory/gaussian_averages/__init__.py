@@ -11,6 +11,8 @@ that a kernel which calls them is compiled once:
     G_kl = <(sum_j c_j g_j(psi_j))^2 g'(lambda_k) g'(lambda_l)>, without label noise.
 
 ``parameters`` are those of the student's member of the family and then those of the teacher's.
+
+A pair of activations that no family has is averaged over quasi-random fields: `sampled`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.activations import Activation, get_activations, shared_family
+from teacher_student.activations import Activation, shared_family
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +45,3 @@ def averages_of(student: Activation, teacher: Activation) -> Family | None:
     module = importlib.import_module(f"{__name__}.{name}")
     parameters = np.array([*student.families[name], *teacher.families[name]])
     return Family(module.activation_covariance_pointer, module.averages_pointer, parameters)
-
-
-def closed_form_averages(activation: str, teacher_activation: str | None) -> Family:
-    """Return the averages of the activations so called, the teacher's by default the student's.
-
-    Raises `InvalidInput` for an unknown activation or a pair without closed form.
-    """
-    family = averages_of(*get_activations(activation, teacher_activation))
-    assert family is not None  # get_activations has refused such pairs
-    return family

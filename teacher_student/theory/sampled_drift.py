@@ -1,0 +1,146 @@
+"""The right-hand side of the ODEs for activations without closed Gaussian averages: the mean SGD step over quasi-random fields.
+
+The points are the same throughout an integration, so that the right-hand side is a deterministic function of the state, smooth if
+g' is. They come in independently scrambled sets; the spread of the sets' means is the error of the average. The step is quadratic
+in the label noise, so its mean over the noise is exactly that of the two values +-noise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from teacher_student.activations import get_activations
+from teacher_student.order_parameters import OrderParameters
+from teacher_student.problem import LearningRule
+from teacher_student.theory.coordinates import Coordinates, unpack
+from teacher_student.theory.diffusion import increment
+from teacher_student.theory.gaussian_averages.sampled import field_map, symmetric_points
+
+FloatArray = npt.NDArray[np.float64]
+
+N_POINTS = 2**15
+N_SETS = 8
+
+
+class SampledDrift:
+    """f(alpha, y) = dy/dalpha on the moving coordinates, with the standard error that sampling gives it.
+
+    Parameters
+    ----------
+    state, rule, coordinates : OrderParameters, LearningRule, Coordinates
+        Shapes, teacher and rule.
+    n_points : int
+        Points in all sets together, about.
+    seed : int
+        Seed of the scrambling.
+    """
+
+    def __init__(
+        self, state: OrderParameters, rule: LearningRule, coordinates: Coordinates, n_points: int = N_POINTS, seed: int = 0
+    ) -> None:
+        self.state, self.rule, self.coordinates = state, rule, coordinates
+        sizes = state.n_teacher, state.n_modes, n_points // N_SETS
+        self.point_sets = [symmetric_points(*sizes, seed * N_SETS + i) for i in range(N_SETS)]
+        K, P, M = state.n_units, state.n_modes, state.n_teacher
+        # Every learning factor shrinks by its rate times kappa, and products of two of them by twice that.
+        eta_xi_in, eta_sigma, eta_xi_out, eta_v = rule.rates
+        rates = np.repeat([2.0 * eta_xi_in, eta_xi_in, eta_sigma, eta_xi_out, eta_v], [P * P, P * M, P, K * P, K])
+        self.decay = rule.weight_decay * rates[coordinates.moving]
+
+    @property
+    def n_points(self) -> int:
+        """Points in all sets together."""
+        return sum(len(points) for points in self.point_sets)
+
+    def __call__(self, alpha: float, y: FloatArray) -> FloatArray:
+        return np.asarray(self.by_set(y).mean(axis=0))
+
+    def error(self, y: FloatArray) -> FloatArray:
+        """Return the standard error of the right-hand side at `y`, (n,)."""
+        return np.asarray(self.by_set(y).std(axis=0, ddof=1) / np.sqrt(N_SETS))
+
+    def relative_error(self, y: FloatArray) -> float:
+        """Return the largest standard error of the right-hand side at `y` in units of its largest component."""
+        rows = self.by_set(y)
+        largest = float(np.abs(rows.mean(axis=0)).max())
+        error = float(rows.std(axis=0, ddof=1).max()) / np.sqrt(N_SETS)
+        return error / largest if largest > 0.0 else float(error > 0.0)
+
+    def is_rough(self, y: FloatArray) -> bool:
+        """Return whether jumps of g' leave the right-hand side without a usable derivative at `y`.
+
+        Single points whose field crosses a jump then decide about its differences over short steps: those over two lengths,
+        along the flow, disagree by as much as they are. Where g' is continuous they differ by less than 1 %.
+        """
+        flow = self(0.0, y)
+        largest = float(np.abs(flow).max())
+        if largest == 0.0:
+            return False
+        start, direction = self.by_set(y), flow / largest
+        long, short = ((self.by_set(y + step * direction) - start) / step for step in (1e-3, 1e-4))
+        return bool(np.abs(long - short).max() > 0.1 * np.abs(long).max())
+
+    def by_set(self, y: FloatArray) -> FloatArray:
+        """Return the right-hand side from each set of points, (N_SETS, n)."""
+        state, rule = self.state, self.rule
+        full = self.coordinates.expand(y)
+        factors = unpack(full, state)
+        student, teacher = get_activations(rule.activation, rule.teacher_activation)
+        fields = field_map(state.T, factors["R_modes"], factors["Q_modes"])
+        rows = np.empty((N_SETS, len(full)))
+        for points, row in zip(self.point_sets, rows, strict=True):
+            mean_increment(
+                student.g,
+                student.g_prime,
+                teacher.g,
+                points,
+                fields,
+                rule.noise,
+                factors["sigma"],
+                factors["xi_out"],
+                factors["v"],
+                state.v_teacher,
+                rule.rates,
+                rule.batch_size,
+                row,
+            )
+        return rows[:, self.coordinates.moving] - self.decay * y
+
+
+@njit(cache=True, nogil=True)
+def mean_increment(
+    g: Any,
+    g_prime: Any,
+    g_teacher: Any,
+    points: FloatArray,
+    fields: FloatArray,
+    noise: float,
+    sigma: FloatArray,
+    xi_out: FloatArray,
+    v: FloatArray,
+    v_teacher: FloatArray,
+    rates: FloatArray,
+    batch_size: int,
+    out: FloatArray,
+) -> None:
+    """Write the mean over `points` (n_points, M + P) of the increment times N into `out`; `fields` maps points to (rho, u)."""
+    K, P = xi_out.shape
+    M = len(v_teacher)
+    psi, h, work, f = np.empty(M + P), np.empty(P), np.empty((2, K)), np.empty_like(out)
+    out[:] = 0.0
+    for point in points:
+        for i in range(M + P):
+            psi[i] = 0.0
+            for j in range(M if i < M else M + P):
+                psi[i] += fields[i, j] * point[j]
+        for sign in range(1 if noise == 0.0 else 2):
+            label_noise = noise if sign == 0 else -noise
+            increment(
+                g, g_prime, g_teacher, psi[:M], psi[M:], label_noise, sigma, xi_out, v, v_teacher, rates, batch_size, work, f, h
+            )
+            out += f
+    out /= len(points) * (1.0 if noise == 0.0 else 2.0)
