@@ -1,9 +1,9 @@
 """Li and Huang's on-line setting in theory: the error falls in steps, hidden units align with the teacher one after another.
 
 Only the P input modes learn (K = M = 8); every curve has its own random student and teacher. Top: three sizes N with
-P = int(ln N) modes, as in the paper. Middle: several P at N = 1000. The number of falls and their times differ from draw to draw and show no
-simple order in N or P. Bottom: the cosines of student units with their teacher units at N = 30; the units turn one after another,
-first as a group at the first fall, and those that matter least last.
+P = int(ln N) modes, as in the paper. Middle: several P at N = 1000. Falls and plateaus are there for all of them; their number
+and their times differ from draw to draw and show no simple order in N or P. Bottom: the cosines of student units with teacher
+units at N = 30. Three units turn to theirs at the first fall, three at the second, and two are still on the way at the end.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""With label noise, units that the teacher does not have cost error if the first layer learns alone, and save it if both do.
+"""With label noise, excess units of the student cost accuracy if the first layer learns alone, and gain it if both layers do.
 
 Erf units, M = 2, after Goldt et al. (2019); points are medians over random starts, bars their range. Left: the error against
 time. Right: against K. With both layers it falls with K, as they found. With the first layer alone it grows with every

@@ -1,9 +1,11 @@
 """All students look alike on the symmetric plateau; it ends when the unstable directions of its fixed point have grown.
 
-Plain committee K = M = 3 after Saad and Solla (1995). Top: the error for several learning rates; the overlaps R_km for the
-middle one split into one large and two small a unit when the plateau ends. Bottom left: the plateau ends (eps_g at half its
-fixed point) soonest at an intermediate rate. The line is the escape rate's prediction, a constant over lambda, with the
-constant of the smallest rate. Bottom right: eigenvalues of the Jacobian at the fixed point; four of them, above zero, are equal.
+Plain committee K = M = 3 after Saad and Solla (1995). Top: the error for three learning rates, thin lines the fixed point; the
+overlaps R_km for the middle rate split into one large and two small a unit when the plateau ends. Bottom left: the plateau ends
+(eps_g at half its fixed point) soonest near a rate of 1. The line is a constant over the escape rate lambda, with the constant
+of the smallest rate. It has the right shape but is up to 50 % too high at large rates, because the run then arrives at
+another distance from the fixed point. Bottom right: the spectrum of the Jacobian at the fixed point. The largest eigenvalue belongs to
+four directions; from a rate of about 1.2 there are two more unstable ones.
 """
 
 import argparse
@@ -57,7 +59,7 @@ def main() -> None:
         axes[1, 1].plot(np.full(len(point.eigenvalues), eta), point.eigenvalues.real, "_", color=ts.plots.COLOURS[1])
     axes[1, 1].axhline(0.0, color="black", linewidth=0.8)
     axes[1, 1].set_yscale("symlog", linthresh=0.01)
-    axes[1, 1].set(xlabel=r"learning rate $\eta$", ylabel="eigenvalues at the fixed point (real parts)")
+    axes[1, 1].set(xlabel=r"learning rate $\eta$", ylabel="eigenvalues (real parts)")
     for eta, end, rate in zip(rates, ends, escape, strict=True):
         print(f"eta = {eta:g}: escape rate {rate:.4f}, end at alpha = {end:.1f}, product {end * rate:.2f}")
     options.output.mkdir(parents=True, exist_ok=True)

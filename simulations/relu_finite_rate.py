@@ -49,7 +49,7 @@ def main() -> None:
         on_plateau = int(np.searchsorted(TIMES, 10.0))
         sgd, ours, theirs = (float(curve[on_plateau]) for curve in (mean, full["eps_g"], small["eps_g"]))
         print(
-            f"eta = {eta:g}, at 10 / eta: SGD {sgd:.4f} +- {float(error[on_plateau]):.4f}, theory {ours:.4f}, without {theirs:.4f}"
+            f"eta = {eta:g}, 10 / eta: SGD {sgd:.4f} +- {float(error[on_plateau]):.4f}, theory {ours:.4f}, without {theirs:.4f}"
         )
     axes[0].set_ylabel(r"generalisation error $\epsilon_g$")
     axes[0].legend(frameon=False, loc="lower left")
