@@ -25,7 +25,7 @@ _FRAMES_PER_SECOND = 12
 _DPI = 100
 
 
-def animate(trajectory: xr.Dataset, path: str | Path, n_frames: int = 72) -> None:
+def animate(trajectory: xr.Dataset, path: str | Path, n_frames: int = 60) -> None:
     """Write a GIF of `trajectory` with `n_frames` frames, evenly spaced in ln alpha.
 
     On the left eps_g against alpha, on the right the cosines R_km / sqrt(Q_kk T_mm), teacher units as columns. Of a simulation
