@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint docs studies benchmark clean
+.PHONY: demo test lint docs studies checks benchmark clean
 
 demo: .venv/installed
 	$(BIN)/teacher-student compare -o comparison
@@ -21,6 +21,11 @@ docs: .venv/installed-dev
 
 studies: .venv/installed-test
 	for script in odes/*.py simulations/*.py; do $(BIN)/python $$script --output docs/_build/studies || exit 1; done
+
+checks: .venv/installed-test
+	rm -f docs/_build/checks.jsonl && mkdir -p docs/_build
+	$(BIN)/python -m pytest -n auto --dist worksteal --checks docs/_build/checks.jsonl
+	$(BIN)/python docs/checks.py docs/_build/checks.jsonl
 
 benchmark: .venv/installed-test
 	$(BIN)/python benchmarks/steps.py
@@ -43,4 +48,4 @@ benchmark: .venv/installed-test
 	touch $@
 
 clean:
-	rm -rf .venv docs/_build comparison
+	rm -rf .venv docs/_build docs/_studies docs/studies comparison

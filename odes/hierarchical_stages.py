@@ -1,6 +1,9 @@
 """Li and Huang's on-line setting in theory: the error falls in steps, hidden units align with the teacher one after another.
 
-Only the P = int(ln N) input modes learn (K = M = 8); three sizes N, each with its own random teacher.
+Only the P input modes learn (K = M = 8); every curve has its own random student and teacher. Top: three sizes N with
+P = int(ln N) modes, as in the paper. Middle: several P at N = 1000. Falls and plateaus are there for all of them; their number
+and their times differ from draw to draw and show no simple order in N or P. Bottom: the cosines of student units with teacher
+units at N = 30. Three units turn to theirs at the first fall, three at the second, and two are still on the way at the end.
 """
 
 import argparse
@@ -12,14 +15,15 @@ import numpy as np
 import teacher_student as ts
 
 N_INPUTS = (30, 100, 1000)
+MODES, N_OF_MODES = (2, 4, 6, 10), 1000
 N_UNITS = 8
 RULE = ts.LearningRule(eta_xi_in=5.0)
 
 
-def theory(n_inputs: int, seed: int):
+def theory(n_inputs: int, n_modes: int, seed: int):
     """Return the solution of the ODEs from the overlaps of weights drawn as in the paper."""
     rng = np.random.default_rng(seed)
-    weights = ts.networks.li_huang_weights(n_inputs, N_UNITS, int(np.log(n_inputs)), rng)
+    weights = ts.networks.li_huang_weights(n_inputs, N_UNITS, n_modes, rng)
     times = ts.log_spaced_times(0.1, 1e5)
     return ts.integrate(ts.Problem(initial=ts.networks.overlaps(weights), rule=RULE, alpha=times, n_inputs=n_inputs))
 
@@ -30,17 +34,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the random teachers and students (default: 1)")
     options = parser.parse_args()
 
-    trajectories = {n_inputs: theory(n_inputs, options.seed) for n_inputs in N_INPUTS}
-    fig, axes = plt.subplots(2, 1, figsize=(6.5, 6.5), sharex=True, layout="constrained")
-    for (n_inputs, trajectory), colour, dash in zip(trajectories.items(), ts.plots.COLOURS, ts.plots.DASHES, strict=False):
-        late = trajectory.isel(alpha=slice(1, None))
-        label = f"$N={n_inputs}$, $P={late.sizes['mode']}$"
-        axes[0].loglog(late["alpha"], late["eps_g"], dash, color=colour, label=label)
-    axes[0].set_ylabel(r"generalisation error $\epsilon_g$")
-    axes[0].set_ylim(bottom=1e-13)  # below, eps_g is a difference lost in rounding
-    axes[0].legend(frameon=False)
-    ts.plots.student_teacher_overlaps(theory=trajectories[N_INPUTS[0]], ax=axes[1])
-    axes[1].set_title(f"$N={N_INPUTS[0]}$: each unit with the teacher unit it is closest to in the end", fontsize=9)
+    by_size = {n_inputs: theory(n_inputs, int(np.log(n_inputs)), options.seed) for n_inputs in N_INPUTS}
+    by_modes = {n_modes: theory(N_OF_MODES, n_modes, options.seed) for n_modes in MODES}
+    fig, axes = plt.subplots(3, 1, figsize=(6.5, 9), sharex=True, layout="constrained")
+    for ax, trajectories, fixed in ((axes[0], by_size, None), (axes[1], by_modes, N_OF_MODES)):
+        for (key, trajectory), colour, dash in zip(trajectories.items(), ts.plots.COLOURS, ts.plots.DASHES, strict=False):
+            late = trajectory.isel(alpha=slice(1, None))
+            label = f"$N={fixed or key}$, $P={late.sizes['mode']}$"
+            ax.loglog(late["alpha"], late["eps_g"], dash, color=colour, label=label)
+            stages = ts.stages(trajectory)
+            print(label.replace("$", "") + ": " + ", ".join(f"{s.kind} to {s.alpha_end:.3g}" for s in stages))
+        ax.set_ylabel(r"generalisation error $\epsilon_g$")
+        ax.set_ylim(bottom=1e-13)  # below, eps_g is a difference lost in rounding
+        ax.legend(frameon=False, loc="lower left")
+    ts.plots.student_teacher_overlaps(theory=by_size[N_INPUTS[0]], ax=axes[2])
+    axes[2].set_ylim(0.0, 1.05)
+    axes[2].set_title(f"$N={N_INPUTS[0]}$: each unit with the teacher unit it is closest to in the end", fontsize=9)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "odes_hierarchical_stages.png"
     fig.savefig(path, dpi=200)

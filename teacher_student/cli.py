@@ -1,4 +1,4 @@
-"""The command line: teacher-student presets | ode | simulate | compare | plot | stages | deep."""
+"""The command line: teacher-student presets | ode | simulate | compare | plot | stages | animate | deep."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from teacher_student.jobs import (
     INTERRUPTED,
     OK,
     REFUSED,
+    check_writable,
     output_file,
     output_folder,
     run_simulation,
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_plot)
 
     _add_stages(commands)
+    _add_animate(commands)
     add_commands(commands.add_parser("deep", help="mode-decomposed networks on data (needs scikit-learn)"))
     return parser
 
@@ -102,6 +104,13 @@ def _add_stages(commands: argparse._SubParsersAction[_Parser]) -> None:
     command = commands.add_parser("stages", help="print the plateaus and falls of eps_g of a stored trajectory")
     command.add_argument("file", metavar="FILE", type=Path)
     command.set_defaults(run=_stages)
+
+
+def _add_animate(commands: argparse._SubParsersAction[_Parser]) -> None:
+    command = commands.add_parser("animate", help="a film of eps_g and the overlap matrix of a stored trajectory")
+    command.add_argument("file", metavar="FILE", type=Path)
+    command.add_argument("-o", "--output", type=Path, metavar="GIF", help="(default: FILE with the suffix .gif)")
+    command.set_defaults(run=_animate)
 
 
 def _add_simulation_options(command: argparse.ArgumentParser, methods: tuple[str, ...], default: str) -> None:
@@ -277,6 +286,17 @@ def _stages(options: argparse.Namespace) -> int:
     from teacher_student.trajectory import load_trajectory
 
     print(table(stages(load_trajectory(options.file))))
+    return OK
+
+
+def _animate(options: argparse.Namespace) -> int:
+    from teacher_student.animation import animate
+    from teacher_student.trajectory import load_trajectory
+
+    path = options.output or options.file.with_suffix(".gif")
+    check_writable(path.parent, path)
+    animate(load_trajectory(options.file), path)
+    print(path)
     return OK
 
 

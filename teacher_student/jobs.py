@@ -78,7 +78,7 @@ def output_file(path: Path | None, problem: Problem, kind: str) -> Path:
     path = path or Path(f"{problem.name.replace(os.sep, '-')}-{kind}.nc")
     if path.is_dir():
         refuse("output", str(path), "a file, not a folder")
-    _check_writable(path.parent, path)
+    check_writable(path.parent, path)
     return path
 
 
@@ -88,11 +88,12 @@ def output_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         refuse("output", str(folder), f"a folder that can be written ({error.strerror})")
-    _check_writable(folder, folder)
+    check_writable(folder, folder)
     return folder
 
 
-def _check_writable(folder: Path, path: Path) -> None:
+def check_writable(folder: Path, path: Path) -> None:
+    """Refuse `path`, a file in `folder`, if nothing can be written there."""
     probe = folder / f".teacher-student-{os.getpid()}.tmp"
     try:
         probe.touch()

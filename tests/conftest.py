@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import teacher_student as ts
+
+RecordCheck = Callable[[str, str, float, float], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --checks, the file that `record_check` appends to; docs/checks.py makes a page of it."""
+    parser.addoption("--checks", type=Path, help="append what tests measured to this file, as JSON lines")
+
+
+@pytest.fixture
+def record_check(request: pytest.FixtureRequest) -> RecordCheck:
+    """Return a function that asserts `measured` <= `allowed` and records both, with what was checked against what."""
+    path = request.config.getoption("--checks")
+
+    def record(what: str, against: str, measured: float, allowed: float) -> None:
+        if path is not None:
+            entry = {"what": what, "against": against, "measured": float(measured), "allowed": float(allowed)}
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**entry, "test": request.node.nodeid.split("[")[0]}) + "\n")
+        assert measured <= allowed, f"{what}: {measured:.3g}, allowed {allowed:.3g}"
+
+    return record
 
 
 def build_problem(

@@ -1,0 +1,70 @@
+"""When every factor learns, the input modes do most of the work; the output layers take their part in the last fall.
+
+The preset all-factors, in theory. d eps_g / d alpha is a sum over factors, (d eps_g / d factor) (d factor / d alpha). Top: the
+error. Middle: the share of each factor in the sum. The first fall is that of the input modes alone. After the plateau, when units
+have specialised, output weights and output modes together do more than the input modes. Bottom: how far each factor has moved,
+in units of its norm at the start; mode strengths hardly move. The input modes have the largest rate here, 0.5 against 0.2.
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import teacher_student as ts
+
+FACTORS = {
+    r"input modes $\xi_{\rm in}$": ("Q_modes", "R_modes"),
+    r"mode strengths $\sigma$": ("sigma",),
+    r"output modes $\xi_{\rm out}$": ("xi_out",),
+    "output weights $v$": ("v",),
+}
+
+
+def error(problem, values) -> np.ndarray:
+    """Return eps_g of the factors `values`."""
+    Q, R = ts.order_parameters.unit_overlaps(values["Q_modes"], values["R_modes"], values["sigma"], values["xi_out"])
+    T, v_teacher = problem.initial.T, problem.initial.v_teacher
+    return ts.order_parameters.generalisation_error(Q, R, T, values["v"], v_teacher, problem.rule.activation)
+
+
+def changes(problem, theory, names) -> np.ndarray:
+    """Return what the factor `names` alone changes eps_g by from each time to the next, the others held midway."""
+    values = {name: theory[name].values for names in FACTORS.values() for name in names}
+    middle = {name: 0.5 * (value[1:] + value[:-1]) for name, value in values.items()}
+    before, after = ({**middle, **{name: values[name][part] for name in names}} for part in (slice(-1), slice(1, None)))
+    return error(problem, after) - error(problem, before)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("."), help="folder for the figure (default: here)")
+    options = parser.parse_args()
+
+    problem = ts.load_problem("all-factors")
+    theory = ts.integrate(problem, ts.log_spaced_times(0.01, 3000.0, 1201))
+    alpha, eps_g = theory["alpha"].values[1:], theory["eps_g"].values
+    fig, axes = plt.subplots(3, 1, figsize=(6.5, 8), sharex=True, layout="constrained")
+    axes[0].loglog(alpha, eps_g[1:], color="black")
+    parts = {names: changes(problem, theory, names) for names in FACTORS.values()}
+    total = sum(parts.values())
+    print(f"sum of all parts over the fall of eps_g: {total.sum() / (eps_g[-1] - eps_g[0]):.6f}")
+    for (label, names), colour, dash in zip(FACTORS.items(), ts.plots.COLOURS, ts.plots.DASHES, strict=False):
+        axes[1].semilogx(alpha, parts[names] / total, dash, color=colour, label=label)
+        flat = np.concatenate([theory[name].values.reshape(len(eps_g), -1) for name in names], axis=1)
+        distance = np.linalg.norm(flat - flat[0], axis=1) / np.linalg.norm(flat[0])
+        axes[2].loglog(alpha, distance[1:], dash, color=colour)
+        print(f"{names[0]}: {parts[names].sum() / total.sum():.3f} of the whole fall of eps_g, moved by {distance[-1]:.2f}")
+    axes[0].set_ylabel(r"generalisation error $\epsilon_g$")
+    axes[1].set_ylabel(r"share in $\mathrm{d}\epsilon_g/\mathrm{d}\alpha$")
+    axes[1].legend(frameon=False)
+    axes[2].set(xlabel=r"time $\alpha$ = steps / $N$", ylabel=r"$|\theta(\alpha)-\theta(0)|\,/\,|\theta(0)|$")
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / "odes_all_factors.png"
+    fig.savefig(path, dpi=200)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""A student needs as many modes as the teacher's weight matrix has rank, and further modes do not lower its error.
+
+M = 4 teacher units whose weights span 1, 2 or 3 directions; K = 4 student units with P modes, every factor learns. Points are
+draws of teacher and start, the line joins the best draw of each P. Below P = rank no draw gets rid of its error: modes that
+are missing cannot be made up for. From P = rank on, draws reach the accuracy that the time allows, while others
+still rest on a plateau at the last time: enough modes make perfect learning possible, not certain.
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import teacher_student as ts
+
+RANKS, MODES, UNITS, N_DRAWS = (1, 2, 3), (1, 2, 3, 4, 5), 4, 6
+LAST_ALPHA = 1e5
+RULE = ts.LearningRule(eta_xi_in=0.2, eta_sigma=0.2, eta_xi_out=0.2, eta_v=0.2)
+
+
+def final_error(rank: int, n_modes: int, seed: int) -> float:
+    """Return eps_g at LAST_ALPHA for one draw; its teacher is the same for every number of modes."""
+    N, rng = 1000, np.random.default_rng([seed, rank])
+    directions = np.sqrt(N) * np.linalg.qr(rng.standard_normal((N, rank)))[0].T
+    W_teacher = np.linalg.qr(rng.standard_normal((UNITS, rank)))[0] @ directions * np.sqrt(UNITS / rank)
+    rng = np.random.default_rng([seed, rank, n_modes])
+    weights = ts.networks.Weights(
+        xi_in=rng.standard_normal((n_modes, N)),
+        sigma=np.full(n_modes, 0.5),
+        xi_out=rng.standard_normal((UNITS, n_modes)) / np.sqrt(n_modes),
+        v=rng.standard_normal(UNITS),
+        W_teacher=W_teacher,
+        v_teacher=np.ones(UNITS),
+    )
+    problem = ts.Problem(initial=ts.networks.overlaps(weights), rule=RULE)
+    return float(ts.integrate(problem, [0.0, LAST_ALPHA], rtol=1e-7, atol=1e-10)["eps_g"].values[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("."), help="folder for the figure (default: here)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first draw (default: 0)")
+    options = parser.parse_args()
+
+    fig, axes = plt.subplots(1, len(RANKS), figsize=(9, 3.6), sharey=True, layout="constrained")
+    for ax, rank, colour in zip(axes, RANKS, ts.plots.COLOURS, strict=False):
+        seeds = range(options.seed, options.seed + N_DRAWS)
+        left = np.array([[final_error(rank, P, seed) for seed in seeds] for P in MODES])
+        left = np.maximum(left, 1e-10)  # below, eps_g is as small as the integrator's tolerance
+        ax.semilogy(np.repeat(MODES, N_DRAWS), left.ravel(), "o", color=colour, markersize=4, alpha=0.5)
+        ax.semilogy(MODES, left.min(axis=1), color=colour)
+        ax.axvline(rank, color="black", linewidth=0.8, linestyle=":")
+        ax.set(title=f"teacher of rank {rank}", xlabel="modes $P$ of the student", xticks=MODES)
+        print(f"rank {rank}: least eps_g " + ", ".join(f"P = {P}: {e:.1e}" for P, e in zip(MODES, left.min(axis=1), strict=True)))
+    axes[0].set_ylabel(r"$\epsilon_g$ at $\alpha=10^5$")
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / "odes_number_of_modes.png"
+    fig.savefig(path, dpi=200)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

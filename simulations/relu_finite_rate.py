@@ -1,0 +1,63 @@
+"""ReLU networks at a finite learning rate follow the ODE with its eta^2 term; the small-rate equations miss the noise of SGD.
+
+Two ReLU units on an orthogonal teacher, time in units of 1 / eta. Straat and Biehl (2019) solved ReLU networks for small rates,
+where the eta^2 term drops out. The same equations follow here from batches so large that the term, of order eta^2 / batch, is
+gone. At the small rate both curves lie on SGD. At the finite rate SGD follows the full equations, and leaves the
+plateau with a larger error and at another time than the small-rate equations say.
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import teacher_student as ts
+
+RATES, N_INPUTS, REPLICAS = (0.03, 1.0), 500, 16
+TIMES = np.concatenate([[0.0], np.geomspace(0.2, 100.0, 55)])
+ALL_INPUTS = 10**12  # a batch so large that its gradient has no noise
+
+
+def problem(eta: float, batch_size: int = 1) -> ts.Problem:
+    """Return the problem with the specialisation of its start slightly broken."""
+    initial = ts.plain_committee(
+        Q=[[0.2, 0.0], [0.0, 0.3]], R=[[0.06, 0.03], [0.02, 0.05]], T=np.eye(2), v=[1.0, 1.0], v_teacher=[1.0, 1.0]
+    )
+    rule = ts.LearningRule("relu", eta_xi_in=eta, batch_size=batch_size)
+    return ts.Problem(initial=initial, rule=rule, alpha=TIMES / eta)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("."), help="folder for the figure (default: here)")
+    parser.add_argument("--seed", type=int, default=1, help="of the simulations (default: 1)")
+    options = parser.parse_args()
+
+    fig, axes = plt.subplots(1, 2, figsize=(9, 3.9), sharey=True, layout="constrained")
+    for ax, eta in zip(axes, RATES, strict=True):
+        full, small = ts.integrate(problem(eta)), ts.integrate(problem(eta, ALL_INPUTS))
+        runs = ts.simulate(problem(eta), n_inputs=N_INPUTS, replicas=REPLICAS, seed=options.seed, method="overlaps")["eps_g"]
+        ax.loglog(TIMES[1:], small["eps_g"][1:], "--", color=ts.plots.COLOURS[1], label=r"theory without the $\eta^2$ term")
+        ax.loglog(TIMES[1:], full["eps_g"][1:], color=ts.plots.COLOURS[0], label="theory")
+        mean, error = runs.mean("replica"), runs.std("replica", ddof=1) / np.sqrt(REPLICAS)
+        style = {"fmt": "o", "color": "black", "markersize": 3, "capsize": 2, "elinewidth": 0.8}
+        shown = slice(1, None, 3)
+        label = f"SGD, $N={N_INPUTS}$, {REPLICAS} runs"
+        ax.errorbar(eta * runs["alpha"][shown], mean[shown], yerr=error[shown], label=label, **style)
+        ax.set(title=rf"$\eta={eta:g}$", xlabel=r"time $\eta\alpha$", ylim=(1e-6, 1))
+        on_plateau = int(np.searchsorted(TIMES, 10.0))
+        sgd, ours, theirs = (float(curve[on_plateau]) for curve in (mean, full["eps_g"], small["eps_g"]))
+        print(
+            f"eta = {eta:g}, 10 / eta: SGD {sgd:.4f} +- {float(error[on_plateau]):.4f}, theory {ours:.4f}, without {theirs:.4f}"
+        )
+    axes[0].set_ylabel(r"generalisation error $\epsilon_g$")
+    axes[0].legend(frameon=False, loc="lower left")
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / "simulations_relu_finite_rate.png"
+    fig.savefig(path, dpi=200)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
