@@ -256,11 +256,13 @@ def register_activation(name: str, g: Callable[[float], float], g_prime: Callabl
         refuse("name", name, "a name not yet used for an activation")
     compiled = _compile("g", g)
     if g_prime is None:
-        slope, rough = _derivatives(njit(g))
-        unequal = np.array([abs(slope(x) - rough(x)) for x in _TRIED]) / (1.0 + np.array([abs(slope(x)) for x in _TRIED]))
+        compiled_prime = _derivative(njit(g))
+        slopes = np.array([compiled_prime.ctypes(x) for x in _TRIED])
+        values = np.array([compiled.ctypes(x) for x in np.arange(_TRIED[0] - _STEP, _TRIED[-1] + 1.25 * _STEP, _STEP / 2)])
+        middle, wide = (values[3:-1] - values[1:-3]) / _STEP, (values[4:] - values[:-4]) / (2.0 * _STEP)
+        unequal = np.abs(slopes - (4.0 * middle - wide) / 3.0) / (1.0 + np.abs(slopes))
         if not (unequal < _SMOOTH).all():
             refuse("g_prime", None, f"the derivative as a function, for g is not smooth near x = {_TRIED[unequal.argmax()]:.2g}")
-        compiled_prime = cfunc("float64(float64)", error_model="numpy")(slope.py_func)
     else:
         compiled_prime = _compile("g_prime", g_prime)
     ACTIVATIONS[name] = Activation(name, compiled, compiled_prime, {})
@@ -287,20 +289,14 @@ def _compile(field: str, function: Callable[[float], float]) -> Any:
     return compiled
 
 
-def _derivatives(g: Any) -> tuple[Any, Any]:
-    """Return the central difference of compiled `g` extrapolated to orders 6 and 4 in its step, compiled."""
+def _derivative(g: Any) -> Any:
+    """Return the central difference of compiled `g`, extrapolated to order 6 in its step, as a C callback."""
 
-    @njit(error_model="numpy")
+    @cfunc("float64(float64)", error_model="numpy")
     def sixth(x: float) -> float:
         wide = (g(x + _STEP) - g(x - _STEP)) / (2.0 * _STEP)
         middle = (g(x + _STEP / 2) - g(x - _STEP / 2)) / _STEP
         narrow = (g(x + _STEP / 4) - g(x - _STEP / 4)) / (_STEP / 2)
         return (64.0 * narrow - 20.0 * middle + wide) / 45.0
 
-    @njit(error_model="numpy")
-    def fourth(x: float) -> float:
-        wide = (g(x + _STEP) - g(x - _STEP)) / (2.0 * _STEP)
-        middle = (g(x + _STEP / 2) - g(x - _STEP / 2)) / _STEP
-        return (4.0 * middle - wide) / 3.0
-
-    return sixth, fourth
+    return sixth

@@ -43,8 +43,10 @@ class SampledDrift:
         self, state: OrderParameters, rule: LearningRule, coordinates: Coordinates, n_points: int = N_POINTS, seed: int = 0
     ) -> None:
         self.state, self.rule, self.coordinates = state, rule, coordinates
+        g = get_activations(rule.activation, rule.teacher_activation)[0].g.ctypes
+        even = all(abs(g(x) - g(-x)) <= 1e-12 * abs(g(x)) for x in np.linspace(0.1, 5.0, 50))
         sizes = state.n_teacher, state.n_modes, n_points // N_SETS
-        self.point_sets = [symmetric_points(*sizes, seed * N_SETS + i) for i in range(N_SETS)]
+        self.point_sets = [symmetric_points(*sizes, even, seed * N_SETS + i) for i in range(N_SETS)]
         K, P, M = state.n_units, state.n_modes, state.n_teacher
         # Every learning factor shrinks by its rate times kappa, and products of two of them by twice that.
         eta_xi_in, eta_sigma, eta_xi_out, eta_v = rule.rates

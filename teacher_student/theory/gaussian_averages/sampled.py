@@ -5,9 +5,9 @@ The fields (rho, s), of the teacher and of modes or units of the student, are li
     rho = F z_teacher,    s = R F^-T z_teacher + (Q - R T^-1 R^T)^(1/2) z_student,    T = F F^T,
 
 so that student fields that are combinations of the teacher's are so at every point: a student that has learnt all makes no error
-at any of them. The root is the symmetric one, and `symmetric_points` come with both signs of z_student and, up to four fields,
-with all its permutations. Averages over them then respect to rounding the symmetry between the student's units, which holds
-them on a plateau, and that between s and -s of even activations: it is not the error of the averages that ends a plateau.
+at any of them. The root is the symmetric one, and `symmetric_points` come with all permutations of z_student (up to four fields)
+and, for an even activation, with both its signs. Averages over them then respect to rounding the symmetry between the student's
+units, which holds them on a plateau, and that between s and -s: it is not the error of the averages that ends a plateau.
 """
 
 from __future__ import annotations
@@ -40,14 +40,18 @@ def gaussian_points(n_dimensions: int, n_points: int, seed: int) -> FloatArray:
     return np.asarray(scipy.special.ndtri(uniform + 0.5**31 * (uniform == 0.0)))
 
 
-def symmetric_points(n_teacher: int, n_student: int, n_points: int, seed: int) -> FloatArray:
-    """Return about `n_points` quasi-random points of N(0, 1) with the symmetries above, (n, n_teacher + n_student)."""
+def symmetric_points(n_teacher: int, n_student: int, n_points: int, even: bool, seed: int) -> FloatArray:
+    """Return about `n_points` quasi-random points of N(0, 1), (n, n_teacher + n_student), with the symmetries above.
+
+    `even` asks for both signs of z_student, which costs precision and is of use to even activations of the student only.
+    """
     identity = tuple(range(n_student))
     orders = list(itertools.permutations(identity)) if n_student <= _LARGEST_PERMUTED else [identity]
-    n_base = max(_LEAST_BASE, 2 ** round(np.log2(n_points / (2 * len(orders)))))
+    signs = (1.0, -1.0) if even else (1.0,)
+    n_base = max(_LEAST_BASE, 2 ** round(np.log2(n_points / (len(signs) * len(orders)))))
     z = gaussian_points(n_teacher + n_student, n_base, seed)
     teacher, student = z[:, :n_teacher], z[:, n_teacher:]
-    return np.concatenate([np.hstack([teacher, sign * student[:, order]]) for sign in (1.0, -1.0) for order in orders])
+    return np.concatenate([np.hstack([teacher, sign * student[:, order]]) for sign in signs for order in orders])
 
 
 def field_map(T: FloatArray, R: FloatArray, Q: FloatArray) -> FloatArray:
