@@ -154,6 +154,7 @@ def _compare(options: argparse.Namespace) -> int:
     from teacher_student.analysis.compare import compare
     from teacher_student.problem import whole_steps
     from teacher_student.problem_file import load_problem
+    from teacher_student.theory.integrate import predicts_fluctuations
 
     problem = _until(load_problem(options.problem), options.alpha)
     sizes = _sizes(options.n_inputs, problem)
@@ -165,7 +166,7 @@ def _compare(options: argparse.Namespace) -> int:
     folder = output_folder(options.output)
     seconds = {}
     begin = time.perf_counter()
-    theory, status = run_theory(problem, alpha, fluctuations=True)
+    theory, status = run_theory(problem, alpha, fluctuations=predicts_fluctuations(problem))
     seconds["theory"] = time.perf_counter() - begin
     save(theory, folder / "theory.nc", status)
     if status == INTERRUPTED:

@@ -13,7 +13,7 @@ from teacher_student.analysis.agreement import agreement
 from teacher_student.analysis.verdict import DIFFERS, FALSE_ALARM_RATE, NOT_JUDGED, Test, Verdict, judge
 from teacher_student.errors import refuse
 from teacher_student.problem_file import parse_problem
-from teacher_student.theory.integrate import integrate
+from teacher_student.theory.integrate import integrate, predicts_fluctuations
 from teacher_student.theory.predictions import predict
 
 FloatArray = npt.NDArray[np.float64]
@@ -22,6 +22,8 @@ VARIABLES = ("eps_g", "Q_modes", "R_modes", "sigma", "xi_out", "v", "Q", "R")
 
 # Replicas that start from the same overlaps differ by rounding alone: no spread to compare with.
 _ROUNDING = 1e-10
+
+_NO_VERDICT = Verdict(NOT_JUDGED, (), (), (), np.zeros(0), np.zeros(0), (), ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +76,9 @@ class Comparison:
     deviations : tuple of Deviation
         One a variable.
     prediction : xarray.Dataset or None
-        Predicted mean and spread at this N; None where nothing learns.
+        Predicted mean and spread at this N; None where nothing learns, or g' has jumps and its averages are sampled.
     verdict : Verdict
-        Whether simulation and theory agree.
+        Whether simulation and theory agree; "not judged" where Gaussian averages are sampled, for it would see their error.
     other : xarray.Dataset or None
         A second simulation by the other method.
     agreement : tuple of Test
@@ -152,14 +154,18 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
     simulation = simulation.isel(alpha=simulation["alpha"].values <= reached + half_step)
     if simulation.sizes["alpha"] == 0:
         refuse("simulation", "no output time", f"a time up to the theory's last, {reached}")
-    if "covariance" not in theory or not np.array_equal(theory["alpha"].values, simulation["alpha"].values):
-        problem = parse_problem(theory.attrs["problem"])
+    problem = parse_problem(theory.attrs["problem"])
+    wanted = predicts_fluctuations(problem)
+    same_times = np.array_equal(theory["alpha"].values, simulation["alpha"].values)
+    if not same_times or (wanted and "covariance" not in theory):
         options = {name: theory.attrs[name] for name in ("method", "rtol", "atol")}
-        theory = integrate(problem, simulation["alpha"].values, fluctuations=True, progress=False, **options)
+        theory = integrate(problem, simulation["alpha"].values, fluctuations=wanted, progress=False, **options)
         if theory.attrs["status"] == "interrupted":
             raise KeyboardInterrupt
-    learns = "covariance" in theory
-    prediction = predict(theory, simulation.attrs["n_inputs"]) if learns else None
+    fluctuates = "covariance" in theory
+    prediction = predict(theory, simulation.attrs["n_inputs"]) if fluctuates else None
+    # The error of sampled averages, a tenth of a percent of a rate, is what the verdict would see.
+    exact = theory.attrs.get("average_error", 0.0) == 0.0
     z, z_predicted = (xr.Dataset(coords={"alpha": simulation["alpha"]}) for _ in range(2))
     deviations = []
     for name in VARIABLES:
@@ -176,7 +182,9 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
         z_predicted=z_predicted,
         deviations=tuple(deviations),
         prediction=prediction,
-        verdict=judge(theory, simulation) if learns else Verdict(NOT_JUDGED, (), (), (), np.zeros(0), np.zeros(0), (), ()),
+        verdict=judge(theory, simulation)
+        if fluctuates and exact
+        else Verdict(NOT_JUDGED, (), (), (), np.zeros(0), np.zeros(0), (), ()),
         other=other,
         agreement=() if other is None else agreement(simulation, other),
     )

@@ -32,7 +32,7 @@ def report(comparison: Comparison, seconds: dict[str, float], command: str) -> s
         "",
         "## Verdict",
         "",
-        *_verdict(comparison.verdict),
+        *_verdict(comparison.verdict, theory),
     ]
     if comparison.agreement:
         says = "agree with each other" if comparison.simulations_agree else "DIFFER from each other"
@@ -73,10 +73,16 @@ def _points(theory: xr.Dataset) -> str:
     )
 
 
-def _verdict(verdict: Verdict) -> list[str]:
+def _verdict(verdict: Verdict, theory: xr.Dataset) -> list[str]:
     lines = [f"**{verdict.outcome}**"]
     if verdict.outcome == NOT_JUDGED:
-        return [*lines, "", "There is no time at which the expansion in 1/N can be trusted, or nothing that fluctuates."]
+        why = "There is no time at which the expansion in 1/N can be trusted, or nothing that fluctuates."
+        if "average_error" in theory.attrs:
+            why = (
+                f"The theory's Gaussian averages are sampled ({theory.attrs['average_points']} points, error of the right-hand "
+                f"side {theory.attrs['average_error']:.1e}), and the verdict would see their error. The deviations below show both."
+            )
+        return [*lines, "", why]
     if verdict.outcome == FINITE_N:
         lines += ["", "Without the predicted shift of order 1/N the means differ; with it they agree: larger N brings agreement."]
     lines += [

@@ -75,7 +75,7 @@ def integrate(
     coordinates = coordinates_of(problem.initial, problem.rule)
     start = coordinates.start[coordinates.moving]
     f = right_hand_side(problem.initial, problem.rule, coordinates)
-    rough = isinstance(f, SampledDrift) and len(start) > 0 and f.is_rough(start)
+    rough = _is_rough(f, start)
     if rough and fluctuations:
         activations = f"{problem.rule.activation} (teacher: {problem.rule.teacher_activation or problem.rule.activation})"
         refuse("fluctuations", activations, "activations whose g' has no jumps, or with Gaussian averages in closed form")
@@ -109,6 +109,17 @@ def integrate(
         solution = scipy.integrate.OdeSolution([0.0, *(piece.t for piece in march.pieces)], march.pieces)
         return _with_fluctuations(trajectory, problem, coordinates, solution, progress)
     return trajectory
+
+
+def predicts_fluctuations(problem: Problem) -> bool:
+    """Return whether the linear noise can be integrated: not where g' has jumps and its averages are sampled."""
+    coordinates = coordinates_of(problem.initial, problem.rule)
+    f = right_hand_side(problem.initial, problem.rule, coordinates)
+    return not _is_rough(f, coordinates.start[coordinates.moving])
+
+
+def _is_rough(f: Any, start: FloatArray) -> bool:
+    return isinstance(f, SampledDrift) and len(start) > 0 and f.is_rough(start)
 
 
 def _matched_tolerances(f: Any, start: FloatArray, rough: bool) -> tuple[float, float]:
