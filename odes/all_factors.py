@@ -1,9 +1,9 @@
 """When every factor learns, the input modes do most of the work; the output layers take their part in the last fall.
 
 The preset all-factors, in theory. d eps_g / d alpha is a sum over factors, (d eps_g / d factor) (d factor / d alpha). Top: the
-error. Middle: the share of each factor in the sum. The first fall is that of the input modes alone. After the plateau, when units
-have specialised, output weights and output modes together do more than the input modes. Bottom: how far each factor has moved,
-in units of its norm at the start; mode strengths hardly move. The input modes have the largest rate here, 0.5 against 0.2.
+error. Middle: the share of each factor in the sum. The first fall is almost that of the input modes alone. After the plateau,
+when units have specialised, output weights and output modes together do more than the input modes. Bottom: how far each factor
+has moved, in units of its norm at the start. The input modes have the largest rate here, 0.5 against 0.2.
 """
 
 import argparse

@@ -16,7 +16,7 @@ import teacher_student as ts
 UNITS = (1, 2, 3, 4, 5, 6, 8)
 UNITS_OF_TRANSITION = (1, 2, 3)
 REDUCED_RATES = np.concatenate([[0.7, 0.8, 0.9, 0.95], np.linspace(0.99, 1.01, 3), [1.03, 1.06], np.linspace(1.1, 1.3, 5)])
-LAST_ALPHA = 4000.0
+LAST_ALPHA = 2000.0
 
 
 def problem(n_units: int, eta: float, q: float, r: float) -> ts.Problem:
@@ -53,7 +53,7 @@ def main() -> None:
     axes[0].set(xlabel="units $K=M$", ylabel=r"maximal learning rate $\eta_{\max}$")
     axes[0].legend(frameon=False)
     for K, colour, marker in zip(UNITS_OF_TRANSITION, ts.plots.COLOURS, ts.plots.MARKERS, strict=False):
-        left = [ts.integrate(problem(K, x * limits[K], 0.5, 0.1))["eps_g"].values[-1] for x in REDUCED_RATES]
+        left = [ts.integrate(problem(K, x * limits[K], 0.5, 0.1), method="DOP853")["eps_g"].values[-1] for x in REDUCED_RATES]
         axes[1].plot(REDUCED_RATES, left, "-" + marker, color=colour, markersize=4, label=f"$K=M={K}$")
     axes[1].axvline(1.0, color="black", linewidth=0.8)
     axes[1].set(xlabel=r"learning rate $\eta/\eta_{\max}$", ylabel=rf"$\epsilon_g$ at $\alpha={LAST_ALPHA:g}$")

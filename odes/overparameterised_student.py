@@ -2,8 +2,9 @@
 
 Erf units, M = 2, after Goldt et al. (2019); points are medians over random starts, bars their range. Left: the error against
 time. Right: against K. With both layers it falls with K, as they found. With the first layer alone it grows with every
-excess unit at alpha = 2500, as they found; but this is not the end. Two excess units later become opposite to each other,
-which makes their noise cancel, so that at the last time the error is smaller for K = 4 than for K = 3, and so on in pairs.
+excess unit at alpha = 2512, as they found; but this is not the end. Excess units pair: two become opposite to each other, so
+that they cancel, and grow slowly, so that they saturate and fluctuate less (at K = 4, Q of both is 28 at the last time). So
+the late error is smaller for K = 4 than for K = 3, smaller for 6 than for 5, and K = 4 and 6 are still falling.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 Plain committee K = M = 3 after Saad and Solla (1995). Top: the error for three learning rates, thin lines the fixed point; the
 overlaps R_km for the middle rate split into one large and two small a unit when the plateau ends. Bottom left: the plateau ends
 (eps_g at half its fixed point) soonest near a rate of 1. The line is a constant over the escape rate lambda, with the constant
-of the smallest rate. It has the right shape but is up to 50 % too high at large rates, because the run then arrives at
-another distance from the fixed point. Bottom right: the spectrum of the Jacobian at the fixed point. The largest eigenvalue
+of the smallest rate. It has the right shape but is up to 50 % too high at large rates: how close a run comes to
+the fixed point also depends on the rate. Bottom right: the spectrum of the Jacobian at the fixed point. The largest eigenvalue
 belongs to four directions; from a rate of about 1.2 there are two more unstable ones.
 """
 
