@@ -80,7 +80,7 @@ def _verdict(verdict: Verdict, theory: xr.Dataset) -> list[str]:
         if "average_error" in theory.attrs:
             why = (
                 f"The theory's Gaussian averages are sampled ({theory.attrs['average_points']} points, error of the right-hand "
-                f"side {theory.attrs['average_error']:.1e}), and the verdict would see their error. The deviations below show both."
+                f"side {theory.attrs['average_error']:.1e}), and the verdict would see their error: see the deviations below."
             )
         return [*lines, "", why]
     if verdict.outcome == FINITE_N:
