@@ -1,13 +1,13 @@
 """Sphinx configuration. The gallery runs the studies of odes/ and simulations/; none of it needs a network."""
 
-import shutil
 import sys
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
-sys.path.insert(0, str(DOCS.parent))
+sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
 import matplotlib  # noqa: E402
+from gallery import SECTIONS, STUDIES, copy_studies  # noqa: E402
 
 import teacher_student  # noqa: E402
 
@@ -32,37 +32,6 @@ html_theme = "alabaster"
 html_theme_options = {"description": "Online learning at any N, and its theory", "page_width": "1000px"}
 html_show_sourcelink = False
 
-
-STUDIES = DOCS / "_studies"
-SECTIONS = {"odes": "Theory alone", "simulations": "Simulation against theory, and deep networks on data"}
-WORDS = {"Relu": "ReLU", " n": " N"}
-
-
-def copy_studies() -> None:
-    """Copy the studies to where the gallery finds them, each with its name as the title that the gallery asks for."""
-    shutil.rmtree(STUDIES, ignore_errors=True)
-    for section, title in SECTIONS.items():
-        (STUDIES / section).mkdir(parents=True)
-        (STUDIES / section / "README.rst").write_text(f"{title}\n{'=' * len(title)}\n")
-        for script in sorted((DOCS.parent / section).glob("*.py")):
-            name = script.stem.replace("_", " ").capitalize()
-            for before, after in WORDS.items():
-                name = name.removesuffix(before) + after if name.endswith(before) else name.replace(before + " ", after + " ")
-            text = script.read_text(encoding="utf-8").replace("description=__doc__.splitlines()[0]", "")  # there is no __doc__
-            text = text.replace('"""', f'"""{name}\n{"=" * len(name)}\n\n', 1)
-            (STUDIES / section / script.name).write_text(text, encoding="utf-8")
-
-
-class Arguments:
-    """The arguments a study is run with: its own figure goes out of the way, the gallery takes one for itself."""
-
-    def __call__(self, gallery_conf, script_vars) -> list[str]:
-        return ["--output", str(DOCS / "_build" / "studies")]
-
-    def __repr__(self) -> str:
-        return "Arguments"
-
-
 copy_studies()
 sphinx_gallery_conf = {
     "examples_dirs": [str(STUDIES / section) for section in SECTIONS],
@@ -70,7 +39,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",
     "ignore_pattern": "^$",
     "within_subsection_order": "FileNameSortKey",
-    "reset_argv": Arguments(),
+    "reset_argv": "gallery.arguments",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_signature": False,

@@ -1,0 +1,29 @@
+"""What the gallery needs beside sphinx-gallery: copies of the studies that have titles, and their arguments."""
+
+import shutil
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+STUDIES = DOCS / "_studies"
+SECTIONS = {"odes": "Theory alone", "simulations": "Simulation against theory, and deep networks on data"}
+WORDS = {"Relu": "ReLU", " n": " N"}
+
+
+def copy_studies() -> None:
+    """Copy the studies to where the gallery finds them, each with its name as the title that the gallery asks for."""
+    shutil.rmtree(STUDIES, ignore_errors=True)
+    for section, title in SECTIONS.items():
+        (STUDIES / section).mkdir(parents=True)
+        (STUDIES / section / "README.rst").write_text(f"{title}\n{'=' * len(title)}\n")
+        for script in sorted((DOCS.parent / section).glob("*.py")):
+            name = script.stem.replace("_", " ").capitalize()
+            for before, after in WORDS.items():
+                name = name.removesuffix(before) + after if name.endswith(before) else name.replace(before + " ", after + " ")
+            text = script.read_text(encoding="utf-8").replace("description=__doc__.splitlines()[0]", "")  # there is no __doc__
+            text = text.replace('"""', f'"""{name}\n{"=" * len(name)}\n\n', 1)
+            (STUDIES / section / script.name).write_text(text, encoding="utf-8")
+
+
+def arguments(gallery_conf: dict, script_vars: dict) -> list[str]:
+    """Return the arguments a study is run with: its own figure goes out of the way, the gallery takes one for itself."""
+    return ["--output", str(DOCS / "_build" / "studies")]
