@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 COMPLETE = "complete"
 
 _FORMAT = "teacher_student trajectory 1"
-_DIMENSIONS = {
+DIMENSIONS = {
     "Q_modes": ("mode", "mode_"),
     "R_modes": ("mode", "teacher"),
     "sigma": ("mode",),
@@ -61,7 +61,7 @@ def build_trajectory(
     eps_g = generalisation_error(Q, R, T, factors["v"], v_teacher, rule.activation, rule.teacher_activation)
     leading = ("replica", "alpha") if replicas else ("alpha",)
     arrays = {**factors, "Q": Q, "R": R, "eps_g": eps_g}
-    data = {name: (leading + _DIMENSIONS[name], array) for name, array in arrays.items()}
+    data = {name: (leading + DIMENSIONS[name], array) for name, array in arrays.items()}
     data["T"] = (("teacher", "teacher_"), T)
     data["v_teacher"] = (("teacher",), v_teacher)
     coordinates = {"alpha": ("alpha", alpha, {"long_name": "alpha = steps / N"})}
@@ -104,7 +104,7 @@ def load_trajectory(path: str | Path) -> xr.Dataset:
             trajectory = stored.load()
     except Exception as error:  # h5py and xarray raise many kinds for files that are damaged or foreign
         raise InvalidInput(f"file: got {str(path)!r} ({type(error).__name__}), expected a trajectory (NetCDF-4)") from None
-    missing = [name for name in (*_DIMENSIONS, "T", "v_teacher") if name not in trajectory]
+    missing = [name for name in (*DIMENSIONS, "T", "v_teacher") if name not in trajectory]
     if trajectory.attrs.get("format") != _FORMAT or missing:
         raise InvalidInput(f"file: got {str(path)!r} (format {trajectory.attrs.get('format')!r}), expected {_FORMAT!r}")
     return trajectory

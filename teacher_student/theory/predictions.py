@@ -12,21 +12,12 @@ from teacher_student.order_parameters import generalisation_error, unit_overlaps
 from teacher_student.problem import Problem
 from teacher_student.problem_file import parse_problem
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, unpack
+from teacher_student.trajectory import DIMENSIONS
 
 FloatArray = npt.NDArray[np.float64]
 
 COSINES = "R/sqrt(QT)"
-_DIMENSIONS = {
-    "Q_modes": ("mode", "mode_"),
-    "R_modes": ("mode", "teacher"),
-    "sigma": ("mode",),
-    "xi_out": ("student", "mode"),
-    "v": ("student",),
-    "Q": ("student", "student_"),
-    "R": ("student", "teacher"),
-    COSINES: ("student", "teacher"),
-    "eps_g": (),
-}
+_DIMENSIONS = {**DIMENSIONS, COSINES: ("student", "teacher")}
 # Central differences: what is differentiated are polynomials and arcsines of order one.
 _FIRST_STEP = 1e-5
 _SECOND_STEP = 1e-3
