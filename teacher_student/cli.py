@@ -14,19 +14,16 @@ from typing import TYPE_CHECKING, NoReturn
 from teacher_student import __version__
 from teacher_student.deep.cli import add_commands
 from teacher_student.errors import InvalidInput, refuse
-from teacher_student.files import replacing
+from teacher_student.files import check_writable, output_folder, replacing, save_figure
 from teacher_student.jobs import (
     DIFFERS,
     INTERRUPTED,
     OK,
     REFUSED,
-    check_writable,
     output_file,
-    output_folder,
     run_simulation,
     run_theory,
     save,
-    save_figure,
     simulation_settings,
 )
 

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name beside the target, then renamed."""
+"""Where results go: places checked before the work, files that are whole or absent."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from teacher_student.errors import InvalidInput
+from teacher_student.errors import InvalidInput, refuse
 
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path to write to, which becomes `path` if the block succeeds and is removed if it does not.
+    """Yield a temporary path beside `path` to write to, which becomes `path` if the block succeeds and is removed if it does not.
 
     Raises `InvalidInput` if the place cannot be written.
     """
@@ -26,3 +26,34 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def output_folder(folder: Path) -> Path:
+    """Return the folder to write into, made if it is not there; refuses what cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        refuse("output", str(folder), f"a folder that can be written ({error.strerror})")
+    check_writable(folder, folder)
+    return folder
+
+
+def check_writable(folder: Path, path: Path) -> None:
+    """Refuse `path`, a file in `folder`, if nothing can be written there."""
+    probe = folder / f".teacher-student-{os.getpid()}.tmp"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        refuse("output", str(path), f"a place that can be written ({error.strerror})")
+
+
+def save_figure(figure: object, path: Path) -> None:
+    """Write a figure as PNG and close it."""
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
+    assert isinstance(figure, Figure)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=200, format="png")
+    plt.close(figure)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teacher_student.errors import Diverged, refuse
-from teacher_student.files import replacing
+from teacher_student.files import check_writable
 
 if TYPE_CHECKING:
     import argparse
@@ -80,34 +80,3 @@ def output_file(path: Path | None, problem: Problem, kind: str) -> Path:
         refuse("output", str(path), "a file, not a folder")
     check_writable(path.parent, path)
     return path
-
-
-def output_folder(folder: Path) -> Path:
-    """Return the folder to write into, made if it is not there; refuses what cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        refuse("output", str(folder), f"a folder that can be written ({error.strerror})")
-    check_writable(folder, folder)
-    return folder
-
-
-def check_writable(folder: Path, path: Path) -> None:
-    """Refuse `path`, a file in `folder`, if nothing can be written there."""
-    probe = folder / f".teacher-student-{os.getpid()}.tmp"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        refuse("output", str(path), f"a place that can be written ({error.strerror})")
-
-
-def save_figure(figure: object, path: Path) -> None:
-    """Write a figure as PNG and close it."""
-    import matplotlib.pyplot as plt
-    from matplotlib.figure import Figure
-
-    assert isinstance(figure, Figure)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=200, format="png")
-    plt.close(figure)

@@ -152,6 +152,13 @@ def unit_overlaps(
     return B @ Q_modes @ np.swapaxes(B, -1, -2), B @ R_modes
 
 
+def unit_cosines(Q: FloatArray, R: FloatArray, T: FloatArray) -> FloatArray:
+    """Return R_km / sqrt(Q_kk T_mm), (..., K, M), over the leading dimensions; zero where a norm is zero."""
+    Q_diagonal = np.clip(np.diagonal(Q, axis1=-2, axis2=-1), 0.0, None)
+    norms = np.sqrt(Q_diagonal[..., np.newaxis] * np.diagonal(T))
+    return np.divide(R, norms, out=np.zeros_like(R), where=norms > 0)
+
+
 def generalisation_error(
     Q: FloatArray,
     R: FloatArray,

@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from teacher_student.errors import refuse
-from teacher_student.theory.predictions import COSINES
-from teacher_student.trajectory import normalized_overlaps
+from teacher_student.trajectory import COSINES, normalized_overlaps
 
 if TYPE_CHECKING:
     from teacher_student.analysis.scaling import Scaling

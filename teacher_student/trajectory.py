@@ -11,12 +11,13 @@ import xarray as xr
 
 from teacher_student.errors import InvalidInput
 from teacher_student.files import replacing
-from teacher_student.order_parameters import generalisation_error, unit_overlaps
+from teacher_student.order_parameters import generalisation_error, unit_cosines, unit_overlaps
 from teacher_student.problem import Problem
 
 FloatArray = npt.NDArray[np.float64]
 
 COMPLETE = "complete"
+COSINES = "R/sqrt(QT)"
 
 _FORMAT = "teacher_student trajectory 1"
 DIMENSIONS = {
@@ -74,11 +75,9 @@ def build_trajectory(
 
 def normalized_overlaps(trajectory: xr.Dataset) -> xr.DataArray:
     """Return R_km / sqrt(Q_kk T_mm), the cosines between student and teacher units (zero where a norm is zero)."""
-    Q_diagonal = np.diagonal(trajectory["Q"].values, axis1=-2, axis2=-1)
-    norms = np.sqrt(Q_diagonal[..., :, np.newaxis] * np.diagonal(trajectory["T"].values))
     R = trajectory["R"]
-    cosines = np.divide(R.values, norms, out=np.zeros_like(R.values), where=norms > 0)
-    return xr.DataArray(cosines, dims=R.dims, coords=R.coords, name="R/sqrt(QT)")
+    cosines = unit_cosines(trajectory["Q"].values, R.values, trajectory["T"].values)
+    return xr.DataArray(cosines, dims=R.dims, coords=R.coords, name=COSINES)
 
 
 def save_trajectory(trajectory: xr.Dataset, path: str | Path) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.analysis.agreement import agreement
-from teacher_student.analysis.verdict import DIFFERS, FALSE_ALARM_RATE, NOT_JUDGED, Test, Verdict, judge
+from teacher_student.analysis.verdict import DIFFERS, Test, Verdict, judge, not_judged, raises_alarm
 from teacher_student.errors import refuse
 from teacher_student.problem_file import parse_problem
 from teacher_student.theory.integrate import integrate, predicts_fluctuations
@@ -22,8 +22,6 @@ VARIABLES = ("eps_g", "Q_modes", "R_modes", "sigma", "xi_out", "v", "Q", "R")
 
 # Replicas that start from the same overlaps differ by rounding alone: no spread to compare with.
 _ROUNDING = 1e-10
-
-_NO_VERDICT = Verdict(NOT_JUDGED, (), (), (), np.zeros(0), np.zeros(0), (), ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +96,7 @@ class Comparison:
     @property
     def simulations_agree(self) -> bool:
         """Whether the two simulations agree with each other (True if there is one)."""
-        return (
-            min((test.p for test in self.agreement), default=1.0) * len(self.agreement) >= FALSE_ALARM_RATE or not self.agreement
-        )
+        return not raises_alarm(self.agreement)
 
     @property
     def passed(self) -> bool:
@@ -155,7 +151,7 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
     if simulation.sizes["alpha"] == 0:
         refuse("simulation", "no output time", f"a time up to the theory's last, {reached}")
     problem = parse_problem(theory.attrs["problem"])
-    wanted = predicts_fluctuations(problem)
+    wanted = "covariance" in theory or predicts_fluctuations(problem)
     same_times = np.array_equal(theory["alpha"].values, simulation["alpha"].values)
     if not same_times or (wanted and "covariance" not in theory):
         options = {name: theory.attrs[name] for name in ("method", "rtol", "atol")}
@@ -182,9 +178,7 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
         z_predicted=z_predicted,
         deviations=tuple(deviations),
         prediction=prediction,
-        verdict=judge(theory, simulation)
-        if fluctuates and exact
-        else Verdict(NOT_JUDGED, (), (), (), np.zeros(0), np.zeros(0), (), ()),
+        verdict=judge(theory, simulation) if fluctuates and exact else not_judged(),
         other=other,
         agreement=() if other is None else agreement(simulation, other),
     )

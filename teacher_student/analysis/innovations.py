@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ import xarray as xr
 
 from teacher_student.problem import Problem
 from teacher_student.problem_file import parse_problem
-from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.coordinates import Coordinates, coordinates_of
 from teacher_student.theory.integrate import integrate
 from teacher_student.theory.predictions import moving_coordinates
 
@@ -65,8 +66,8 @@ class Evidence:
     ----------
     innovations, wholes : list of Sample
         Innovations of the intervals, and whole deviations at times, where the expansion in 1/N can be trusted.
-    parameters : list of str
-        The rule's parameters that sensitivities belong to.
+    parameters : dict of str to float
+        The rule's parameters that sensitivities belong to, those that are not zero, and their values.
     variance_error : float
         Relative error that the predicted variances may have: typical error of the quasi-random averages, and next order in 1/N.
     judged, left_out : tuple of (float, float)
@@ -75,7 +76,7 @@ class Evidence:
 
     innovations: list[Sample]
     wholes: list[Sample]
-    parameters: list[str]
+    parameters: dict[str, float]
     variance_error: float
     judged: Spans
     left_out: Spans
@@ -88,7 +89,8 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     coordinates = coordinates_of(problem.initial, problem.rule)
     y = moving_coordinates(theory, coordinates)
     deviation = moving_coordinates(simulation, coordinates) - y
-    parameters, sensitivity = _sensitivities(problem, theory, y)
+    parameters = {name: value for name in _PARAMETERS if (value := getattr(problem.rule, name)) > 0}
+    sensitivity = _sensitivities(problem, parameters, coordinates, theory["alpha"].values, y)
     # The next order moves means by about nonlinearity^3 spreads: that is to stay below 0.3 standard errors.
     largest = (0.3 / np.sqrt(n_replicas)) ** (1 / 3)
     innovations: list[Sample] = []
@@ -170,16 +172,17 @@ def _covariance_error(theory: xr.Dataset) -> float:
     return float(np.median(np.abs(error) / np.maximum(variance, 1e-300), axis=1).max(initial=0.0))
 
 
-def _sensitivities(problem: Problem, theory: xr.Dataset, y: FloatArray) -> tuple[list[str], FloatArray]:
-    """Return the parameters of the rule that are not zero, and dy / d ln parameter, (alpha, n, parameters)."""
-    coordinates = coordinates_of(problem.initial, problem.rule)
-    names = [name for name in _PARAMETERS if getattr(problem.rule, name) > 0]
+def _sensitivities(
+    problem: Problem, parameters: dict[str, float], coordinates: Coordinates, alpha: FloatArray, y: FloatArray
+) -> FloatArray:
+    """Return dy / d ln parameter, (alpha, n, parameters), of the solution `y` (alpha, n)."""
     changes = []
-    for name in names:
-        rule = dataclasses.replace(problem.rule, **{name: getattr(problem.rule, name) * (1.0 + _RELATIVE_STEP)})
-        changed = integrate(dataclasses.replace(problem, rule=rule), theory["alpha"].values, progress=False)
+    for name, value in parameters.items():
+        larger: dict[str, Any] = {name: value * (1.0 + _RELATIVE_STEP)}
+        rule = dataclasses.replace(problem.rule, **larger)
+        changed = integrate(dataclasses.replace(problem, rule=rule), alpha, progress=False)
         changes.append((moving_coordinates(changed, coordinates) - y) / _RELATIVE_STEP)
-    return names, np.stack(changes, axis=-1)
+    return np.stack(changes, axis=-1)
 
 
 def _merged(spans: list[tuple[float, float]]) -> Spans:

@@ -11,8 +11,6 @@ import scipy.stats
 import xarray as xr
 
 from teacher_student.analysis.innovations import Evidence, Sample, Spans, gather
-from teacher_student.problem import Problem
-from teacher_student.problem_file import parse_problem
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -86,6 +84,16 @@ class Verdict:
         return self.outcome in (AGREES, FINITE_N)
 
 
+def not_judged(left_out: Spans = ()) -> Verdict:
+    """Return the verdict where there is nothing to judge by."""
+    return Verdict(NOT_JUDGED, (), (), (), np.zeros(0), np.zeros(0), (), left_out)
+
+
+def raises_alarm(tests: Sequence[Test]) -> bool:
+    """Return whether a p-value is below what all `tests` together reach in `FALSE_ALARM_RATE` of correct simulations."""
+    return any(test.p * len(tests) < FALSE_ALARM_RATE for test in tests)
+
+
 def judge(theory: xr.Dataset, simulation: xr.Dataset) -> Verdict:
     """Return the verdict on a simulation, given the theory with fluctuations at the same times.
 
@@ -94,7 +102,7 @@ def judge(theory: xr.Dataset, simulation: xr.Dataset) -> Verdict:
     """
     evidence = gather(theory, simulation)
     if not evidence.innovations:
-        return Verdict(NOT_JUDGED, (), (), (), np.zeros(0), np.zeros(0), (), evidence.left_out)
+        return not_judged(evidence.left_out)
     spread = _spread_test(evidence)
     z, tests = _mean_tests(evidence, shifted=False)
     z_shifted, tests_shifted = _mean_tests(evidence, shifted=True)
@@ -103,7 +111,7 @@ def judge(theory: xr.Dataset, simulation: xr.Dataset) -> Verdict:
         outcome=_outcome(tests, tests_shifted),
         with_shift=tests_shifted,
         without_shift=tests,
-        estimates=_estimates(evidence, parse_problem(theory.attrs["problem"])),
+        estimates=_estimates(evidence),
         z=z,
         z_shifted=z_shifted,
         judged=evidence.judged,
@@ -112,9 +120,9 @@ def judge(theory: xr.Dataset, simulation: xr.Dataset) -> Verdict:
 
 
 def _outcome(tests: Sequence[Test], tests_shifted: Sequence[Test]) -> str:
-    if min(test.p for test in tests_shifted) * len(tests_shifted) < FALSE_ALARM_RATE:
+    if raises_alarm(tests_shifted):
         return DIFFERS
-    return FINITE_N if min(test.p for test in tests) * len(tests) < FALSE_ALARM_RATE else AGREES
+    return FINITE_N if raises_alarm(tests) else AGREES
 
 
 def _z_of_mean(runs: FloatArray, expected: FloatArray) -> FloatArray:
@@ -171,11 +179,11 @@ def _parameter_test(evidence: Evidence, factor: float) -> Test:
         return Test("parameters", "the mean depends on none", 1.0)
     z = np.abs(_z_of_mean(scores[:, seen] / spread[seen], factor * expected[seen] / spread[seen]))
     which = int(z.argmax())
-    finding = f"{evidence.parameters[seen[which]]} at z = {z[which]:.2f} (either sign)"
+    finding = f"{list(evidence.parameters)[seen[which]]} at z = {z[which]:.2f} (either sign)"
     return Test("parameters", finding, min(1.0, 2 * len(seen) * float(scipy.stats.norm.sf(z[which]))))
 
 
-def _estimates(evidence: Evidence, problem: Problem) -> tuple[Estimate, ...]:
+def _estimates(evidence: Evidence) -> tuple[Estimate, ...]:
     """Return generalised least-squares estimates of all parameters together, from the innovations less the predicted shift.
 
     A parameter that the runs cannot tell, alone or from others, has an infinite error.
@@ -191,10 +199,9 @@ def _estimates(evidence: Evidence, problem: Problem) -> tuple[Estimate, ...]:
     n = len(changes)
     own = changes.std(axis=0, ddof=1) if n >= _OWN_SPREAD_FROM else np.sqrt(np.diagonal(inverse))
     errors = np.where(unknown, np.inf, own / np.sqrt(n))
-    values = [getattr(problem.rule, name) for name in evidence.parameters]
     return tuple(
         Estimate(name, value, float(value * (1.0 + change)), float(value * error))
-        for name, value, change, error in zip(evidence.parameters, values, changes.mean(axis=0), errors, strict=True)
+        for (name, value), change, error in zip(evidence.parameters.items(), changes.mean(axis=0), errors, strict=True)
     )
 
 

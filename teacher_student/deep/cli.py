@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teacher_student.errors import Diverged, InvalidInput, refuse
-from teacher_student.files import replacing
+from teacher_student.files import check_writable, output_folder, replacing, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,7 +97,7 @@ def _train(options: argparse.Namespace) -> int:
     path = options.output or Path(f"{problem.name}.npz")
     if path.is_dir():
         refuse("output", str(path), "a file, not a folder")
-    _check_writable(path)
+    check_writable(path.parent, path)
     data = _data(problem)
     model = _trained(problem, data)
     save_model(model, path, {"data": problem.data})
@@ -150,7 +149,7 @@ def _latent(options: argparse.Namespace) -> int:
     problem = _problem(options)
     seeds, k = problem.latent.get("seeds", 3), problem.latent.get("k", 2)
     check_whole("latent.seeds", seeds)
-    folder = _folder(options.output)
+    folder = output_folder(options.output)
     data = _data(problem)
     decomposition = problem.model.get("decomposition", "modes")
     first = problem.model.get("random_state") or 0
@@ -184,7 +183,7 @@ def _widths(options: argparse.Namespace) -> int:
     for key in ("widths", "n_modes"):
         if not isinstance(problem.widths.get(key), list):
             refuse(f"widths.{key}", problem.widths.get(key), "a list of whole numbers")
-    folder = _folder(options.output)
+    folder = output_folder(options.output)
     dropped = ("hidden_layer_sizes", "n_modes", "random_state")
     settings = {key: value for key, value in problem.model.items() if key not in dropped}
     result = least_modes(_data(problem), **problem.widths, **settings)
@@ -210,7 +209,7 @@ def _cost(options: argparse.Namespace) -> int:
     from teacher_student.deep.cost import compare_costs
 
     problem = _problem(options)
-    folder = _folder(options.output)
+    folder = output_folder(options.output)
     costs = compare_costs(_data(problem), problem.cost.get("n_modes", [2, 4, 8, 20]), problem.model)
     print("    P  parameters  operations  CPU [s]  clock [s]  test accuracy")
     for cost in costs:
@@ -253,7 +252,7 @@ def _problem_and_model(options: argparse.Namespace) -> tuple[DeepProblem, ModeML
     from teacher_student.deep.model_file import load_model
     from teacher_student.deep.problem_file import DeepProblem
 
-    _folder(options.output)
+    output_folder(options.output)
     if not options.problem.endswith(".npz"):
         problem = _problem(options)
         data = _data(problem)
@@ -297,32 +296,9 @@ def _interrupted() -> int:
     return INTERRUPTED
 
 
-def _folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        refuse("output", str(folder), f"a folder that can be written ({error.strerror})")
-    _check_writable(folder / "figure")
-    return folder
-
-
-def _check_writable(path: Path) -> None:
-    """Refuse a place that cannot be written before the work."""
-    probe = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        refuse("output", str(path), f"a place that can be written ({error.strerror})")
-
-
 def _write(folder: Path, name: str, figure: Figure, numbers: object) -> int:
     """Write NAME.png and NAME.json into `folder`."""
-    import matplotlib.pyplot as plt
-
-    with replacing(folder / f"{name}.png") as temporary:
-        figure.savefig(temporary, dpi=200, format="png")
-    plt.close(figure)
+    save_figure(figure, folder / f"{name}.png")
     with replacing(folder / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     print(f"{folder / name}.png\n{folder / name}.json")

@@ -71,6 +71,7 @@ def load_model(path: str | Path) -> tuple[Model, dict[str, Any]]:
     except FileNotFoundError:
         raise InvalidInput(f"model: got {str(path)!r}, expected a file") from None
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        # What NumPy and zipfile raise, in words that help, for a file that is no such archive.
         _refuse(path, "content", " ".join(str(error).split())[:80] or type(error).__name__, "arrays in an npz archive")
     except Exception as error:
         # zlib and struct errors of damaged archives, and whatever else they bring.

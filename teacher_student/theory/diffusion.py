@@ -17,7 +17,6 @@ from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates, unpack
-from teacher_student.theory.gaussian_averages.sampled import gaussian_points as gaussian_points
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -8,15 +8,14 @@ import xarray as xr
 
 from teacher_student.errors import refuse
 from teacher_student.networks import check_n_inputs
-from teacher_student.order_parameters import generalisation_error, unit_overlaps
+from teacher_student.order_parameters import generalisation_error, unit_cosines, unit_overlaps
 from teacher_student.problem import Problem
 from teacher_student.problem_file import parse_problem
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, unpack
-from teacher_student.trajectory import DIMENSIONS
+from teacher_student.trajectory import COSINES, DIMENSIONS
 
 FloatArray = npt.NDArray[np.float64]
 
-COSINES = "R/sqrt(QT)"
 _DIMENSIONS = {**DIMENSIONS, COSINES: ("student", "teacher")}
 # Central differences: what is differentiated are polynomials and arcsines of order one.
 _FIRST_STEP = 1e-5
@@ -92,11 +91,9 @@ def _observables(y: FloatArray, problem: Problem, coordinates: Coordinates) -> F
     factors = unpack(coordinates.expand(y), problem.initial)
     T, v_teacher = problem.initial.T, problem.initial.v_teacher
     Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
-    norms = np.sqrt(np.clip(np.diagonal(Q, axis1=-2, axis2=-1), 0.0, None)[..., np.newaxis] * np.diagonal(T))
-    cosines = np.divide(R, norms, out=np.zeros_like(R), where=norms > 0)
     rule = problem.rule
     eps_g = generalisation_error(Q, R, T, factors["v"], v_teacher, rule.activation, rule.teacher_activation)
-    arrays = {**factors, "Q": Q, "R": R, COSINES: cosines, "eps_g": eps_g}
+    arrays = {**factors, "Q": Q, "R": R, COSINES: unit_cosines(Q, R, T), "eps_g": eps_g}
     return np.concatenate([arrays[name].reshape(*y.shape[:-1], -1) for name in _DIMENSIONS], axis=-1)
 
 

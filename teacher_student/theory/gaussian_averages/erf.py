@@ -11,7 +11,9 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import cfunc, njit
+from numba import njit
+
+from teacher_student.theory.gaussian_averages.pointers import pointers
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -90,11 +92,4 @@ def averages(
             G[m, k] = G[k, m]
 
 
-activation_covariance_pointer = cfunc("void(float64[::1], float64[:, ::1], int64, float64[:, ::1])", cache=True)(
-    activation_covariance.py_func
-)
-averages_pointer = cfunc(
-    "void(float64[::1], float64[:, ::1], float64[::1], int64, "
-    "float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1])",
-    cache=True,
-)(averages.py_func)
+activation_covariance_pointer, averages_pointer = pointers(activation_covariance, averages)

@@ -17,9 +17,10 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import cfunc, njit
+from numba import njit
 
 from teacher_student.theory.gaussian_averages.four_signs import choose_path, factorise, fill_angles, four_signs, regress
+from teacher_student.theory.gaussian_averages.pointers import pointers
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -199,8 +200,7 @@ def averages(
     for k in range(K):
         for j in range(n):
             s_X_Y[k] += weights[j] * _TWO_OVER_PI * (overlap[k] * sine[k, j] + overlap[j] * arc[k, j])
-    if K > 0:
-        p_student, q_student = p[0], q[0]
+    p_student, q_student = p[0], q[0]
     for a in range(K):
         G[a, a] = (p_student**2 + C[a, a] * q_student**2) * (X_squared + Y_squared) + 4.0 * p_student * q_student * s_X_Y[a]
         for b in range(a + 1, K):
@@ -231,11 +231,4 @@ def signs_and_square(C: float, sine: float, arc: float, to_a: float, to_b: float
     return _TWO_OVER_PI * total
 
 
-activation_covariance_pointer = cfunc("void(float64[::1], float64[:, ::1], int64, float64[:, ::1])", cache=True)(
-    activation_covariance.py_func
-)
-averages_pointer = cfunc(
-    "void(float64[::1], float64[:, ::1], float64[::1], int64, "
-    "float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1])",
-    cache=True,
-)(averages.py_func)
+activation_covariance_pointer, averages_pointer = pointers(activation_covariance, averages)

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import cfunc, njit
+from numba import njit
+
+from teacher_student.theory.gaussian_averages.pointers import pointers
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -102,11 +104,4 @@ def averages(
             G[k, m] = c1[k] * c1[m] * h_squared + 2.0 * one + 4.0 * c2[k] * c2[m] * both
 
 
-activation_covariance_pointer = cfunc("void(float64[::1], float64[:, ::1], int64, float64[:, ::1])", cache=True)(
-    activation_covariance.py_func
-)
-averages_pointer = cfunc(
-    "void(float64[::1], float64[:, ::1], float64[::1], int64, "
-    "float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1])",
-    cache=True,
-)(averages.py_func)
+activation_covariance_pointer, averages_pointer = pointers(activation_covariance, averages)
