@@ -9,7 +9,6 @@ import os
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from queue import SimpleQueue
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,10 @@ from teacher_student.activations import get_activations
 from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged, refuse
 from teacher_student.networks import check_n_inputs
-from teacher_student.problem import Problem, check_seed_and_replicas, output_times, whole_steps
+from teacher_student.problem import LearningRule, Problem, check_seed_and_replicas, output_times, whole_steps
 from teacher_student.sgd import overlaps, weights
 from teacher_student.sgd.inputs import replica_generators
+from teacher_student.sgd.lanes import LANES
 from teacher_student.trajectory import build_trajectory
 
 FloatArray = npt.NDArray[np.float64]
@@ -35,7 +35,8 @@ _ROUND, _SHORTEST, _LONGEST, _ELSEWHERE = 1.0, 0.02, 0.25, 1.0
 # Order parameters are measured every so many steps at least to see whether they diverge; that costs as much as some ten steps.
 _STEPS_UNSEEN = 200
 
-METHODS: dict[str, ModuleType] = {"weights": weights, "overlaps": overlaps}
+# The methods, and how many replicas a run holds.
+METHODS = {"weights": 1, "overlaps": LANES}
 
 
 def simulate(
@@ -85,21 +86,22 @@ def simulate(
     replicas, seed = check_seed_and_replicas(replicas, problem.seed if seed is None else seed)
     if not isinstance(method, str) or method not in METHODS:
         refuse("method", method, "one of " + ", ".join(METHODS))
-    module = METHODS[method]
     times = problem.alpha if alpha is None else output_times(alpha)
     output_steps = whole_steps(times, N)
     chunk = _steps_per_call(problem, N, method)
 
-    runs = [module.start(problem.initial, N, rng) for rng in replica_generators(seed, replicas)]
-    starts = [module.measure(run) for run in runs]
-    rows: list[list[dict[str, FloatArray]]] = [[start] if output_steps[0] == 0 else [] for start in starts]
-    steps, end = [0] * replicas, int(output_steps[-1])
+    together = METHODS[method]
+    generators = replica_generators(seed, replicas)
+    runs = [_start(method, problem, N, generators[r : r + together]) for r in range(0, replicas, together)]
+    starts = [_measure(method, run) for run in runs]
+    rows: list[list[list[dict[str, FloatArray]]]] = [[start] if output_steps[0] == 0 else [] for start in starts]
+    steps, end = [0] * len(runs), int(output_steps[-1])
     status, failures = "complete", []
     jobs: dict[Any, int] = {}
     finished: SimpleQueue[Any] = SimpleQueue()
-    threads = min(replicas, os.cpu_count() or 1)
+    threads = min(len(runs), os.cpu_count() or 1)
     pool = executor or ThreadPoolExecutor(threads)
-    seconds = _ELSEWHERE if executor else min(_LONGEST, max(_SHORTEST, _ROUND * threads / replicas))
+    seconds = _ELSEWHERE if executor else min(_LONGEST, max(_SHORTEST, _ROUND * threads / len(runs)))
 
     def send(r: int) -> None:
         job = pool.submit(_go_on, method, runs[r], problem, N, steps[r], output_steps, chunk, seconds)
@@ -110,7 +112,7 @@ def simulate(
         total=replicas * end, unit="step", unit_scale=True, disable=None if progress else True, desc=f"{method} N={N}"
     ) as bar:
         try:
-            for r in range(replicas):
+            for r in range(len(runs)):
                 send(r)
             while jobs:
                 job = finished.get()
@@ -118,9 +120,9 @@ def simulate(
                 begin = steps[r]
                 runs[r], steps[r], passed, failure = job.result()
                 rows[r] += passed
-                bar.update(steps[r] - begin)
+                bar.update((steps[r] - begin) * len(starts[r]))
                 if failure is not None:
-                    failures.append((steps[r], r, failure))
+                    failures.append((steps[r], r * together + failure[0], failure[1]))
                     end = min(end, steps[r])  # up to there the others go on, for one of them may fail before
                 elif steps[r] < end:
                     send(r)
@@ -136,8 +138,8 @@ def simulate(
         status = f"diverged at alpha = {step / N:.6g}: {failure} in replica {r}"
     n_rows = min(len(row) for row in rows)
     factors = {
-        name: np.array([[row[i][name] for i in range(n_rows)] for row in rows]).reshape(replicas, n_rows, *array.shape)
-        for name, array in starts[0].items()
+        name: np.array([[row[i][j][name] for i in range(n_rows)] for row, start in zip(rows, starts, strict=True) for j in range(len(start))]).reshape(replicas, n_rows, *array.shape)
+        for name, array in starts[0][0].items()
     }
     attributes = {
         "source": "simulation",
@@ -162,35 +164,55 @@ def _go_on(
     output_steps: npt.NDArray[np.int64],
     chunk: int,
     seconds: float,
-) -> tuple[Any, int, list[dict[str, FloatArray]], str | None]:
-    """Advance one replica from `step` for `seconds`, or to the last of `output_steps`.
+) -> tuple[Any, int, list[list[dict[str, FloatArray]]], tuple[int, str] | None]:
+    """Advance one run from `step` for `seconds`, or to the last of `output_steps`.
 
-    Returns it, its step, what was measured at the output times on the way, and how it left every bound, if it did. That is
-    looked for at output times and at multiples of a number of steps, however long they take.
+    Returns it, its step, what was measured at the output times on the way, and which of its replicas left every bound, and how,
+    if one did. That is looked for at output times and at multiples of a number of steps, however long they take.
     """
-    module, rule = METHODS[method], problem.rule
-    student, teacher = get_activations(rule.activation, rule.teacher_activation)
-    constants = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, N)
-    rows: list[dict[str, FloatArray]] = []
+    rows: list[list[dict[str, FloatArray]]] = []
     deadline, unseen = time.monotonic() + seconds, chunk * max(1, _STEPS_UNSEEN // chunk)
     for output in output_steps[np.searchsorted(output_steps, step, side="right") :].tolist():
         while step < output:
             n_steps = min(output, (step // chunk + 1) * chunk) - step
-            taken = module.advance(run, student.g, student.g_prime, teacher.g, *constants, step, n_steps)
-            step += taken
-            if taken < n_steps:
-                return run, step, rows, "delta is not finite"
+            taken = _advance(method, run, problem.rule, N, step, n_steps)
+            step += int(taken.min())
+            if taken.min() < n_steps:
+                return run, step, rows, (int(taken.argmin()), "delta is not finite")
             if step == output or step % unseen == 0:
                 with np.errstate(over="ignore", invalid="ignore"):  # overflow is what is looked for
-                    state = module.measure(run)
-                    beyond = first_out_of_bounds(state, problem.initial)
-                if beyond is not None:
-                    return run, step, rows, f"{beyond[0]} = {beyond[1]:.6g}"
+                    states = _measure(method, run)
+                    for i, state in enumerate(states):
+                        beyond = first_out_of_bounds(state, problem.initial)
+                        if beyond is not None:
+                            return run, step, rows, (i, f"{beyond[0]} = {beyond[1]:.6g}")
                 if step == output:
-                    rows.append(state)
+                    rows.append(states)
             if time.monotonic() > deadline:
                 return run, step, rows, None
     return run, step, rows, None
+
+
+def _start(method: str, problem: Problem, N: int, generators: list[np.random.Generator]) -> Any:
+    """Return a run of as many replicas as there are generators."""
+    if method == "weights":
+        return weights.start(problem.initial, N, *generators)
+    return overlaps.start(problem.initial, N, problem.rule.batch_size, generators)
+
+
+def _advance(method: str, run: Any, rule: LearningRule, N: int, first_step: int, n_steps: int) -> npt.NDArray[np.int64]:
+    """Take `n_steps` steps and return how many each replica of the run took."""
+    student, teacher = get_activations(rule.activation, rule.teacher_activation)
+    constants = (rule.schedules, rule.noise, rule.weight_decay)
+    if method == "weights":
+        functions = student.g, student.g_prime, teacher.g
+        return np.array([weights.advance(run, *functions, *constants, rule.batch_size, N, first_step, n_steps)])
+    return overlaps.advance(run, student, teacher, *constants, False, N, first_step, n_steps)
+
+
+def _measure(method: str, run: Any) -> list[dict[str, FloatArray]]:
+    """Return the order parameters of every replica of the run."""
+    return [weights.measure(run)] if method == "weights" else overlaps.measure(run)
 
 
 def _steps_per_call(problem: Problem, N: int, method: str) -> int:
