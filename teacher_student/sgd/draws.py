@@ -5,15 +5,14 @@ is described, with the parts of the earlier inputs of its batch, by the row of a
 diagonal normals, on the diagonal in row j the root of a chi-square with n - j degrees of freedom, n = N - M - P (Bartlett,
 Proc. R. Soc. Edinb. 53, 260 (1933)).
 
-Chi-square comes from the rejection method of Marsaglia and Tsang, ACM Trans. Math. Softw. 26, 363 (2000): with d = (n - j) / 2 - 1/3,
-t = x / sqrt(9 d) and x normal, 2 d (1 + t)^3 is accepted with probability exp(d (3 log(1 + t) - 3 t + 3/2 t^2 - t^3)). All lanes
-propose at once. For |t| < 1/2 the exponent is at least -3/2 d t^4, which accepts nearly all of them without a logarithm.
+Chi-square comes from the rejection method of Marsaglia and Tsang, ACM Trans. Math. Softw. 26, 363 (2000): with t = x / sqrt(9 d),
+d = (n - j) / 2 - 1/3 and x normal, 2 d (1 + t)^3 is accepted with probability exp(d (3 log(1 + t) - 3 t + 3/2 t^2 - t^3)). All
+lanes propose at once. For |t| < 1/2 the exponent is at least -3/2 d t^4, which accepts nearly all of them without a logarithm.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt

@@ -1,9 +1,9 @@
 """Activations of all lanes at once: erf, piecewise linear and quadratic functions in vectors, any other lane by lane.
 
-erf(x / sqrt 2) and its derivative share exp(-x^2 / 2), computed as 2^n times a polynomial of what is left of the exponent. erf is
-x p(x^2) for |x| < 1.25 and 1 - exp(-x^2 / 2) q(s) above, s linear in 1 / (|x| + 4); both polynomials are evaluated with coefficients
-chosen lane by lane, so that there is no branch. All three are weighted least-squares fits on 120 Chebyshev nodes in 60 digits with
-relative errors of erf and exp below 3e-17.
+erf(x / sqrt 2) and its derivative share exp(-x^2 / 2), computed as 2^n times a polynomial of what is left of the exponent. erf
+is x p(x^2) for |x| < 1.25 and 1 - exp(-x^2 / 2) q(s) above, s linear in 1 / (|x| + 4); both polynomials are evaluated with
+coefficients chosen lane by lane, so that there is no branch. All three are weighted least-squares fits on 120 Chebyshev nodes in
+60 digits; the relative errors of erf and exp are below 3e-17.
 """
 
 from __future__ import annotations

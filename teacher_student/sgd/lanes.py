@@ -85,7 +85,9 @@ def _pointer(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     shape = cgutils.unpack_tuple(builder, array.shape)
     several = isinstance(kinds[1], types.BaseTuple)
     index = cgutils.unpack_tuple(builder, arguments[1]) if several else [arguments[1]]
-    index = [context.cast(builder, i, kind, types.intp) for i, kind in zip(index, kinds[1] if several else [kinds[1]], strict=True)]
+    index = [
+        context.cast(builder, i, kind, types.intp) for i, kind in zip(index, kinds[1] if several else [kinds[1]], strict=True)
+    ]
     row = index[0]
     for i, length in zip(index[1:], shape[1:-1], strict=True):
         row = builder.add(builder.mul(row, length), i)

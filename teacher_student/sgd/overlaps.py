@@ -9,8 +9,8 @@ matrix of (W*, xi_in) / sqrt(N) in such a basis, F_teacher (M, M) above F (P, M 
 
 so that no overlap is ever a difference of larger numbers, and a step costs O((P + M)^2), P^3 at worst, whatever N is.
 
-`LANES` replicas are computed at once, one in each lane of the processor's vectors. All do the same, so that one replica is as fast
-as eight; where there are fewer, the other lanes repeat the first.
+`LANES` replicas are computed at once, one in each lane of the processor's vectors. Where there are fewer, the other lanes repeat
+the first.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ _FIELD, _VALUE, _SLOPE = 0, 1, 2
 
 @dataclass(frozen=True, eq=False)
 class OverlapsReplicas:
-    """Up to `LANES` runs in progress, all updated in place: the factor of their overlaps, the slow factors, and their random streams.
+    """Up to `LANES` runs in progress, updated in place: the factor of their overlaps, slow factors, and random streams.
 
     Attributes
     ----------
     F_teacher, v_teacher, lengths : arrays, (M, M), (M,) and (P,)
         The teacher, and the modes' lengths at the start in units of sqrt(N).
     F, sigma, xi_out, v : arrays, (copies, P, columns, LANES), (copies, P, LANES), (copies, K, P, LANES) and (copies, K, LANES)
-        The state is copy 0. Batches are summed in a copy 1. `F` has M + P columns, lower triangular after the first M, and columns
-        of zeros for the directions that a batch adds.
+        The state is copy 0. Batches are summed in a copy 1. `F` has M + P columns, lower triangular after the first M, and
+        columns of zeros for the directions that a batch adds.
     streams, spares : arrays, (replicas, 4, words) and (LANES, 4)
         State of the generators of every replica's inputs, and of those that replace rejected numbers.
     draws : array
@@ -122,8 +122,7 @@ def advance(
 
     They are fewer than `n_steps` where the error left the finite numbers; the numbers of such a replica mean nothing any more.
     """
-    _, P, columns, _ = replicas.F.shape
-    K, M = replicas.v.shape[1], len(replicas.v_teacher)
+    (_, K, P, _), M = replicas.xi_out.shape, len(replicas.v_teacher)
     taken = np.full(LANES, n_steps)
     run_steps(
         lane_form(student),
@@ -168,10 +167,11 @@ def measure(replicas: OverlapsReplicas) -> list[dict[str, FloatArray]]:
 
 @njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)
 def fold(F: FloatArray, copy: int, M: int) -> None:
-    """Make F[copy], (P, columns, LANES), lower triangular after its first M columns by reflections that keep F F^T.
+    """Make F[copy], (P, columns, LANES), lower triangular after its first M columns, the diagonal not negative, keeping F F^T.
 
-    The Householder reflection of row a turns what it has from column M + a on into one entry. The new diagonal has the sign
-    opposite to the old one, so that nothing cancels, and a row of zeros, a student within the teacher's span, stays.
+    The Householder reflection of row a turns what it has from column M + a on into one entry, of the sign opposite to the first
+    of them so that nothing cancels; then the column is given the sign that makes it positive. A row of zeros, a student within
+    the teacher's span, stays.
     """
     _, P, columns, _ = F.shape
     for a in range(P):
@@ -181,15 +181,16 @@ def fold(F: FloatArray, copy: int, M: int) -> None:
         for j in range(c + 1, columns):
             squared += load(F, (copy, a, j)) * load(F, (copy, a, j))
         length = square_root(squared)
-        length = choose(head, 0.0, -1.0 * length, length)
-        factor = choose(squared, _SMALLEST_SQUARE, 1.0 / (squared - head * length), 0.0)
+        sign = choose(head, 0.0, -1.0, 1.0)
+        reflected = sign * length
+        factor = choose(squared, _SMALLEST_SQUARE, 1.0 / (squared - head * reflected), 0.0)
         for b in range(a + 1, P):
             below = load(F, (copy, b, c))
             product = head * below
             for j in range(c + 1, columns):
                 product += load(F, (copy, a, j)) * load(F, (copy, b, j))
-            product = factor * (product - length * below)
-            store(F, (copy, b, c), below - product * (head - length))
+            product = factor * (product - reflected * below)
+            store(F, (copy, b, c), sign * (below - product * (head - reflected)))
             for j in range(c + 1, columns):
                 store(F, (copy, b, j), load(F, (copy, b, j)) - product * load(F, (copy, a, j)))
         store(F, (copy, a, c), length)
@@ -221,7 +222,7 @@ def write_fields(
     units: FloatArray,
     modes: FloatArray,
 ) -> None:
-    """Write the fields of a sample, lambda then rho, into units[_FIELD], (K + M, LANES), and u and sigma u into `modes`, (2, P, LANES)."""
+    """Write fields of a sample, lambda and rho into units[_FIELD], (K + M, LANES), u and sigma u into `modes`, (2, P, LANES)."""
     M = len(F_teacher)
     _, K, P, _ = xi_out.shape
     for m in range(M):
@@ -270,7 +271,7 @@ def run_steps(
     first_step: int,
     taken: IntArray,
 ) -> None:
-    """Take taken[0] steps of the chain in place; leave in `taken`, (LANES,), how many there were before an error that is not finite.
+    """Take taken[0] steps of the chain in place; write into `taken`, (LANES,), how many came before an error that is not finite.
 
     Shapes as in `OverlapsReplicas`; `student` and `teacher` are the `lane_form` of their activations, `units` (3, K + M, LANES),
     `modes` (2, P, LANES) and `numbers` are work space. `schedules` are those of a `LearningRule`, taken at alpha = step / N for

@@ -138,7 +138,9 @@ def simulate(
         status = f"diverged at alpha = {step / N:.6g}: {failure} in replica {r}"
     n_rows = min(len(row) for row in rows)
     factors = {
-        name: np.array([[row[i][j][name] for i in range(n_rows)] for row, start in zip(rows, starts, strict=True) for j in range(len(start))]).reshape(replicas, n_rows, *array.shape)
+        name: np.array(
+            [[row[i][j][name] for i in range(n_rows)] for row, start in zip(rows, starts, strict=True) for j in range(len(start))]
+        ).reshape(replicas, n_rows, *array.shape)
         for name, array in starts[0][0].items()
     }
     attributes = {
