@@ -238,8 +238,15 @@ def run_steps(
                     rest[a, b] = 0.0
             rotate_into_triangle(F_rest, extra)
             for a in range(len(lengths)):
-                scale = lengths[a] / np.sqrt(np.sum(F_along[a] ** 2) + np.sum(F_rest[a] ** 2))
-                F_along[a] *= scale
-                F_rest[a] *= scale
+                square = 0.0
+                for m in range(M):
+                    square += F_along[a, m] ** 2
+                for b in range(a + 1):
+                    square += F_rest[a, b] ** 2
+                scale = lengths[a] / np.sqrt(square)
+                for m in range(M):
+                    F_along[a, m] *= scale
+                for b in range(a + 1):
+                    F_rest[a, b] *= scale
         step_slow_factors(slow, sigma, xi_out, v, rates, weight_decay, batch_size, n_inputs)
     return n_steps
