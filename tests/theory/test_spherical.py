@@ -98,13 +98,13 @@ def not_projected(mean: np.ndarray, covariance: np.ndarray, correction: np.ndarr
 def test_linear_noise_is_that_of_the_chain(
     changes: dict[str, object], monkeypatch: pytest.MonkeyPatch, record_check: Callable[..., None]
 ) -> None:
-    """At N = 60 and 120: the shift of means within 4 standard errors of 6,000 runs, variances within 10 % at the larger N.
+    """At N = 60 and 120: the shift of means within 4 standard errors of 3,000 runs, variances within 12 % at the larger N.
 
     Negative controls: without the second order of the rescaling, and with the covariance of steps before it.
     """
     initial = ts.plain_committee(Q=[[0.6, 0.1], [0.1, 0.4]], R=[[0.3], [-0.1]], T=[[1.0]], v=[1.0, 0.8], v_teacher=[1.0])
     rule = ts.LearningRule(eta_xi_in=3.0, eta_v=0.2, noise=0.3, spherical=True, **changes)
-    problem, times, replicas = ts.Problem(initial=initial, rule=rule), [0.5, 1.5], 6000
+    problem, times, replicas = ts.Problem(initial=initial, rule=rule), [0.5, 1.5], 3000
     coordinates = coordinates_of(initial, rule)
     theories = []
     for moments in (moments_at_fixed_lengths, first_order, not_projected):
@@ -119,8 +119,8 @@ def test_linear_noise_is_that_of_the_chain(
         record_check("shift of the mean, spherical: largest |z|", f"chain at N = {N}", z[0], 4.0)
         assert z[1] > 4.0
     variance = [N * x.var(axis=0) / np.diagonal(theory["covariance"].values, axis1=1, axis2=2) - 1 for theory in theories]
-    record_check("variance between runs, spherical: relative error", f"chain at N = {N}", np.abs(variance[0]).max(), 0.1)
-    assert np.abs(variance[2]).max() > 0.2
+    record_check("variance between runs, spherical: relative error", f"chain at N = {N}", np.abs(variance[0]).max(), 0.12)
+    assert np.abs(variance[2]).max() > 0.24
 
 
 def test_fixed_point_of_a_perfect_student_and_its_rate() -> None:
