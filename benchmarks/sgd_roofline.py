@@ -39,7 +39,7 @@ def replica(n_inputs: int, seed: int = 0) -> weights.WeightsReplica:
 def steps(run: weights.WeightsReplica, rule: ts.LearningRule, n_steps: int) -> None:
     """Take `n_steps` steps."""
     erf, n_inputs = get_activation("erf"), run.weights.xi_in.shape[1]
-    settings = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, n_inputs, 0, n_steps)
+    settings = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, rule.spherical, n_inputs, 0, n_steps)
     if weights.advance(run, erf.g, erf.g_prime, erf.g, *settings) != n_steps:
         raise SystemExit("the student diverged")
 

@@ -122,3 +122,45 @@ def foresee(products: FloatArray, M: int, begin: int, end: int, keep: FloatArray
             for s in range(begin, end):
                 field += h[a, s] * products[P + M + s, t]
             products[a, t] = field
+
+
+# Sums over N may be reordered into vector lanes.
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def squared_lengths(rows: FloatArray, out: FloatArray) -> None:
+    """Write |row a|^2 / N for `rows` (P, N) into `out` (P,)."""
+    P, N = rows.shape
+    for a in range(P):
+        total = 0.0
+        for i in range(N):
+            total += rows[a, i] * rows[a, i]
+        out[a] = total / N
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def keep_lengths(
+    products: FloatArray,
+    M: int,
+    N: int,
+    begin: int,
+    end: int,
+    lengths: FloatArray,
+    squares: FloatArray,
+    keep: FloatArray,
+    h: FloatArray,
+) -> None:
+    """Scale the step with the inputs `begin` to `end` in `keep` and `h` so that row a ends with the length `lengths[a]`.
+
+    In units of sqrt(N): `squares` (P,) are the squares of the lengths before the step, and become those after it.
+    """
+    P = len(h)
+    for a in range(P):
+        change = 0.0
+        for s in range(begin, end):
+            change += 2.0 * keep[a, begin] * h[a, s] * products[a, s]
+            for t in range(begin, end):
+                change += h[a, s] * h[a, t] * products[P + M + s, t]
+        scale = lengths[a] / np.sqrt(keep[a, begin] ** 2 * squares[a] + change / np.sqrt(N))
+        keep[a, begin] *= scale
+        for s in range(begin, end):
+            h[a, s] *= scale
+        squares[a] = lengths[a] ** 2

@@ -170,7 +170,7 @@ def _go_on(
     """
     module, rule = METHODS[method], problem.rule
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
-    constants = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, N)
+    constants = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, rule.spherical, N)
     rows: list[dict[str, FloatArray]] = []
     deadline, unseen = time.monotonic() + seconds, chunk * max(1, _STEPS_UNSEEN // chunk)
     for output in output_steps[np.searchsorted(output_steps, step, side="right") :].tolist():
