@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from teacher_student.problem import log_spaced_times as log_spaced_times
     from teacher_student.problem_file import load_problem as load_problem
     from teacher_student.problem_file import presets as presets
+    from teacher_student.sweeps.design import Sweep as Sweep
+    from teacher_student.sweeps.run import sweep as sweep
+    from teacher_student.sweeps.sweep_file import load_sweep as load_sweep
     from teacher_student.theory.continuation import continuation as continuation
     from teacher_student.theory.fixed_points import fixed_point as fixed_point
     from teacher_student.theory.integrate import integrate as integrate
@@ -50,6 +53,9 @@ _WHERE = {
     "plateau_length": "theory.plateau",
     "compare": "analysis.compare",
     "scaling": "analysis.scaling",
+    "Sweep": "sweeps.design",
+    "load_sweep": "sweeps.sweep_file",
+    "sweep": "sweeps.run",
     "stages": "analysis.stages",
     "specialization": "analysis.specialization",
     "load_trajectory": "trajectory",

@@ -63,6 +63,17 @@ def _status(trajectory: xr.Dataset) -> int:
     return OK
 
 
+def report_divergence(dataset: xr.Dataset) -> int:
+    """Say how many points of a sweep diverged, if any did, and return an exit status."""
+    names = [name for name in ("status", "simulated_status") if name in dataset]
+    diverged = (dataset[names].to_dataarray() != "complete").any("variable")
+    if not diverged.any():
+        return OK
+    count = f"{int(diverged.sum())} of {diverged.size} points"
+    print(f"teacher-student: {count} diverged, see {' and '.join(names)}; what was computed is kept", file=sys.stderr)
+    return DIVERGED
+
+
 def save(trajectory: xr.Dataset | None, path: Path, status: int) -> int:
     """Write a trajectory, if there is one, print where, and return `status`."""
     from teacher_student.trajectory import save_trajectory
