@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from teacher_student.problem import log_spaced_times as log_spaced_times
     from teacher_student.problem_file import load_problem as load_problem
     from teacher_student.problem_file import presets as presets
+    from teacher_student.schedules import Cosine as Cosine
+    from teacher_student.schedules import Piecewise as Piecewise
+    from teacher_student.schedules import PowerLaw as PowerLaw
     from teacher_student.sweeps.design import Sweep as Sweep
     from teacher_student.sweeps.run import sweep as sweep
     from teacher_student.sweeps.sweep_file import load_sweep as load_sweep
@@ -40,6 +43,9 @@ _WHERE = {
     "OrderParameters": "order_parameters",
     "plain_committee": "order_parameters",
     "LearningRule": "problem",
+    "Piecewise": "schedules",
+    "PowerLaw": "schedules",
+    "Cosine": "schedules",
     "register_activation": "activations",
     "Problem": "problem",
     "log_spaced_times": "problem",

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from teacher_student.errors import InvalidInput, refuse
+from teacher_student.errors import InvalidInput, check_whole, refuse
 from teacher_student.problem import Problem
 from teacher_student.problem_file import build_problem, load_document, parse_document
-from teacher_student.sweeps.values import OF_DRAWS, OF_GRIDS, check_whole, drawn_values, listed_values
+from teacher_student.sweeps.values import OF_DRAWS, OF_GRIDS, drawn_values, listed_values
 from teacher_student.trajectory import DIMENSIONS
 
 DESIGNS = ("grid", "random", "sobol", "latin-hypercube")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from teacher_student.errors import InvalidInput, refuse
-from teacher_student.problem_file import presets, toml
+from teacher_student.problem_file import presets, toml, toml_key
 from teacher_student.sweeps.design import Sweep
 
 _KEYS = tuple(f.name for f in fields(Sweep) if f.init)
@@ -40,13 +40,13 @@ def write_sweep(sweep: Sweep) -> str:
         if getattr(sweep, name) is not None
     ]
     lines += [f"variables = {toml(list(sweep.variables))}", "", "[vary]"]
-    lines += [f"{toml(name)} = {toml(spec)}" for name, spec in sweep.vary.items()]
+    lines += [f"{toml_key(name)} = {toml(spec)}" for name, spec in sweep.vary.items()]
     tables = {name: entry for name, entry in sweep.problem.items() if isinstance(entry, dict)}
     lines += ["", "[problem]"]
-    lines += [f"{toml(name)} = {toml(entry)}" for name, entry in sweep.problem.items() if name not in tables]
+    lines += [f"{toml_key(name)} = {toml(entry)}" for name, entry in sweep.problem.items() if name not in tables]
     for name, table in tables.items():
-        lines += ["", f"[problem.{toml(name)}]"]
-        lines += [f"{toml(key)} = {toml(entry)}" for key, entry in table.items()]
+        lines += ["", f"[problem.{toml_key(name)}]"]
+        lines += [f"{toml_key(key)} = {toml(entry)}" for key, entry in table.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.errors import refuse
+from teacher_student.errors import check_whole, refuse
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -29,12 +29,6 @@ def drawn_values(vary: dict[str, Any], design: str, n_points: int, seed: int) ->
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
     uniform = _unit_cube(design, n_points, len(vary), rng)
     return {name: _quantiles(spec, u) for (name, spec), u in zip(vary.items(), uniform.T, strict=True)}
-
-
-def check_whole(name: str, value: object, least: int | None) -> None:
-    """Refuse `value` unless it is a whole number, of at least `least` if that is given."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or (least is not None and value < least):
-        refuse(name, value, "a whole number" + ("" if least is None else f" of at least {least}"))
 
 
 def _axis(name: str, spec: Any) -> list[Any]:
@@ -63,7 +57,8 @@ def _check_distribution(name: str, spec: Any) -> None:
     kind, bounds = _numbers(name, spec, OF_DRAWS, 2, expected)
     if kind == "integers":
         for i, bound in enumerate(bounds):
-            check_whole(f"{name}.integers[{i}]", bound, None)
+            if not isinstance(bound, int):
+                refuse(f"{name}.integers[{i}]", bound, "a whole number")
 
 
 def _numbers(name: str, spec: Any, kinds: tuple[str, ...], count: int, expected: str) -> tuple[str, list[Any]]:

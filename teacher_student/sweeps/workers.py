@@ -15,8 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from teacher_student.errors import refuse
-from teacher_student.sweeps.values import check_whole
+from teacher_student.errors import check_whole, refuse
 
 SECONDS_TO_CONNECT = 10.0
 
@@ -45,8 +44,7 @@ def worker_count(workers: int | None) -> int:
     """Return the number of processes, by default one a core; raises `InvalidInput` for less than 1."""
     if workers is None:
         return os.cpu_count() or 1
-    check_whole("workers", workers, 1)
-    return int(workers)
+    return check_whole("workers", workers, 1)
 
 
 @contextlib.contextmanager

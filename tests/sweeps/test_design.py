@@ -51,6 +51,12 @@ def test_fields_within_arrays_fields_tied_together_and_fixed_ones_reach_the_prob
     np.testing.assert_array_equal(sweep.problem_at(0).initial.Q_modes[0, 1], 0.01)
 
 
+def test_what_a_schedule_of_rates_is_made_of_can_vary() -> None:
+    schedule = {"kind": "power-law", "start": 0.5, "exponent": 1.0, "alpha": 10.0}
+    sweep = ts.Sweep(PROBLEM, {"rule.eta_xi_in.exponent": [0.5, 2.0]}, fixed={"rule": {"eta_xi_in": schedule}})
+    assert sweep.problem_at(1).rule.eta_xi_in == ts.PowerLaw(start=0.5, exponent=2.0, alpha=10.0)
+
+
 def test_a_preset_a_problem_and_its_tables_give_the_same_points(tmp_path: Path) -> None:
     vary = {"rule.noise": [0.0, 0.5]}
     problem = ts.load_problem("both-layers")
