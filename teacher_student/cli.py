@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="trajectory (default: NAME-simulation.nc)")
     command.add_argument("--n-inputs", type=int, metavar="N", help="inputs (default: the problem's)")
     _add_simulation_options(command, ("weights", "overlaps"), "weights")
+    command.add_argument("--checkpoint", type=Path, metavar="FILE", help="keep the state there; the same command goes on from it")
     command.set_defaults(run=_simulate)
 
     command = commands.add_parser("compare", help="theory and simulation, with figure and report (the main job)")
@@ -156,7 +157,8 @@ def _simulate(options: argparse.Namespace) -> int:
 
     problem = load_problem(options.problem)
     path = output_file(options.output, problem, "simulation")
-    trajectory, status = run_simulation(problem, simulation_settings(problem, options.n_inputs, options), options.method)
+    settings = simulation_settings(problem, options.n_inputs, options)
+    trajectory, status = run_simulation(problem, settings, options.method, options.checkpoint)
     return save(trajectory, path, status)
 
 

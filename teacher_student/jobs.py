@@ -33,13 +33,15 @@ def run_theory(problem: Problem, alpha: npt.ArrayLike | None = None, fluctuation
     return trajectory, _status(trajectory)
 
 
-def run_simulation(problem: Problem, settings: tuple[int, int, int], method: str) -> tuple[xr.Dataset | None, int]:
+def run_simulation(
+    problem: Problem, settings: tuple[int, int, int], method: str, checkpoint: Path | None = None
+) -> tuple[xr.Dataset | None, int]:
     """Return the simulation of `settings` (N, replicas, seed), or what there is of it, and an exit status."""
     from teacher_student.sgd.run import simulate
 
     n_inputs, replicas, seed = settings
     try:
-        trajectory = simulate(problem, n_inputs=n_inputs, replicas=replicas, seed=seed, method=method)
+        trajectory = simulate(problem, n_inputs=n_inputs, replicas=replicas, seed=seed, method=method, checkpoint=checkpoint)
     except Diverged as error:
         print(f"teacher-student: {error}", file=sys.stderr)
         return error.trajectory, DIVERGED

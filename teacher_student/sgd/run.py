@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +20,7 @@ from teacher_student.errors import Diverged, refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.problem import LearningRule, Problem, check_seed_and_replicas, output_times, whole_steps
 from teacher_student.sgd import overlaps, weights
+from teacher_student.sgd.checkpoint import Checkpoint
 from teacher_student.sgd.inputs import replica_generators
 from teacher_student.trajectory import build_trajectory
 
@@ -36,6 +38,7 @@ def simulate(
     seed: int | None = None,
     method: str = "weights",
     executor: Executor | None = None,
+    checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Return trajectories of independent SGD runs of `problem` at finite N.
@@ -54,6 +57,9 @@ def simulate(
         "weights": SGD on N-dimensional weights. "overlaps": the exact chain of their overlaps, of the same law.
     executor : concurrent.futures.Executor, optional
         Where replicas run; by default one thread a core.
+    checkpoint : str or Path, optional
+        A file to keep the state of all replicas in, every half minute and at Ctrl-C. The same call goes on from there, and
+        ends in the same numbers, bit for bit, as one that was never interrupted.
     progress : bool
         Show a progress bar on a terminal.
 
@@ -66,7 +72,7 @@ def simulate(
     Raises
     ------
     InvalidInput
-        For impossible times, sizes, seeds or methods.
+        For impossible times, sizes, seeds or methods, and for a checkpoint of another simulation.
     Diverged
         If an order parameter of a replica leaves every bound; carries what was computed before.
     """
@@ -79,35 +85,56 @@ def simulate(
     output_steps = whole_steps(times, N)
     chunk = _steps_per_call(problem, N, method)
 
+    kept = None
+    if checkpoint is not None:
+        settings = {"version": teacher_student.__version__, "method": method, "n_inputs": N, "seed": seed, "replicas": replicas}
+        kept = Checkpoint(Path(checkpoint), {**settings, "alpha": output_steps.tolist(), "problem": problem.to_toml()})
     runs = [module.start(problem.initial, N, rng) for rng in replica_generators(seed, replicas)]
-    rows: list[list[dict[str, FloatArray]]] = []
-    status, failure, step = "complete", None, 0
+    rows, step = ([], 0) if kept is None else kept.load(runs)
+    status, failure = "complete", None
     jobs: list[Any] = []
+    settled = True  # whether all runs have taken `step` steps
     pool = executor or ThreadPoolExecutor(min(replicas, os.cpu_count() or 1))
     with tqdm(
         total=replicas * int(output_steps[-1]),
+        initial=replicas * step,
         unit="step",
         unit_scale=True,
         disable=None if progress else True,
         desc=f"{method} N={N}",
     ) as bar:
         try:
-            for target in output_steps:
+            for target in output_steps[len(rows) :]:
                 while step < target and failure is None:
                     n_steps = int(min(chunk, target - step))
-                    jobs = [pool.submit(_advance, method, run, problem.rule, N, step, n_steps) for run in runs]
+                    jobs, settled = [], False
+                    for run in runs:
+                        jobs.append(pool.submit(_advance, method, run, problem.rule, N, step, n_steps))
                     results = [job.result() for job in jobs]
                     runs = [run for run, _ in results]
                     failure = _failure(problem, module, runs, [taken for _, taken in results], step, n_steps, N)
-                    step += n_steps
+                    step, settled = step + n_steps, True
                     bar.update(replicas * n_steps)
+                    if kept is not None and failure is None:
+                        kept.save_if_due(runs, rows, step)
                 if failure is not None:
                     break
                 rows.append([module.measure(run) for run in runs])
+            if kept is not None and failure is None:
+                kept.save(runs, rows, step)
         except KeyboardInterrupt:
             status = "interrupted"
             for job in jobs:
-                job.cancel()
+                if kept is None:
+                    job.cancel()
+            if kept is not None and not settled and len(jobs) == replicas:
+                # Nothing is kept of replicas at different steps: those under way end what they were asked for.
+                results = [job.result() for job in jobs]
+                runs = [run for run, _ in results]
+                settled = _failure(problem, module, runs, [taken for _, taken in results], step, n_steps, N) is None
+                step += n_steps
+            if kept is not None and settled:
+                kept.save(runs, rows, step)
         finally:
             if executor is None:
                 pool.shutdown(wait=True, cancel_futures=True)
