@@ -12,7 +12,7 @@ from teacher_student.activations import get_activations
 from teacher_student.errors import check_non_negative, check_whole, refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.schedules import Rate, Schedule, check_rate, largest_rate, schedule_rows
+from teacher_student.schedules import ROUNDING, Rate, Schedule, check_rate, largest_rate, schedule_rows
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -79,9 +79,15 @@ class LearningRule:
 
     @property
     def jumps(self) -> FloatArray:
-        """The times alpha > 0 at which a rate or a derivative of it jumps, increasing."""
+        """The times alpha > 0 at which a rate or a derivative of it jumps, increasing; one for those that differ by rounding."""
         schedules = [rate for name in RATES if isinstance(rate := getattr(self, name), Schedule)]
-        return np.unique([time for schedule in schedules for time in schedule.jumps()])
+        times = np.unique([time for schedule in schedules for time in schedule.jumps()])
+        return times[np.diff(times, prepend=-np.inf) > self.rounding(times)]
+
+    def rounding(self, alpha: FloatArray) -> FloatArray:
+        """Return how far from times `alpha` a schedule may jump that jumps there up to rounding."""
+        elapsed = max(getattr(getattr(self, name), "elapsed", 0.0) for name in RATES)
+        return np.asarray(10.0 * ROUNDING * (alpha + elapsed))
 
     @property
     def rates(self) -> FloatArray:

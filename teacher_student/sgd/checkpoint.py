@@ -53,13 +53,13 @@ class Checkpoint:
         self.settings = {"format": _FORMAT, **settings}
         self._due = time.monotonic() + SECONDS_BETWEEN
 
-    def load(self, runs: list[Any]) -> tuple[Rows, int]:
-        """Bring `runs`, just started, to where they were last kept; return the rows measured until then and the step.
+    def load(self, runs: list[Any]) -> tuple[Rows, list[int]] | None:
+        """Bring `runs`, just started, to where they were last kept; return the rows measured until then and the step of each.
 
-        Without a file there are no rows, and the step is 0. Raises `InvalidInput` for a file of another simulation.
+        Returns None if there is no file. Raises `InvalidInput` for one of another simulation.
         """
         if not self.path.exists():
-            return [], 0
+            return None
         try:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = dict(stored)
@@ -74,12 +74,13 @@ class Checkpoint:
         for r, run in enumerate(runs):
             _restore(run, f"run {r}", arrays, about["states"])
         names = [name for name in arrays if name.startswith("row ")]
-        n_rows = about["rows"]
-        rows = [[{name[4:]: arrays[name][t, r] for name in names} for r in range(len(runs))] for t in range(n_rows)]
-        return rows, about["step"]
+        ends = np.cumsum(about["rows"]).tolist()
+        spans = zip([0, *ends], ends, strict=False)
+        rows = [[{name[4:]: arrays[name][i] for name in names} for i in range(begin, end)] for begin, end in spans]
+        return rows, about["steps"]
 
-    def save(self, runs: list[Any], rows: Rows, step: int) -> None:
-        """Write everything, whole or not at all: all `runs` have taken `step` steps, and were measured in `rows`."""
+    def save(self, runs: list[Any], rows: Rows, steps: list[int]) -> None:
+        """Write everything, whole or not at all: every one of `runs`, its rows and how many steps it has taken."""
         begin = time.monotonic()
         arrays: dict[str, Any] = {}
         states: dict[str, Any] = {}
@@ -89,18 +90,18 @@ class Checkpoint:
                     arrays[name] = value
                 else:
                     states[name] = value
-        if rows:
-            arrays |= {f"row {name}": np.array([[row[name] for row in measured] for measured in rows]) for name in rows[0][0]}
-        about = {"settings": self.settings, "step": int(step), "rows": len(rows), "states": states}
+        measured = [row for of_run in rows for row in of_run]
+        for name in measured[0] if measured else ():
+            arrays[f"row {name}"] = np.array([row[name] for row in measured])
+        about = {"settings": self.settings, "steps": steps, "rows": [len(of_run) for of_run in rows], "states": states}
         with replacing(self.path) as temporary, temporary.open("wb") as file:
             np.savez(file, about=np.frombuffer(json.dumps(about, default=_as_json).encode(), np.uint8), **arrays)
         end = time.monotonic()
         self._due = end + max(SECONDS_BETWEEN, (end - begin) / _LARGEST_PART)
 
-    def save_if_due(self, runs: list[Any], rows: Rows, step: int) -> None:
-        """Write everything if the last time was long ago."""
-        if time.monotonic() >= self._due:
-            self.save(runs, rows, step)
+    def is_due(self) -> bool:
+        """Return whether the last time was long ago."""
+        return time.monotonic() >= self._due
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:

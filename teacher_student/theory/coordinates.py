@@ -134,18 +134,20 @@ def right_hand_side(
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of alpha, from `start` to `end`, on which no schedule jumps."""
+    """A stretch of alpha, from `start` to `end`, on which no schedule jumps; `margin` is how well its ends are known."""
 
     start: float
     end: float
+    margin: float
 
     def within(self, alpha: float) -> float:
-        """Return `alpha`, or if it lies outside the nearest time inside: before the jump at `end`, if there is one."""
-        return min(max(alpha, self.start), float(np.nextafter(self.end, self.start)))
+        """Return the time nearest `alpha` with rates of this piece, for at its ends those of its neighbours may hold."""
+        return min(max(alpha, self.start + self.margin), self.end - self.margin)
 
 
 def smooth_pieces(rule: LearningRule, last: float) -> list[Piece]:
     """Return the pieces that the jumps of the schedules of `rule` cut the time from 0 to `last` into."""
+    margin = rule.rounding(np.array(last)).item()
     jumps = rule.jumps
-    ends = [0.0, *jumps[jumps < last].tolist(), last]
-    return [Piece(start, end) for start, end in itertools.pairwise(ends) if start < end]
+    ends = [0.0, *jumps[jumps < last - margin].tolist(), last]
+    return [Piece(start, end, min(margin, 0.25 * (end - start))) for start, end in itertools.pairwise(ends) if start < end]

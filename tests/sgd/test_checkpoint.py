@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -29,37 +30,41 @@ def simulate(problem: ts.Problem, method: str, path: Path | None, **options: Any
     return ts.simulate(problem, arguments.pop("alpha", TIMES), method=method, checkpoint=path, **arguments)
 
 
-def interrupt_after(rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make Ctrl-C arrive when all replicas have taken their steps of that many calls."""
-    left = [rounds]
+def interrupt_after(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make Ctrl-C arrive while the simulation waits for the end of a turn, the given one; a turn has at most 7 steps."""
 
-    def failure(*arguments: Any) -> str | None:
-        left[0] -= 1
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        return right(*arguments)
+    class Queue(SimpleQueue):  # type: ignore[type-arg]
+        left = turns
 
-    right = run._failure
+        def get(self, *arguments: Any) -> Any:
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+            return super().get(*arguments)
+
+    monkeypatch.setattr(run, "SimpleQueue", Queue)
     monkeypatch.setattr(run, "_steps_per_call", lambda *_: 7)
-    monkeypatch.setattr(run, "_failure", failure)
+    monkeypatch.setattr(run, "_LONGEST", -1.0)
+    monkeypatch.setattr(run, "_SHORTEST", -1.0)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("rounds", [1, 2, 5, 12])
+@pytest.mark.parametrize("turns", [1, 2, 11, 30])
 def test_a_resumed_run_is_the_uninterrupted_one(
-    make_problem: Callable[..., ts.Problem], method: str, rounds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_problem: Callable[..., ts.Problem], method: str, turns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "state"
     whole = simulate(make_problem(), method, None)
     with monkeypatch.context() as patch:
-        interrupt_after(rounds, patch)
+        interrupt_after(turns, patch)
         first = simulate(make_problem(), method, path)
     assert first.attrs["status"] == "interrupted"
+    assert path.exists()
     assert first.sizes["alpha"] < 4
     assert simulate(make_problem(), method, path).identical(whole)
     assert list(tmp_path.iterdir()) == [path]
     # What is finished is not run again.
-    monkeypatch.setattr(run, "_advance", None)
+    monkeypatch.setattr(run, "_go_on", None)
     assert simulate(make_problem(), method, path).identical(whole)
 
 
@@ -89,6 +94,7 @@ from teacher_student.sgd import checkpoint, run
 checkpoint.SECONDS_BETWEEN = 0.0
 checkpoint._LARGEST_PART = 1.0
 run._steps_per_call = lambda *_: 500
+run._LONGEST = run._SHORTEST = -1.0
 problem = ts.load_problem("both-layers")
 ts.simulate(problem, [0.0, 10.0, 5000.0], n_inputs=50, replicas=2, seed=4, method=sys.argv[1], checkpoint="state")
 """
@@ -107,7 +113,7 @@ def test_a_run_that_was_killed_is_resumed(method: str, tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
     with np.load(path, allow_pickle=False) as stored:
-        assert stored["row v"].shape[0] < 3
+        assert stored["row v"].shape[0] < 6
     problem = ts.load_problem("both-layers")
     options: dict[str, Any] = {"alpha": [0.0, 10.0, 5000.0], "n_inputs": 50, "replicas": 2}
     assert simulate(problem, method, path, **options).identical(simulate(problem, method, None, **options))
@@ -181,14 +187,15 @@ def test_any_replica_of_arrays_numbers_and_generators_comes_back(bits: Any, tmp_
         constant.flags.writeable = False
         return Outer(rng.standard_normal((2, 0, 3)), Inner(words, seed), rng, constant)
 
-    rows = [[{"v": np.array([1.0, np.nan])}, {"v": np.array([2.0, 3.0])}]]
+    rows = [[{"v": np.array([1.0, np.nan])}, {"v": np.array([2.0, 3.0])}], [{"v": np.array([4.0, 5.0])}]]
     old = [start(1), start(2)]
     old[1].rng.standard_normal(7)
-    checkpoint.Checkpoint(tmp_path / "state", {"seed": 1}).save(old, rows, 12)
+    checkpoint.Checkpoint(tmp_path / "state", {"seed": 1}).save(old, rows, [12, 7])
     new = [start(3), start(4)]
-    loaded, step = checkpoint.Checkpoint(tmp_path / "state", {"seed": 1}).load(new)
-    assert step == 12
-    np.testing.assert_array_equal(loaded[0][0]["v"], rows[0][0]["v"])
+    loaded, steps = checkpoint.Checkpoint(tmp_path / "state", {"seed": 1}).load(new) or ([], [])
+    assert steps == [12, 7]
+    assert [[row["v"].tolist() for row in of_run] for of_run in loaded[1:]] == [[[4.0, 5.0]]]
+    np.testing.assert_array_equal([row["v"] for row in loaded[0]], [row["v"] for row in rows[0]])
     for a, b in zip(old, new, strict=True):
         np.testing.assert_array_equal(a.x, b.x)
         np.testing.assert_array_equal(a.inner.words, b.inner.words)
