@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from teacher_student.compiled_code import ensure_a_place
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from teacher_student.theory.plateau import plateau_length as plateau_length
     from teacher_student.trajectory import load_trajectory as load_trajectory
     from teacher_student.trajectory import save_trajectory as save_trajectory
+
+ensure_a_place()
 
 # Names are imported on first use: xarray, SciPy and matplotlib take a second that `--help` need not pay.
 _WHERE = {
