@@ -154,15 +154,17 @@ def advance(
     return taken[: len(replicas.streams)]
 
 
-def measure(replicas: OverlapsReplicas) -> list[dict[str, FloatArray]]:
-    """Return Q_modes, R_modes, sigma, xi_out and v of the present state of every replica."""
+def measure(replicas: OverlapsReplicas) -> dict[str, FloatArray]:
+    """Return Q_modes, R_modes, sigma, xi_out and v of the present state with the lane as first axis."""
     M = len(replicas.v_teacher)
-    states = []
-    for lane in range(len(replicas.streams)):
-        F = replicas.F[0, :, :, lane]
-        state = {"Q_modes": F @ F.T, "R_modes": F[:, :M] @ replicas.F_teacher.T}
-        states.append(state | {name: getattr(replicas, name)[0, ..., lane].copy() for name in ("sigma", "xi_out", "v")})
-    return states
+    F, sigma, xi_out, v = (np.moveaxis(array[0], -1, 0) for array in (replicas.F, replicas.sigma, replicas.xi_out, replicas.v))
+    return {
+        "Q_modes": F @ np.swapaxes(F, 1, 2),
+        "R_modes": F[:, :, :M] @ replicas.F_teacher.T,
+        "sigma": sigma.copy(),
+        "xi_out": xi_out.copy(),
+        "v": v.copy(),
+    }
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)

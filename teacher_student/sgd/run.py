@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -23,6 +24,7 @@ from teacher_student.errors import Diverged, refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.problem import LearningRule, Problem, check_seed_and_replicas, output_times, whole_steps
 from teacher_student.sgd import overlaps, weights
+from teacher_student.sgd.checkpoint import Checkpoint
 from teacher_student.sgd.inputs import replica_generators
 from teacher_student.sgd.lanes import LANES
 from teacher_student.trajectory import build_trajectory
@@ -35,7 +37,7 @@ _ROUND, _SHORTEST, _LONGEST, _ELSEWHERE = 1.0, 0.02, 0.25, 1.0
 # Order parameters are measured every so many steps at least to see whether they diverge; that costs as much as some ten steps.
 _STEPS_UNSEEN = 200
 
-# The methods, and how many replicas a run holds.
+# The methods, and how many replicas a run of each holds.
 METHODS = {"weights": 1, "overlaps": LANES}
 
 
@@ -48,6 +50,7 @@ def simulate(
     seed: int | None = None,
     method: str = "weights",
     executor: Executor | None = None,
+    checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Return trajectories of independent SGD runs of `problem` at finite N.
@@ -66,6 +69,9 @@ def simulate(
         "weights": SGD on N-dimensional weights. "overlaps": the exact chain of their overlaps, of the same law.
     executor : concurrent.futures.Executor, optional
         Where replicas run; by default one thread a core.
+    checkpoint : str or Path, optional
+        A file to keep the state of all replicas in, every half minute and at Ctrl-C. The same call goes on from there, and
+        ends in the same numbers, bit for bit, as one that was never interrupted.
     progress : bool
         Show a progress bar on a terminal.
 
@@ -78,7 +84,7 @@ def simulate(
     Raises
     ------
     InvalidInput
-        For impossible times, sizes, seeds or methods.
+        For impossible times, sizes, seeds or methods, and for a checkpoint of another simulation.
     Diverged
         If an order parameter of a replica leaves every bound; carries what was computed before.
     """
@@ -90,46 +96,79 @@ def simulate(
     output_steps = whole_steps(times, N)
     chunk = _steps_per_call(problem, N, method)
 
-    together = METHODS[method]
-    generators = replica_generators(seed, replicas)
+    together, generators = METHODS[method], replica_generators(seed, replicas)
     runs = [_start(method, problem, N, generators[r : r + together]) for r in range(0, replicas, together)]
     starts = [_measure(method, run) for run in runs]
-    rows: list[list[list[dict[str, FloatArray]]]] = [[start] if output_steps[0] == 0 else [] for start in starts]
+    rows: list[list[dict[str, FloatArray]]] = [[start] if output_steps[0] == 0 else [] for start in starts]
     steps, end = [0] * len(runs), int(output_steps[-1])
+    kept = None
+    if checkpoint is not None:
+        settings = {"version": teacher_student.__version__, "method": method, "n_inputs": N, "seed": seed, "replicas": replicas}
+        kept = Checkpoint(Path(checkpoint), {**settings, "alpha": output_steps.tolist(), "problem": problem.to_toml()})
+        rows, steps = kept.load(runs) or (rows, steps)
     status, failures = "complete", []
     jobs: dict[Any, int] = {}
+    away: set[int] = set()  # runs that a job has, or may have if Ctrl-C comes before it is in `jobs`
+    resting: list[int] = []  # runs that wait until all can be kept
     finished: SimpleQueue[Any] = SimpleQueue()
     threads = min(len(runs), os.cpu_count() or 1)
     pool = executor or ThreadPoolExecutor(threads)
     seconds = _ELSEWHERE if executor else min(_LONGEST, max(_SHORTEST, _ROUND * threads / len(runs)))
 
     def send(r: int) -> None:
+        away.add(r)
         job = pool.submit(_go_on, method, runs[r], problem, N, steps[r], output_steps, chunk, seconds)
         jobs[job] = r
         job.add_done_callback(finished.put)
 
+    def land(job: Any) -> tuple[int, str] | None:
+        run, step, passed, failure = job.result()
+        r = jobs[job]
+        rows[r], runs[r], steps[r] = rows[r] + passed, run, step
+        del jobs[job]
+        away.remove(r)
+        return failure
+
     with tqdm(
-        total=replicas * end, unit="step", unit_scale=True, disable=None if progress else True, desc=f"{method} N={N}"
+        total=together * len(runs) * end,
+        initial=together * sum(steps),
+        unit="step",
+        unit_scale=True,
+        disable=None if progress else True,
+        desc=f"{method} N={N}",
     ) as bar:
         try:
             for r in range(len(runs)):
-                send(r)
+                if steps[r] < end:
+                    send(r)
             while jobs:
                 job = finished.get()
-                r = jobs.pop(job)
+                r = jobs[job]
                 begin = steps[r]
-                runs[r], steps[r], passed, failure = job.result()
-                rows[r] += passed
-                bar.update((steps[r] - begin) * len(starts[r]))
+                failure = land(job)
+                bar.update(together * (steps[r] - begin))
                 if failure is not None:
                     failures.append((steps[r], r * together + failure[0], failure[1]))
                     end = min(end, steps[r])  # up to there the others go on, for one of them may fail before
                 elif steps[r] < end:
-                    send(r)
+                    if kept is not None and kept.is_due():
+                        resting.append(r)
+                    else:
+                        send(r)
+                if kept is not None and resting and not jobs:
+                    if not failures:
+                        kept.save(runs, rows, steps)
+                    for r in resting:
+                        if steps[r] < end:
+                            send(r)
+                    resting = []
+            if kept is not None and not failures:
+                kept.save(runs, rows, steps)
         except KeyboardInterrupt:
             status = "interrupted"
-            for job in jobs:
-                job.cancel()
+            under_way = [job for job in jobs if not job.cancel()]
+            if kept is not None and not failures and away == set(jobs.values()) and not any([land(job) for job in under_way]):
+                kept.save(runs, rows, steps)
         finally:
             if executor is None:
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -138,10 +177,10 @@ def simulate(
         status = f"diverged at alpha = {step / N:.6g}: {failure} in replica {r}"
     n_rows = min(len(row) for row in rows)
     factors = {
-        name: np.array(
-            [[row[i][j][name] for i in range(n_rows)] for row, start in zip(rows, starts, strict=True) for j in range(len(start))]
-        ).reshape(replicas, n_rows, *array.shape)
-        for name, array in starts[0][0].items()
+        name: np.array([[state[name][i] for state in row[:n_rows]] for row in rows for i in range(together)][:replicas]).reshape(
+            replicas, n_rows, *array.shape[1:]
+        )
+        for name, array in starts[0].items()
     }
     attributes = {
         "source": "simulation",
@@ -166,13 +205,13 @@ def _go_on(
     output_steps: npt.NDArray[np.int64],
     chunk: int,
     seconds: float,
-) -> tuple[Any, int, list[list[dict[str, FloatArray]]], tuple[int, str] | None]:
+) -> tuple[Any, int, list[dict[str, FloatArray]], tuple[int, str] | None]:
     """Advance one run from `step` for `seconds`, or to the last of `output_steps`.
 
     Returns it, its step, what was measured at the output times on the way, and which of its replicas left every bound, and how,
     if one did. That is looked for at output times and at multiples of a number of steps, however long they take.
     """
-    rows: list[list[dict[str, FloatArray]]] = []
+    rows: list[dict[str, FloatArray]] = []
     deadline, unseen = time.monotonic() + seconds, chunk * max(1, _STEPS_UNSEEN // chunk)
     for output in output_steps[np.searchsorted(output_steps, step, side="right") :].tolist():
         while step < output:
@@ -183,13 +222,13 @@ def _go_on(
                 return run, step, rows, (int(taken.argmin()), "delta is not finite")
             if step == output or step % unseen == 0:
                 with np.errstate(over="ignore", invalid="ignore"):  # overflow is what is looked for
-                    states = _measure(method, run)
-                    for i, state in enumerate(states):
-                        beyond = first_out_of_bounds(state, problem.initial)
+                    state = _measure(method, run)
+                    for i in range(len(taken)):
+                        beyond = first_out_of_bounds({name: array[i] for name, array in state.items()}, problem.initial)
                         if beyond is not None:
                             return run, step, rows, (i, f"{beyond[0]} = {beyond[1]:.6g}")
                 if step == output:
-                    rows.append(states)
+                    rows.append(state)
             if time.monotonic() > deadline:
                 return run, step, rows, None
     return run, step, rows, None
@@ -205,16 +244,19 @@ def _start(method: str, problem: Problem, N: int, generators: list[np.random.Gen
 def _advance(method: str, run: Any, rule: LearningRule, N: int, first_step: int, n_steps: int) -> npt.NDArray[np.int64]:
     """Take `n_steps` steps and return how many each replica of the run took."""
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
-    constants = (rule.schedules, rule.noise, rule.weight_decay)
-    if method == "weights":
-        functions = student.g, student.g_prime, teacher.g
-        return np.array([weights.advance(run, *functions, *constants, rule.batch_size, N, first_step, n_steps)])
-    return overlaps.advance(run, student, teacher, *constants, False, N, first_step, n_steps)
+    if method == "overlaps":
+        constants = (rule.schedules, rule.noise, rule.weight_decay, rule.spherical)
+        return overlaps.advance(run, student, teacher, *constants, N, first_step, n_steps)
+    functions = (student.g, student.g_prime, teacher.g)
+    of_rule = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, rule.spherical)
+    return np.array([weights.advance(run, *functions, *of_rule, N, first_step, n_steps)])
 
 
-def _measure(method: str, run: Any) -> list[dict[str, FloatArray]]:
-    """Return the order parameters of every replica of the run."""
-    return [weights.measure(run)] if method == "weights" else overlaps.measure(run)
+def _measure(method: str, run: Any) -> dict[str, FloatArray]:
+    """Return the order parameters of a run with the replica as first axis."""
+    if method == "overlaps":
+        return overlaps.measure(run)
+    return {name: array[None] for name, array in weights.measure(run).items()}
 
 
 def _steps_per_call(problem: Problem, N: int, method: str) -> int:

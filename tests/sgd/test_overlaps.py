@@ -26,17 +26,22 @@ def start(problem: ts.Problem, n_inputs: int, replicas: int = 1, seed: int = 1) 
     return overlaps.start(problem.initial, n_inputs, problem.rule.batch_size, replica_generators(seed, replicas))
 
 
+def states(run: overlaps.OverlapsReplicas) -> list[dict[str, np.ndarray]]:
+    """Return what `measure` does for every replica."""
+    measured = overlaps.measure(run)
+    return [{name: array[lane] for name, array in measured.items()} for lane in range(len(run.streams))]
+
+
 def advance(
     run: overlaps.OverlapsReplicas,
     rule: ts.LearningRule,
     n_inputs: int,
     n_steps: int,
     first_step: int = 0,
-    spherical: bool = False,
 ) -> np.ndarray:
     functions = get_activations(rule.activation, rule.teacher_activation)
     return overlaps.advance(
-        run, *functions, rule.schedules, rule.noise, rule.weight_decay, spherical, n_inputs, first_step, n_steps
+        run, *functions, rule.schedules, rule.noise, rule.weight_decay, rule.spherical, n_inputs, first_step, n_steps
     )
 
 
@@ -89,9 +94,7 @@ def triangle_by_qr(rest: np.ndarray) -> np.ndarray:
     return triangle * np.where(np.diagonal(triangle) < 0.0, -1.0, 1.0)
 
 
-def chain_in_numpy(
-    problem: ts.Problem, n_inputs: int, numbers: np.ndarray, spherical: bool = False, mistake: str = ""
-) -> dict[str, np.ndarray]:
+def chain_in_numpy(problem: ts.Problem, n_inputs: int, numbers: np.ndarray, mistake: str = "") -> dict[str, np.ndarray]:
     """Return the state after the steps with the random `numbers` of one lane, (steps, batch, columns + 2), by matrix products.
 
     The new triangle comes from a QR decomposition. `mistake` leaves something out.
@@ -126,7 +129,7 @@ def chain_in_numpy(
         rest = np.concatenate([(1 - eta * kappa) * F + h.T @ z, h.T @ outside], axis=1)
         if rates[0] > 0:
             F = np.concatenate([rest[:, :M], triangle_by_qr(rest[:, M:])], axis=1)
-            if spherical:
+            if rule.spherical != (mistake == "spherical"):
                 F *= np.sqrt(state.Q_modes.diagonal() / (F**2).sum(1))[:, None]
         new_sigma = sigma - eta_sigma * (delta @ (u * back) / b + kappa * sigma)
         xi_out = xi_out - eta_xi_out * (np.einsum("s,sk,sa->ka", delta, slope, u) * sigma / b + kappa * xi_out)
@@ -167,14 +170,14 @@ def test_chain_is_that_of_plain_numpy(
     record_check: Callable[..., None],
 ) -> None:
     """Every lane, over more steps than are drawn ahead, to rounding."""
-    problem = make_problem(*sizes, **rule)
+    problem = make_problem(*sizes, spherical=spherical, **rule)
     run = start(problem, n_inputs, replicas=3)
     n_steps = len(run.draws) + 5
     numbers = random_numbers(run, n_inputs, n_steps)
-    assert (advance(run, problem.rule, n_inputs, n_steps, spherical=spherical) == n_steps).all()
+    assert (advance(run, problem.rule, n_inputs, n_steps) == n_steps).all()
     worst = 0.0
-    for lane, state in enumerate(overlaps.measure(run)):
-        expected = chain_in_numpy(problem, n_inputs, numbers[..., lane], spherical)
+    for lane, state in enumerate(states(run)):
+        expected = chain_in_numpy(problem, n_inputs, numbers[..., lane])
         worst = max(worst, *(np.abs(state[name] - expected[name]).max() / np.abs(expected[name]).max() for name in expected))
     record_check("overlap chain in vector lanes, relative difference", "plain NumPy, same random numbers", worst, 1e-11)
 
@@ -187,8 +190,8 @@ def test_comparison_with_numpy_finds_mistakes(make_problem: Callable[..., ts.Pro
     numbers = random_numbers(run, 50, 20)
     advance(run, problem.rule, 50, 20)
     numbers = numbers[::-1] if mistake == "order" else numbers
-    expected = chain_in_numpy(problem, 50, numbers[..., 0], mistake == "spherical", mistake)
-    [state] = overlaps.measure(run)
+    expected = chain_in_numpy(problem, 50, numbers[..., 0], mistake)
+    [state] = states(run)
     assert max(np.abs(state[name] - expected[name]).max() / np.abs(expected[name]).max() for name in expected) > 1e-5
 
 
@@ -248,9 +251,9 @@ def test_no_drift_at_a_billion_inputs(make_problem: Callable[..., ts.Problem]) -
     problem = make_problem(batch_size=1)
     run = start(problem, n_inputs, seed=11)
     numbers = random_numbers(run, n_inputs, n_steps)[:, 0, :, 0]
-    [before] = overlaps.measure(run)
+    [before] = states(run)
     assert advance(run, problem.rule, n_inputs, n_steps) == n_steps
-    [after] = overlaps.measure(run)
+    [after] = states(run)
     got = np.concatenate([(after[name] - before[name]).ravel() for name in ("Q_modes", "R_modes")])
     expected = replica_in_40_digits(problem, n_inputs, numbers)
     scale = np.abs(expected).max()
@@ -286,7 +289,7 @@ def test_singular_teacher_is_factored(make_problem: Callable[..., ts.Problem], s
     assert np.linalg.matrix_rank(problem.initial.T) == 1
     run = start(problem, 50)
     assert advance(run, problem.rule, 50, 500) == 500
-    [state] = overlaps.measure(run)
+    [state] = states(run)
     assert np.isfinite(state["Q_modes"]).all()
     np.testing.assert_allclose(run.F_teacher @ run.F_teacher.T, problem.initial.T, atol=1e-13)
 
@@ -302,7 +305,7 @@ def test_steps_do_not_depend_on_the_number_of_calls(make_problem: Callable[..., 
         advance(runs[1], problem.rule, 50, n_steps, first_step=step)
         step += n_steps
         runs[1] = pickle.loads(pickle.dumps(runs[1]))
-    for at_once, split in zip(*map(overlaps.measure, runs), strict=True):
+    for at_once, split in zip(*map(states, runs), strict=True):
         assert all(np.array_equal(at_once[name], split[name]) for name in at_once)
 
 
@@ -312,9 +315,9 @@ def test_factor_of_rate_zero_never_moves(make_problem: Callable[..., ts.Problem]
     """A rate of zero freezes its factor bit for bit, weight decay or not, and the others go on learning."""
     problem = make_problem(**{f"eta_{frozen}": 0.0, "batch_size": batch_size})
     run = start(problem, 50)
-    [before] = overlaps.measure(run)
+    [before] = states(run)
     advance(run, problem.rule, 50, 100)
-    [after] = overlaps.measure(run)
+    [after] = states(run)
     still = {name for name in before if np.array_equal(before[name], after[name])}
     assert still == ({"Q_modes", "R_modes"} if frozen == "xi_in" else {frozen})
 
@@ -326,7 +329,7 @@ def test_lanes_do_not_touch_each_other(make_problem: Callable[..., ts.Problem], 
     runs = [start(problem, 5, replicas=n) for n in (replicas, LANES)]  # rejections are frequent at N - P - M = 0 to 1
     for run in runs:
         advance(run, problem.rule, 5, 300)
-    for some, all_of_them in zip(*map(overlaps.measure, runs), strict=False):
+    for some, all_of_them in zip(*map(states, runs), strict=False):
         assert all(np.array_equal(some[name], all_of_them[name]) for name in some)
     for lane in range(replicas, LANES):
         assert np.array_equal(runs[0].F[..., lane], runs[0].F[..., 0])
@@ -344,7 +347,7 @@ def test_replica_that_diverges_is_named_and_leaves_the_others_alone(
     assert advance(runs[0], problem.rule, 50, 40, first_step=10).tolist() == [40, 40, 40, 40]
     assert advance(runs[1], problem.rule, 50, 40, first_step=10).tolist() == [40, 40, 0, 40]
     for lane in (0, 1, 3):
-        sound, beside = (overlaps.measure(run)[lane] for run in runs)
+        sound, beside = (states(run)[lane] for run in runs)
         assert all(np.array_equal(sound[name], beside[name]) for name in sound)
 
 
