@@ -121,8 +121,6 @@ def toml(value: Any) -> str:
     if isinstance(value, Schedule):
         kind = next(kind for kind, schedule in _SCHEDULES.items() if isinstance(value, schedule))
         return toml({"kind": kind, **{f.name: getattr(value, f.name) for f in fields(value)}})
-    if isinstance(value, bool):
-        return str(value).lower()
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, (list, tuple)):

@@ -20,6 +20,9 @@ from numba.np.arrayobj import make_array
 
 FloatArray = npt.NDArray[np.float64]
 
+# To mypy the functions below are those of Python.
+_intrinsic: Any = intrinsic
+
 LANES = 8
 ALL_LANES = (1 << LANES) - 1
 _VECTOR = ir.VectorType(ir.DoubleType(), LANES)
@@ -100,7 +103,7 @@ def _call(builder: Any, name: str, arguments: Any) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f64"), arguments)
 
 
-@intrinsic
+@_intrinsic
 def load(typing_context: Any, array: Any, index: Any) -> Any:
     """Return array[index], (LANES,), as a vector."""
 
@@ -111,7 +114,7 @@ def load(typing_context: Any, array: Any, index: Any) -> Any:
     return lanes(array, index), generate
 
 
-@intrinsic
+@_intrinsic
 def store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
     """Write the vector or scalar `value` into array[index], (LANES,)."""
 
@@ -123,7 +126,7 @@ def store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
     return types.void(array, index, value), generate
 
 
-@intrinsic
+@_intrinsic
 def square_root(typing_context: Any, x: Any) -> Any:
     """Return sqrt(x) of each lane."""
 
@@ -133,7 +136,7 @@ def square_root(typing_context: Any, x: Any) -> Any:
     return lanes(lanes), generate
 
 
-@intrinsic
+@_intrinsic
 def choose(typing_context: Any, x: Any, y: Any, above: Any, otherwise: Any) -> Any:
     """Return `above` in the lanes in which x > y, and `otherwise` in the others, those with a NaN among them."""
 
@@ -146,7 +149,7 @@ def choose(typing_context: Any, x: Any, y: Any, above: Any, otherwise: Any) -> A
     return lanes(x, y, above, otherwise), generate
 
 
-@intrinsic
+@_intrinsic
 def which_above(typing_context: Any, x: Any, y: Any) -> Any:
     """Return the lanes in which x > y as the bits of a number, the first lane lowest."""
 
@@ -158,7 +161,7 @@ def which_above(typing_context: Any, x: Any, y: Any) -> Any:
     return types.int64(x, y), generate
 
 
-@intrinsic
+@_intrinsic
 def absolute(typing_context: Any, x: Any) -> Any:
     """Return |x| of each lane."""
 
@@ -168,7 +171,7 @@ def absolute(typing_context: Any, x: Any) -> Any:
     return lanes(lanes), generate
 
 
-@intrinsic
+@_intrinsic
 def shift_exponent(typing_context: Any, x: Any, shifted: Any) -> Any:
     """Return x times 2 to the power of the integer in the lowest bits of each lane of `shifted`, 1.5 2^52 + integer."""
 

@@ -113,6 +113,7 @@ def advance(
     schedules: FloatArray,
     noise: float,
     weight_decay: float,
+    batch_size: int,
     spherical: bool,
     n_inputs: int,
     first_step: int,
@@ -120,8 +121,9 @@ def advance(
 ) -> IntArray:
     """Take `n_steps` steps in place, the first of them the runs' step `first_step`; return how many each replica took.
 
-    They are fewer than `n_steps` where the error left the finite numbers; the numbers of such a replica mean nothing any more.
+    `batch_size` is that of `start`. They are fewer than `n_steps` where the error left the finite numbers; the numbers of such a replica mean nothing any more.
     """
+    assert batch_size == replicas.draws.shape[1]
     (_, K, P, _), M = replicas.xi_out.shape, len(replicas.v_teacher)
     taken = np.full(LANES, n_steps)
     run_steps(

@@ -173,8 +173,8 @@ def simulate(
             if executor is None:
                 pool.shutdown(wait=True, cancel_futures=True)
     if failures:
-        step, r, failure = min(failures)
-        status = f"diverged at alpha = {step / N:.6g}: {failure} in replica {r}"
+        step, r, reason = min(failures)
+        status = f"diverged at alpha = {step / N:.6g}: {reason} in replica {r}"
     n_rows = min(len(row) for row in rows)
     factors = {
         name: np.array([[state[name][i] for state in row[:n_rows]] for row in rows for i in range(together)][:replicas]).reshape(
@@ -244,12 +244,19 @@ def _start(method: str, problem: Problem, N: int, generators: list[np.random.Gen
 def _advance(method: str, run: Any, rule: LearningRule, N: int, first_step: int, n_steps: int) -> npt.NDArray[np.int64]:
     """Take `n_steps` steps and return how many each replica of the run took."""
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
+    arguments: list[Any] = [
+        rule.schedules,
+        rule.noise,
+        rule.weight_decay,
+        rule.batch_size,
+        rule.spherical,
+        N,
+        first_step,
+        n_steps,
+    ]
     if method == "overlaps":
-        constants = (rule.schedules, rule.noise, rule.weight_decay, rule.spherical)
-        return overlaps.advance(run, student, teacher, *constants, N, first_step, n_steps)
-    functions = (student.g, student.g_prime, teacher.g)
-    of_rule = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, rule.spherical)
-    return np.array([weights.advance(run, *functions, *of_rule, N, first_step, n_steps)])
+        return overlaps.advance(run, student, teacher, *arguments)
+    return np.array([weights.advance(run, student.g, student.g_prime, teacher.g, *arguments)])
 
 
 def _measure(method: str, run: Any) -> dict[str, FloatArray]:

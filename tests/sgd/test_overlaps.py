@@ -41,7 +41,16 @@ def advance(
 ) -> np.ndarray:
     functions = get_activations(rule.activation, rule.teacher_activation)
     return overlaps.advance(
-        run, *functions, rule.schedules, rule.noise, rule.weight_decay, rule.spherical, n_inputs, first_step, n_steps
+        run,
+        *functions,
+        rule.schedules,
+        rule.noise,
+        rule.weight_decay,
+        rule.batch_size,
+        rule.spherical,
+        n_inputs,
+        first_step,
+        n_steps,
     )
 
 
