@@ -121,8 +121,8 @@ def advance(
 ) -> IntArray:
     """Take `n_steps` steps in place, the first of them the runs' step `first_step`; return how many each replica took.
 
-    `batch_size` is that of `start`. The counts are fewer than `n_steps` where the error left the finite numbers; the state of such a
-    replica means nothing any more.
+    `batch_size` is that of `start`. The counts are fewer than `n_steps` where the error left the finite numbers; the state of
+    such a replica means nothing any more.
     """
     assert batch_size == replicas.draws.shape[1]
     (_, K, P, _), M = replicas.xi_out.shape, len(replicas.v_teacher)
