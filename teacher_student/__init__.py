@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from teacher_student.errors import InvalidInput as InvalidInput
     from teacher_student.order_parameters import OrderParameters as OrderParameters
     from teacher_student.order_parameters import plain_committee as plain_committee
+    from teacher_student.output_scaling import with_output_scaling as with_output_scaling
     from teacher_student.problem import LearningRule as LearningRule
     from teacher_student.problem import Problem as Problem
     from teacher_student.problem import log_spaced_times as log_spaced_times
@@ -39,6 +40,7 @@ _WHERE = {
     "LearningRule": "problem",
     "register_activation": "activations",
     "Problem": "problem",
+    "with_output_scaling": "output_scaling",
     "log_spaced_times": "problem",
     "load_problem": "problem_file",
     "presets": "problem_file",

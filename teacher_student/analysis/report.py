@@ -7,6 +7,7 @@ import xarray as xr
 
 from teacher_student.analysis.compare import Comparison
 from teacher_student.analysis.verdict import FALSE_ALARM_RATE, FINITE_N, NOT_JUDGED, Test, Verdict
+from teacher_student.problem import Problem
 from teacher_student.problem_file import parse_problem
 
 
@@ -28,6 +29,7 @@ def report(comparison: Comparison, seconds: dict[str, float], command: str) -> s
         lines.append(_run("Second simulation", other, seconds["other"]))
     lines += [
         f"- Compared at {simulation.sizes['alpha']} times up to alpha = {float(simulation['alpha'][-1]):g}",
+        *_scaling(problem),
         "- The seconds include compilation where nothing was in the cache.",
         "",
         "## Verdict",
@@ -58,6 +60,13 @@ def _run(kind: str, simulation: xr.Dataset, seconds: float) -> str:
         f"- {kind}: SGD ({simulation.attrs['method']}), N = {simulation.attrs['n_inputs']}, {simulation.sizes['replica']} "
         f"replicas, seed {simulation.attrs['seed']}, {seconds:.1f} s, {simulation.attrs['status']}"
     )
+
+
+def _scaling(problem: Problem) -> list[str]:
+    if problem.output_scaling == "1":
+        return []
+    text = f"- Output scaling {problem.output_scaling} (of the teacher with M for K): v, v_teacher and eta_v below contain it"
+    return [text]
 
 
 def _points(theory: xr.Dataset) -> str:

@@ -88,9 +88,7 @@ def gradient_of_eps_g(state: OrderParameters, rule: LearningRule, coordinates: C
     steps = 1e-5 * np.vstack([np.eye(len(y)), -np.eye(len(y))])
     factors = unpack(coordinates.expand(y + steps), state)
     Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
-    eps_g = generalisation_error(
-        Q, R, state.T, factors["v"], state.v_teacher, rule.activation, rule.teacher_activation
-    )
+    eps_g = generalisation_error(Q, R, state.T, factors["v"], state.v_teacher, rule.activation, rule.teacher_activation)
     return (eps_g[: len(y)] - eps_g[len(y) :]) / 2e-5
 
 

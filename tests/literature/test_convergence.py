@@ -1,7 +1,8 @@
 """Erf committees near perfect learning (the asymptotic phase of Saad and Solla, 1995): all rates of approach, from the weights.
 
-K = M units, orthonormal teacher, w_k = w*_k + d_k with small d_k, so that delta = sum_k g'_k d_k . x / sqrt(N), with g'_k = g'(rho_k)
-and independent standard normal rho. Let r_km = d_k . w*_m / N, and D the overlaps of the parts of d orthogonal to the teacher:
+K = M units, orthonormal teacher, w_k = w*_k + d_k with small d_k, so that delta = sum_k g'_k d_k . x / sqrt(N), where
+g'_k = g'(rho_k), with independent standard normal rho. Let r_km = d_k . w*_m / N, and D the overlaps of the parts of d orthogonal
+to the teacher:
 
     dr_km/dalpha = -eta sum_jn <g'_k g'_j rho_m rho_n> r_jn,
     dD_kl/dalpha = -eta sum_j (<g'_k g'_j> D_jl + D_kj <g'_j g'_l>) + eta^2 sum_ij <g'_k g'_l g'_i g'_j> D_ij.
