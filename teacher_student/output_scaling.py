@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from teacher_student.errors import refuse
+from teacher_student.schedules import scaled
 
 if TYPE_CHECKING:
     from teacher_student.problem import Problem
@@ -60,11 +61,11 @@ def with_output_scaling(problem: Problem, output_scaling: str) -> Problem:
         refuse("output_scaling", output_scaling, f"a problem without one, not one of scaling {problem.output_scaling} already")
     initial, rule = problem.initial, problem.rule
     scale, teacher_scale = (OUTPUT_SCALINGS[output_scaling](n) for n in (initial.n_units, initial.n_teacher))
-    if scale != 1.0 and rule.eta_v != 0.0 and rule.weight_decay > 0.0:
+    if scale != 1.0 and rule.largest_rates[3] > 0.0 and rule.weight_decay > 0.0:
         refuse("rule.weight_decay", rule.weight_decay, f"0 where output weights learn with output scaling {output_scaling}")
     return dataclasses.replace(
         problem,
         initial=dataclasses.replace(initial, v=scale * initial.v, v_teacher=teacher_scale * initial.v_teacher),
-        rule=dataclasses.replace(rule, eta_v=scale**2 * rule.eta_v),
+        rule=dataclasses.replace(rule, eta_v=scaled(rule.eta_v, scale**2)),
         output_scaling=output_scaling,
     )

@@ -130,6 +130,13 @@ def test_what_the_factor_cannot_mean_is_refused() -> None:
         parse_problem(li_huang + 'output_scaling = "1/K"\n[rule]\neta_xi_in = 1.0\n')
 
 
+def test_a_schedule_of_the_output_weights_rate_is_scaled_too() -> None:
+    text = TEXT.replace("eta_v = 0.4", 'eta_v = { kind = "power-law", start = 0.4, alpha = 2.0, exponent = 1.0 }')
+    problem = parse_problem(text)
+    assert problem.rule.eta_v == ts.PowerLaw(start=0.1, alpha=2.0, exponent=1.0)
+    assert parse_problem(problem.to_toml()) == problem
+
+
 def test_the_report_says_what_the_numbers_contain() -> None:
     lines = {}
     for scaling in ("1", "1/K"):
