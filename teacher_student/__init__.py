@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from teacher_student.theory.fixed_points import fixed_point as fixed_point
     from teacher_student.theory.integrate import integrate as integrate
     from teacher_student.theory.plateau import plateau_length as plateau_length
+    from teacher_student.theory.sampling_error import sampling_error as sampling_error
     from teacher_student.trajectory import load_trajectory as load_trajectory
     from teacher_student.trajectory import save_trajectory as save_trajectory
 
@@ -58,6 +59,7 @@ _WHERE = {
     "fixed_point": "theory.fixed_points",
     "continuation": "theory.continuation",
     "plateau_length": "theory.plateau",
+    "sampling_error": "theory.sampling_error",
     "compare": "analysis.compare",
     "scaling": "analysis.scaling",
     "stages": "analysis.stages",

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from teacher_student.analysis.compare import Comparison
-from teacher_student.analysis.verdict import FALSE_ALARM_RATE, FINITE_N, NOT_JUDGED, Test, Verdict
+from teacher_student.analysis.verdict import FALSE_ALARM_RATE, FINITE_N, NOT_JUDGED, Test
 from teacher_student.problem import Problem
 from teacher_student.problem_file import parse_problem
 
@@ -34,7 +34,7 @@ def report(comparison: Comparison, seconds: dict[str, float], command: str) -> s
         "",
         "## Verdict",
         "",
-        *_verdict(comparison.verdict, theory),
+        *_verdict(comparison),
     ]
     if comparison.agreement:
         says = "agree with each other" if comparison.simulations_agree else "DIFFER from each other"
@@ -82,14 +82,17 @@ def _points(theory: xr.Dataset) -> str:
     )
 
 
-def _verdict(verdict: Verdict, theory: xr.Dataset) -> list[str]:
+def _verdict(comparison: Comparison) -> list[str]:
+    verdict, theory = comparison.verdict, comparison.theory
     lines = [f"**{verdict.outcome}**"]
     if verdict.outcome == NOT_JUDGED:
         why = "There is no time at which the expansion in 1/N can be trusted, or nothing that fluctuates."
         if "average_error" in theory.attrs:
             why = (
                 f"The theory's Gaussian averages are sampled ({theory.attrs['average_points']} points, error of the right-hand "
-                f"side {theory.attrs['average_error']:.1e}), and the verdict would see their error: see the deviations below."
+                f"side {theory.attrs['average_error']:.1e}). Their error moves the theory by up to "
+                f"{comparison.largest_sampling_error:.2g} standard errors of these runs' mean, which a verdict would see. The "
+                "deviations below are in units of both errors together."
             )
         return [*lines, "", why]
     if verdict.outcome == FINITE_N:

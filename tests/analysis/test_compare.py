@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import teacher_student as ts
-from teacher_student.analysis.compare import Comparison
+from teacher_student.analysis.compare import Comparison, standard_error
 from teacher_student.analysis.report import report
 
 PROBLEM = dataclasses.replace(ts.load_problem("all-factors"), alpha=np.array([0.0, 0.5, 1.0, 2.0]))
@@ -80,6 +80,11 @@ def test_sampled_averages_are_compared_but_not_judged() -> None:
     assert "averages are sampled" in report(result, {"theory": 0.0, "simulation": 0.0}, "command")
     (deviation,) = [d for d in result.deviations if d.name == "eps_g"]
     assert deviation.largest < 4.5
+    # Both errors are in z: with that of the averages taken out again it is the plain one.
+    plain = (result.simulation["Q"].mean("replica") - result.theory["Q"]).values / standard_error(result.simulation, "Q")
+    both = np.hypot(1.0, result.averages["Q"].values / standard_error(result.simulation, "Q"))
+    np.testing.assert_allclose((result.z["Q"].values * both)[1], plain[1], rtol=1e-12)
+    assert 0.0 < result.largest_sampling_error < 0.3
 
 
 def test_one_replica_has_no_standard_error_and_the_report_says_so() -> None:
