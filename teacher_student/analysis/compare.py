@@ -78,7 +78,7 @@ class Comparison:
     prediction : xarray.Dataset or None
         Predicted mean and spread at this N; None where nothing learns, or g' has jumps and its averages are sampled.
     verdict : Verdict
-        Whether simulation and theory agree; "not judged" where Gaussian averages are sampled, for it would see their error.
+        Whether simulation and theory agree; "not judged" without a prediction.
     other : xarray.Dataset or None
         A second simulation by the other method.
     agreement : tuple of Test
@@ -174,9 +174,7 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
             raise KeyboardInterrupt
     fluctuates = "covariance" in theory
     prediction = predict(theory, simulation.attrs["n_inputs"]) if fluctuates else None
-    # The error of sampled averages, a tenth of a percent of a rate, is what the verdict would see.
-    exact = theory.attrs.get("average_error", 0.0) == 0.0
-    averages = None if exact else sampling_error(theory)
+    averages = sampling_error(theory) if "average_error" in theory.attrs else None
     z, z_predicted = (xr.Dataset(coords={"alpha": simulation["alpha"]}) for _ in range(2))
     deviations = []
     for name in VARIABLES:
@@ -194,7 +192,7 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
         z_predicted=z_predicted,
         deviations=tuple(deviations),
         prediction=prediction,
-        verdict=judge(theory, simulation) if fluctuates and exact else not_judged(),
+        verdict=judge(theory, simulation) if fluctuates else not_judged(),
         other=other,
         agreement=() if other is None else agreement(simulation, other),
         averages=averages,

@@ -85,15 +85,18 @@ def _points(theory: xr.Dataset) -> str:
 def _verdict(comparison: Comparison) -> list[str]:
     verdict, theory = comparison.verdict, comparison.theory
     lines = [f"**{verdict.outcome}**"]
+    if comparison.averages is not None:
+        lines += [
+            "",
+            f"The theory's Gaussian averages are sampled ({theory.attrs['average_points']} points, error of the right-hand "
+            f"side {theory.attrs['average_error']:.1e}). Their error moves the theory by up to "
+            f"{comparison.largest_sampling_error:.2g} standard errors of these runs' mean. What follows allows for it.",
+        ]
     if verdict.outcome == NOT_JUDGED:
-        why = "There is no time at which the expansion in 1/N can be trusted, or nothing that fluctuates."
-        if "average_error" in theory.attrs:
-            why = (
-                f"The theory's Gaussian averages are sampled ({theory.attrs['average_points']} points, error of the right-hand "
-                f"side {theory.attrs['average_error']:.1e}). Their error moves the theory by up to "
-                f"{comparison.largest_sampling_error:.2g} standard errors of these runs' mean, which a verdict would see. The "
-                "deviations below are in units of both errors together."
-            )
+        why = (
+            "There is no time at which the theory can be trusted (expansion in 1/N, sampled averages), nothing that fluctuates, "
+            "or no linear noise (g' has jumps, and averages are sampled)."
+        )
         return [*lines, "", why]
     if verdict.outcome == FINITE_N:
         lines += ["", "Without the predicted shift of order 1/N the means differ; with it they agree: larger N brings agreement."]
@@ -104,7 +107,7 @@ def _verdict(comparison: Comparison) -> list[str]:
         "in units of the predicted spread (see the theory page).",
         "",
         f"Judged: alpha in {_spans(verdict.judged)}."
-        + (f" Left out, for the expansion in 1/N fails there at this N: {_spans(verdict.left_out)}." if verdict.left_out else ""),
+        + (f" Left out, for the theory cannot be trusted there: {_spans(verdict.left_out)}." if verdict.left_out else ""),
         "",
         "| test | against the ODE | p | with the predicted shift | p |",
         "|---|---|---|---|---|",

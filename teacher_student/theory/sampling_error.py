@@ -47,19 +47,32 @@ def sampling_error(theory: xr.Dataset) -> xr.Dataset:
     """
     if not isinstance(theory, xr.Dataset) or "replica" in theory.dims or "problem" not in theory.attrs:
         refuse("theory", type(theory).__name__, "a trajectory of the theory")
+    of_sets = set_solutions(theory)
+    if len(of_sets) == 0:
+        return xr.zeros_like(theory[list(DIMENSIONS)])
+    problem, times = parse_problem(theory.attrs["problem"]), theory["alpha"].values
+    coordinates = coordinates_of(problem.initial, problem.rule)
+    trajectories = [
+        build_trajectory(problem, times, unpack(coordinates.expand(rows), problem.initial), replicas=False, attributes={})
+        for rows in of_sets
+    ]
+    joined = xr.concat([each[list(DIMENSIONS)] for each in trajectories], "set")
+    return joined.std("set", ddof=1) / np.sqrt(len(of_sets))
+
+
+def set_solutions(theory: xr.Dataset) -> FloatArray:
+    """Return the learning coordinates with each set of points alone, (sets, alpha, n); no sets where averages are closed."""
     problem, times = parse_problem(theory.attrs["problem"]), theory["alpha"].values
     coordinates = coordinates_of(problem.initial, problem.rule)
     f = right_hand_side(problem.initial, problem.rule, coordinates)
     if not isinstance(f, SampledDrift) or len(coordinates.moving) == 0:
-        return xr.zeros_like(theory[list(DIMENSIONS)])
+        return np.empty((0, len(times), len(coordinates.moving)))
     of_sets = []
     for points in f.point_sets:
         alone = copy.copy(f)
         alone.point_sets = [points]
-        rows = coordinates.expand(_solution(alone, times, theory.attrs["rtol"], theory.attrs["atol"]))
-        factors = unpack(rows, problem.initial)
-        of_sets.append(build_trajectory(problem, times, factors, replicas=False, attributes={}))
-    return xr.concat([each[list(DIMENSIONS)] for each in of_sets], "set").std("set", ddof=1) / np.sqrt(len(of_sets))
+        of_sets.append(_solution(alone, times, theory.attrs["rtol"], theory.attrs["atol"]))
+    return np.array(of_sets)
 
 
 def _solution(f: SampledDrift, times: FloatArray, rtol: float, atol: float) -> FloatArray:
