@@ -223,7 +223,9 @@ def run_steps(
             used[0] = begin
             break
         if several_blocks:
-            xi_in[:] = gathered
+            for a in range(P):
+                for i in range(N):  # not `xi_in[:] = gathered`, which takes numba a second more to compile
+                    xi_in[a, i] = gathered[a, i]
         elif moves:
             keep[:, begin] = shrink
             foresee(products, M, begin, used[0], keep, h)
