@@ -54,6 +54,28 @@ def add_products(first: FloatArray, second: FloatArray, x: FloatArray, out_first
     out_second[3] += s3
 
 
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def add_gram(x: FloatArray, n: int, out: FloatArray) -> None:
+    """Add the products of the `BLOCK` inputs of a tile, flat in `x`, over its first `n` columns, to `out` (BLOCK, BLOCK)."""
+    p00 = p01 = p02 = p03 = p11 = p12 = p13 = p22 = p23 = p33 = 0.0
+    for i in range(n):
+        x0, x1, x2, x3 = x[i], x[TILE + i], x[2 * TILE + i], x[3 * TILE + i]
+        p00 += x0 * x0
+        p01 += x0 * x1
+        p02 += x0 * x2
+        p03 += x0 * x3
+        p11 += x1 * x1
+        p12 += x1 * x2
+        p13 += x1 * x3
+        p22 += x2 * x2
+        p23 += x2 * x3
+        p33 += x3 * x3
+    symmetric = ((p00, p01, p02, p03), (p01, p11, p12, p13), (p02, p12, p22, p23), (p03, p13, p23, p33))
+    for s in range(BLOCK):
+        for t in range(BLOCK):
+            out[s, t] += symmetric[s][t]
+
+
 # The order of these sums is fixed: inputs that are left out, with h = 0 and keep = 1, change no bit.
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def add_inputs(row: FloatArray, x: FloatArray, keep: FloatArray, h: FloatArray) -> None:
@@ -93,9 +115,7 @@ def draw_block(stream: WordArray, xi_in: FloatArray, W_teacher: FloatArray, inpu
             else:
                 second = xi_in[r + 1, begin:end] if r + 1 < P else W_teacher[r + 1 - P, begin:end]
                 add_products(first, second, x, products[r], products[r + 1])
-        for s in range(0, BLOCK, 2):
-            first, second = inputs[tile, s, : end - begin], inputs[tile, s + 1, : end - begin]
-            add_products(first, second, x, products[P + M + s], products[P + M + s + 1])
+        add_gram(x, end - begin, products[P + M :])
     products /= np.sqrt(N)
 
 
@@ -122,3 +142,45 @@ def foresee(products: FloatArray, M: int, begin: int, end: int, keep: FloatArray
             for s in range(begin, end):
                 field += h[a, s] * products[P + M + s, t]
             products[a, t] = field
+
+
+# Sums over N may be reordered into vector lanes.
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def squared_lengths(rows: FloatArray, out: FloatArray) -> None:
+    """Write |row a|^2 / N for `rows` (P, N) into `out` (P,)."""
+    P, N = rows.shape
+    for a in range(P):
+        total = 0.0
+        for i in range(N):
+            total += rows[a, i] * rows[a, i]
+        out[a] = total / N
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def keep_lengths(
+    products: FloatArray,
+    M: int,
+    N: int,
+    begin: int,
+    end: int,
+    lengths: FloatArray,
+    squares: FloatArray,
+    keep: FloatArray,
+    h: FloatArray,
+) -> None:
+    """Scale the step with the inputs `begin` to `end` in `keep` and `h` so that row a ends with the length `lengths[a]`.
+
+    In units of sqrt(N): `squares` (P,) are the squares of the lengths before the step, and become those after it.
+    """
+    P = len(h)
+    for a in range(P):
+        change = 0.0
+        for s in range(begin, end):
+            change += 2.0 * keep[a, begin] * h[a, s] * products[a, s]
+            for t in range(begin, end):
+                change += h[a, s] * h[a, t] * products[P + M + s, t]
+        scale = lengths[a] / np.sqrt(keep[a, begin] ** 2 * squares[a] + change / np.sqrt(N))
+        keep[a, begin] *= scale
+        for s in range(begin, end):
+            h[a, s] *= scale
+        squares[a] = lengths[a] ** 2

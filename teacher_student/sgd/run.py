@@ -10,7 +10,6 @@ import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,10 +22,11 @@ from teacher_student.activations import get_activations
 from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged, refuse
 from teacher_student.networks import check_n_inputs
-from teacher_student.problem import Problem, check_seed_and_replicas, output_times, whole_steps
+from teacher_student.problem import LearningRule, Problem, check_seed_and_replicas, output_times, whole_steps
 from teacher_student.sgd import overlaps, weights
 from teacher_student.sgd.checkpoint import Checkpoint
 from teacher_student.sgd.inputs import replica_generators
+from teacher_student.sgd.lanes import LANES
 from teacher_student.trajectory import build_trajectory
 
 FloatArray = npt.NDArray[np.float64]
@@ -37,7 +37,8 @@ _ROUND, _SHORTEST, _LONGEST, _ELSEWHERE = 1.0, 0.02, 0.25, 1.0
 # Order parameters are measured every so many steps at least to see whether they diverge; that costs as much as some ten steps.
 _STEPS_UNSEEN = 200
 
-METHODS: dict[str, ModuleType] = {"weights": weights, "overlaps": overlaps}
+# The methods, and how many replicas a run of each holds.
+METHODS = {"weights": 1, "overlaps": LANES}
 
 
 def simulate(
@@ -91,15 +92,15 @@ def simulate(
     replicas, seed = check_seed_and_replicas(replicas, problem.seed if seed is None else seed)
     if not isinstance(method, str) or method not in METHODS:
         refuse("method", method, "one of " + ", ".join(METHODS))
-    module = METHODS[method]
     times = problem.alpha if alpha is None else output_times(alpha)
     output_steps = whole_steps(times, N)
     chunk = _steps_per_call(problem, N, method)
 
-    runs = [module.start(problem.initial, N, rng) for rng in replica_generators(seed, replicas)]
-    starts = [module.measure(run) for run in runs]
+    together, generators = METHODS[method], replica_generators(seed, replicas)
+    runs = [_start(method, problem, N, generators[r : r + together]) for r in range(0, replicas, together)]
+    starts = [_measure(method, run) for run in runs]
     rows: list[list[dict[str, FloatArray]]] = [[start] if output_steps[0] == 0 else [] for start in starts]
-    steps, end = [0] * replicas, int(output_steps[-1])
+    steps, end = [0] * len(runs), int(output_steps[-1])
     kept = None
     if checkpoint is not None:
         settings = {"version": teacher_student.__version__, "method": method, "n_inputs": N, "seed": seed, "replicas": replicas}
@@ -107,12 +108,12 @@ def simulate(
         rows, steps = kept.load(runs) or (rows, steps)
     status, failures = "complete", []
     jobs: dict[Any, int] = {}
-    away: set[int] = set()  # replicas that a job has, or may have if Ctrl-C comes before it is in `jobs`
-    resting: list[int] = []  # replicas that wait until all can be kept
+    away: set[int] = set()  # runs that a job has, or may have if Ctrl-C comes before it is in `jobs`
+    resting: list[int] = []  # runs that wait until all can be kept
     finished: SimpleQueue[Any] = SimpleQueue()
-    threads = min(replicas, os.cpu_count() or 1)
+    threads = min(len(runs), os.cpu_count() or 1)
     pool = executor or ThreadPoolExecutor(threads)
-    seconds = _ELSEWHERE if executor else min(_LONGEST, max(_SHORTEST, _ROUND * threads / replicas))
+    seconds = _ELSEWHERE if executor else min(_LONGEST, max(_SHORTEST, _ROUND * threads / len(runs)))
 
     def send(r: int) -> None:
         away.add(r)
@@ -120,7 +121,7 @@ def simulate(
         jobs[job] = r
         job.add_done_callback(finished.put)
 
-    def land(job: Any) -> str | None:
+    def land(job: Any) -> tuple[int, str] | None:
         run, step, passed, failure = job.result()
         r = jobs[job]
         rows[r], runs[r], steps[r] = rows[r] + passed, run, step
@@ -129,15 +130,15 @@ def simulate(
         return failure
 
     with tqdm(
-        total=replicas * end,
-        initial=sum(steps),
+        total=together * len(runs) * end,
+        initial=together * sum(steps),
         unit="step",
         unit_scale=True,
         disable=None if progress else True,
         desc=f"{method} N={N}",
     ) as bar:
         try:
-            for r in range(replicas):
+            for r in range(len(runs)):
                 if steps[r] < end:
                     send(r)
             while jobs:
@@ -145,9 +146,9 @@ def simulate(
                 r = jobs[job]
                 begin = steps[r]
                 failure = land(job)
-                bar.update(steps[r] - begin)
+                bar.update(together * (steps[r] - begin))
                 if failure is not None:
-                    failures.append((steps[r], r, failure))
+                    failures.append((steps[r], r * together + failure[0], failure[1]))
                     end = min(end, steps[r])  # up to there the others go on, for one of them may fail before
                 elif steps[r] < end:
                     if kept is not None and kept.is_due():
@@ -172,11 +173,13 @@ def simulate(
             if executor is None:
                 pool.shutdown(wait=True, cancel_futures=True)
     if failures:
-        step, r, failure = min(failures)
-        status = f"diverged at alpha = {step / N:.6g}: {failure} in replica {r}"
+        step, r, reason = min(failures)
+        status = f"diverged at alpha = {step / N:.6g}: {reason} in replica {r}"
     n_rows = min(len(row) for row in rows)
     factors = {
-        name: np.array([[row[i][name] for i in range(n_rows)] for row in rows]).reshape(replicas, n_rows, *array.shape)
+        name: np.array([[state[name][i] for state in row[:n_rows]] for row in rows for i in range(together)][:replicas]).reshape(
+            replicas, n_rows, *array.shape[1:]
+        )
         for name, array in starts[0].items()
     }
     attributes = {
@@ -202,35 +205,65 @@ def _go_on(
     output_steps: npt.NDArray[np.int64],
     chunk: int,
     seconds: float,
-) -> tuple[Any, int, list[dict[str, FloatArray]], str | None]:
-    """Advance one replica from `step` for `seconds`, or to the last of `output_steps`.
+) -> tuple[Any, int, list[dict[str, FloatArray]], tuple[int, str] | None]:
+    """Advance one run from `step` for `seconds`, or to the last of `output_steps`.
 
-    Returns it, its step, what was measured at the output times on the way, and how it left every bound, if it did. That is
-    looked for at output times and at multiples of a number of steps, however long they take.
+    Returns it, its step, what was measured at the output times on the way, and which of its replicas left every bound, and how,
+    if one did. That is looked for at output times and at multiples of a number of steps, however long they take.
     """
-    module, rule = METHODS[method], problem.rule
-    student, teacher = get_activations(rule.activation, rule.teacher_activation)
-    constants = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, N)
     rows: list[dict[str, FloatArray]] = []
     deadline, unseen = time.monotonic() + seconds, chunk * max(1, _STEPS_UNSEEN // chunk)
     for output in output_steps[np.searchsorted(output_steps, step, side="right") :].tolist():
         while step < output:
             n_steps = min(output, (step // chunk + 1) * chunk) - step
-            taken = module.advance(run, student.g, student.g_prime, teacher.g, *constants, step, n_steps)
-            step += taken
-            if taken < n_steps:
-                return run, step, rows, "delta is not finite"
+            taken = _advance(method, run, problem.rule, N, step, n_steps)
+            step += int(taken.min())
+            if taken.min() < n_steps:
+                return run, step, rows, (int(taken.argmin()), "delta is not finite")
             if step == output or step % unseen == 0:
                 with np.errstate(over="ignore", invalid="ignore"):  # overflow is what is looked for
-                    state = module.measure(run)
-                    beyond = first_out_of_bounds(state, problem.initial)
-                if beyond is not None:
-                    return run, step, rows, f"{beyond[0]} = {beyond[1]:.6g}"
+                    state = _measure(method, run)
+                    for i in range(len(taken)):
+                        beyond = first_out_of_bounds({name: array[i] for name, array in state.items()}, problem.initial)
+                        if beyond is not None:
+                            return run, step, rows, (i, f"{beyond[0]} = {beyond[1]:.6g}")
                 if step == output:
                     rows.append(state)
             if time.monotonic() > deadline:
                 return run, step, rows, None
     return run, step, rows, None
+
+
+def _start(method: str, problem: Problem, N: int, generators: list[np.random.Generator]) -> Any:
+    """Return a run of as many replicas as there are generators."""
+    if method == "weights":
+        return weights.start(problem.initial, N, *generators)
+    return overlaps.start(problem.initial, N, problem.rule.batch_size, generators)
+
+
+def _advance(method: str, run: Any, rule: LearningRule, N: int, first_step: int, n_steps: int) -> npt.NDArray[np.int64]:
+    """Take `n_steps` steps and return how many each replica of the run took."""
+    student, teacher = get_activations(rule.activation, rule.teacher_activation)
+    arguments: list[Any] = [
+        rule.schedules,
+        rule.noise,
+        rule.weight_decay,
+        rule.batch_size,
+        rule.spherical,
+        N,
+        first_step,
+        n_steps,
+    ]
+    if method == "overlaps":
+        return overlaps.advance(run, student, teacher, *arguments)
+    return np.array([weights.advance(run, student.g, student.g_prime, teacher.g, *arguments)])
+
+
+def _measure(method: str, run: Any) -> dict[str, FloatArray]:
+    """Return the order parameters of a run with the replica as first axis."""
+    if method == "overlaps":
+        return overlaps.measure(run)
+    return {name: array[None] for name, array in weights.measure(run).items()}
 
 
 def _steps_per_call(problem: Problem, N: int, method: str) -> int:

@@ -16,7 +16,7 @@ from numba import njit
 from teacher_student.networks import Weights, draw_weights
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.schedules import is_constant, rates_at
-from teacher_student.sgd.blocks import BLOCK, TILE, draw_block, foresee, move_rows
+from teacher_student.sgd.blocks import BLOCK, TILE, draw_block, foresee, keep_lengths, move_rows, squared_lengths
 from teacher_student.sgd.gradient import add_gradient, step_slow_factors
 from teacher_student.sgd.normals import WordArray, normal_stream
 
@@ -31,6 +31,8 @@ class WeightsReplica:
     Attributes
     ----------
     weights : Weights
+    lengths : array, (P,)
+        Lengths of the modes at the start, in units of sqrt(N).
     rng : numpy.random.Generator
         Stream of the label noise.
     stream : array
@@ -44,6 +46,7 @@ class WeightsReplica:
     """
 
     weights: Weights
+    lengths: FloatArray
     rng: np.random.Generator
     stream: WordArray
     inputs: FloatArray
@@ -70,6 +73,7 @@ def replica_of(weights: Weights, rng: np.random.Generator) -> WeightsReplica:
     )
     return WeightsReplica(
         weights=copied,
+        lengths=np.sqrt((weights.xi_in**2).sum(axis=1) / N),
         rng=rng,
         stream=normal_stream(rng.bit_generator.seed_seq.spawn(1)[0]),  # type: ignore[attr-defined]  # numpy's stubs lack it
         inputs=_aligned(np.zeros((-(-N // TILE), BLOCK, TILE))),
@@ -96,6 +100,7 @@ def advance(
     noise: float,
     weight_decay: float,
     batch_size: int,
+    spherical: bool,
     n_inputs: int,
     first_step: int,
     n_steps: int,
@@ -119,6 +124,7 @@ def advance(
         noise,
         weight_decay,
         batch_size,
+        replica.lengths if spherical else np.empty(0),
         first_step,
         n_steps,
         replica.rng,
@@ -157,6 +163,7 @@ def run_steps(
     noise: float,
     weight_decay: float,
     batch_size: int,
+    lengths: FloatArray,
     first_step: int,
     n_steps: int,
     rng: np.random.Generator,
@@ -169,7 +176,8 @@ def run_steps(
 
     Shapes as in `Weights` and `WeightsReplica`; `schedules` are those of a `LearningRule`, taken at alpha = step / N for the
     run's steps from `first_step` on. All right-hand sides use the values before the step. Stops before a step whose error is not
-    finite. A block holds as many whole batches as fit; a batch of more inputs takes several blocks.
+    finite. The modes are rescaled to `lengths` (P,) after each step, or not if it is empty. A block holds as many whole batches
+    as fit; a batch of more inputs takes several blocks.
     """
     P, N = xi_in.shape
     M, K = len(v_teacher), len(v)
@@ -182,6 +190,8 @@ def run_steps(
     h = np.zeros((P, BLOCK))
     rates = np.empty(4)
     rate, shrink = 0.0, 1.0
+    spherical = len(lengths) > 0
+    squares = lengths**2
     constant = is_constant(schedules)
     several_blocks = batch_size > BLOCK
     usable = BLOCK if several_blocks else BLOCK - BLOCK % batch_size
@@ -200,6 +210,8 @@ def run_steps(
         for sample in range(batch_size):
             if used[0] == 0:
                 draw_block(stream, xi_in, W_teacher, inputs, products)
+                if spherical and not several_blocks:
+                    squared_lengths(xi_in, squares)
             s = used[0]
             for a in range(P):
                 u[a] = products[a, s]
@@ -223,11 +235,17 @@ def run_steps(
             used[0] = begin
             break
         if several_blocks:
+            if spherical and rates[0] > 0.0:
+                squared_lengths(gathered, squares)
+                for a in range(P):
+                    gathered[a] *= lengths[a] / np.sqrt(squares[a])
             for a in range(P):
                 for i in range(N):  # not `xi_in[:] = gathered`, which takes numba a second more to compile
                     xi_in[a, i] = gathered[a, i]
         elif moves:
             keep[:, begin] = shrink
+            if spherical and rates[0] > 0.0:
+                keep_lengths(products, M, N, begin, used[0], lengths, squares, keep, h)
             foresee(products, M, begin, used[0], keep, h)
         if used[0] == usable:
             if moves:

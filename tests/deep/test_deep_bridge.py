@@ -72,7 +72,7 @@ class OnLine:
     def step(self) -> None:
         """Take one step."""
         rule, erf = self.rule, self.erf
-        rates_and_more = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size)
+        rates_and_more = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, rule.spherical)
         assert advance(self.run, erf.g, erf.g_prime, erf.g, *rates_and_more, N, 0, 1) == 1
 
     def state(self) -> Array:

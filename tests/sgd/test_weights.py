@@ -61,7 +61,10 @@ def plain_sgd(w: Weights, rule: ts.LearningRule, n_steps: int, rng: np.random.Ge
             factor - rate / N * (gradient / rule.batch_size + rule.weight_decay * factor)
             for factor, rate, gradient in zip((xi_in, sigma, xi_out, v), rates, gradients, strict=True)
         ]
+        lengths = np.linalg.norm(xi_in, axis=1, keepdims=True)
         xi_in, sigma, xi_out, v = shrunk_and_moved
+        if rule.spherical:
+            xi_in *= lengths / np.linalg.norm(xi_in, axis=1, keepdims=True)
     return {**dict(zip(TRAINED, (xi_in, sigma, xi_out, v), strict=True)), "steps": n_steps}
 
 
@@ -84,6 +87,7 @@ def advance(run: sgd_on_weights.WeightsReplica, rule: ts.LearningRule, first_ste
         rule.noise,
         rule.weight_decay,
         rule.batch_size,
+        rule.spherical,
         run.weights.xi_in.shape[1],
         first_step,
         n_steps,
@@ -123,6 +127,27 @@ def test_steps_equal_plain_numpy(
     record_check("compiled SGD on weights: difference", "plain NumPy, same random numbers", error, TOLERANCE)
     for name in TRAINED:
         assert np.abs(got[name] - getattr(w, name)).max() > 1e-3, f"{name} did not learn"
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5])
+def test_rows_keep_their_lengths(make_problem: Callable[..., ts.Problem], batch_size: int) -> None:
+    problem = make_problem(batch_size=batch_size, weight_decay=0.5, spherical=True)
+    w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
+    expected = plain_sgd(w, problem.rule, N_STEPS, np.random.default_rng(2))
+    got = compiled_sgd(w, problem.rule, (N_STEPS,), np.random.default_rng(2))
+    assert largest_difference(expected, got) < TOLERANCE
+    lengths = np.linalg.norm(got["xi_in"], axis=1)
+    np.testing.assert_allclose(lengths, np.linalg.norm(w.xi_in, axis=1), rtol=1e-14)
+    free = make_problem(batch_size=batch_size, weight_decay=0.5)
+    assert largest_difference(expected, compiled_sgd(w, free.rule, (N_STEPS,), np.random.default_rng(2))) > 1e-3
+
+
+def test_lengths_do_not_drift(make_problem: Callable[..., ts.Problem]) -> None:
+    """Within a block lengths follow from scalar products alone; over 200,000 steps nothing adds up."""
+    problem = make_problem(batch_size=1, noise=0.1, eta_xi_in=2.0, spherical=True)
+    w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
+    got = compiled_sgd(w, problem.rule, (200_002,), np.random.default_rng(2))
+    np.testing.assert_allclose(np.linalg.norm(got["xi_in"], axis=1), np.linalg.norm(w.xi_in, axis=1), rtol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -183,12 +208,12 @@ def test_rates_change_within_a_block(make_problem: Callable[..., ts.Problem], ba
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 9])
-@pytest.mark.parametrize("n_inputs", [40, TILE + 77])
+@pytest.mark.parametrize(("n_inputs", "spherical"), [(40, False), (TILE + 77, False), (40, True)])
 def test_steps_do_not_depend_on_the_number_of_calls(
-    make_problem: Callable[..., ts.Problem], batch_size: int, n_inputs: int
+    make_problem: Callable[..., ts.Problem], batch_size: int, n_inputs: int, spherical: bool
 ) -> None:
     """Calls end anywhere in a block: every bit of the replica is the same, and the weights are those after the last step."""
-    problem = make_problem(batch_size=batch_size, weight_decay=0.5, eta_xi_in=ts.PowerLaw(1.0, 0.1, 2.0))
+    problem = make_problem(batch_size=batch_size, weight_decay=0.5, eta_xi_in=ts.PowerLaw(1.0, 0.1, 2.0), spherical=spherical)
     w = draw_weights(problem.initial, n_inputs, np.random.default_rng(1))
     at_once = compiled_sgd(w, problem.rule, (N_STEPS,), np.random.default_rng(2))
     for calls in ((1, 7, 0, N_STEPS - 8), (1,) * N_STEPS):
