@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from numba import cfunc, njit, types
+
+from teacher_student.theory.gaussian_averages.pointers import AVERAGES
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -79,7 +81,7 @@ def drift(
     Stein's lemma turns every average with a mode or teacher field z into
     F_k(z) = <delta g'(lambda_k) z> = cov(z, lambda_k) a_k + sum_j cov(z, psi_j) e_kj.
     """
-    eta_xi_in, eta_sigma, eta_xi_out, eta_v = rates
+    eta_xi_in, eta_sigma, eta_xi_out, eta_v = rates[0], rates[1], rates[2], rates[3]
     M = len(v_teacher)
     n = K + M
     end_Q = P * P
@@ -97,12 +99,15 @@ def drift(
     dxi_out = out[end_sigma:end_xi_out].reshape((K, P))
     dv = out[end_xi_out:]
 
-    B = xi_out * sigma
+    B = np.empty((K, P))
+    for k in range(K):
+        for a in range(P):
+            B[k, a] = xi_out[k, a] * sigma[a]
     S, Z = np.empty((n, n)), np.empty((n, P + M))
     field_covariance(Q_modes, R_modes, T, B, S, Z)
     c = np.empty(n)
-    c[:K] = v
-    c[K:] = -v_teacher
+    for i in range(n):
+        c[i] = v[i] if i < K else -v_teacher[i - K]
     L, E, A, G = np.empty((n, n)), np.empty((K, n)), np.empty((K, n)), np.empty((K, K))
     averages(parameters, S, c, K, L, E, A, G)
 
@@ -144,3 +149,23 @@ def drift(
         for j in range(n):
             total += c[j] * L[k, j]
         dv[k] = -eta_v * (total + weight_decay * v[k])
+
+
+_VECTOR, _MATRIX, _NUMBER, _WHOLE = types.float64[::1], types.float64[:, ::1], types.float64, types.int64
+drift_pointer = cfunc(
+    types.void(
+        types.FunctionType(AVERAGES),
+        _VECTOR,
+        _VECTOR,
+        _MATRIX,
+        _VECTOR,
+        _WHOLE,
+        _WHOLE,
+        _VECTOR,
+        _NUMBER,
+        _NUMBER,
+        _WHOLE,
+        _VECTOR,
+    ),
+    cache=True,
+)(drift.py_func)
