@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from teacher_student.problem import log_spaced_times as log_spaced_times
     from teacher_student.problem_file import load_problem as load_problem
     from teacher_student.problem_file import presets as presets
+    from teacher_student.restart import warm_restart as warm_restart
+    from teacher_student.schedules import Cosine as Cosine
+    from teacher_student.schedules import Piecewise as Piecewise
+    from teacher_student.schedules import PowerLaw as PowerLaw
     from teacher_student.theory.continuation import continuation as continuation
     from teacher_student.theory.fixed_points import fixed_point as fixed_point
     from teacher_student.theory.integrate import integrate as integrate
@@ -37,11 +41,15 @@ _WHERE = {
     "OrderParameters": "order_parameters",
     "plain_committee": "order_parameters",
     "LearningRule": "problem",
+    "Piecewise": "schedules",
+    "PowerLaw": "schedules",
+    "Cosine": "schedules",
     "register_activation": "activations",
     "Problem": "problem",
     "log_spaced_times": "problem",
     "load_problem": "problem_file",
     "presets": "problem_file",
+    "warm_restart": "restart",
     "integrate": "theory.integrate",
     "predict": "theory.predictions",
     "simulate": "sgd.run",

@@ -9,13 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.activations import get_activations
-from teacher_student.errors import refuse
+from teacher_student.errors import check_non_negative, check_whole, refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
+from teacher_student.schedules import ROUNDING, Rate, Schedule, check_rate, largest_rate, schedule_rows
 
 FloatArray = npt.NDArray[np.float64]
 
 POINTS_PER_DECADE = 20
+RATES = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v")
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,11 @@ class LearningRule:
     ----------
     activation : str
         Name of the student's activation.
-    eta_xi_in : float
+    eta_xi_in : float or schedule
         Rate of the input modes, eta / sqrt(N) per step on weights of order one.
-    eta_sigma, eta_xi_out, eta_v : float
-        Rates of mode strengths, output modes and output weights, eta / N per step. A rate of zero freezes its factor.
+    eta_sigma, eta_xi_out, eta_v : float or schedule
+        Rates of mode strengths, output modes and output weights, eta / N per step. A rate of zero at all times freezes its
+        factor. A schedule is a `Piecewise`, a `PowerLaw` or a `Cosine` of alpha.
     noise : float
         Standard deviation of the Gaussian noise on the teacher's label.
     weight_decay : float
@@ -47,10 +50,10 @@ class LearningRule:
     """
 
     activation: str = "erf"
-    eta_xi_in: float = field(kw_only=True)
-    eta_sigma: float = 0.0
-    eta_xi_out: float = 0.0
-    eta_v: float = 0.0
+    eta_xi_in: Rate = field(kw_only=True)
+    eta_sigma: Rate = 0.0
+    eta_xi_out: Rate = 0.0
+    eta_v: Rate = 0.0
     noise: float = 0.0
     weight_decay: float = 0.0
     batch_size: int = 1
@@ -58,14 +61,41 @@ class LearningRule:
 
     def __post_init__(self) -> None:
         get_activations(self.activation, self.teacher_activation)
-        for name in ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v", "noise", "weight_decay"):
-            object.__setattr__(self, name, _non_negative(name, getattr(self, name)))
-        object.__setattr__(self, "batch_size", _whole_number("batch_size", self.batch_size, least=1))
+        for name in RATES:
+            object.__setattr__(self, name, check_rate(name, getattr(self, name)))
+        for name in ("noise", "weight_decay"):
+            object.__setattr__(self, name, check_non_negative(name, getattr(self, name)))
+        object.__setattr__(self, "batch_size", check_whole("batch_size", self.batch_size, least=1))
+
+    @property
+    def schedules(self) -> FloatArray:
+        """The rates of the four factors, eta_xi_in first, as (4, width) data for `teacher_student.schedules.rates_at`."""
+        return schedule_rows([getattr(self, name) for name in RATES])
+
+    @property
+    def largest_rates(self) -> FloatArray:
+        """The largest value of each rate, (4,); zero if its factor is frozen."""
+        return np.array([largest_rate(getattr(self, name)) for name in RATES])
+
+    @property
+    def jumps(self) -> FloatArray:
+        """The times alpha > 0 at which a rate or a derivative of it jumps, increasing; one for those that differ by rounding."""
+        schedules = [rate for name in RATES if isinstance(rate := getattr(self, name), Schedule)]
+        times = np.unique([time for schedule in schedules for time in schedule.jumps()])
+        return times[np.diff(times, prepend=-np.inf) > self.rounding(times)]
+
+    def rounding(self, alpha: FloatArray) -> FloatArray:
+        """Return how far from times `alpha` a schedule may jump that jumps there up to rounding."""
+        elapsed = max(getattr(getattr(self, name), "elapsed", 0.0) for name in RATES)
+        return np.asarray(10.0 * ROUNDING * (alpha + elapsed))
 
     @property
     def rates(self) -> FloatArray:
-        """(eta_xi_in, eta_sigma, eta_xi_out, eta_v), the order that all kernels use."""
-        return np.array([self.eta_xi_in, self.eta_sigma, self.eta_xi_out, self.eta_v])
+        """(eta_xi_in, eta_sigma, eta_xi_out, eta_v), the order of all kernels; raises `InvalidInput` if one is a schedule."""
+        for name in RATES:
+            if isinstance(rate := getattr(self, name), Schedule):
+                refuse(f"rule.{name}", rate, "a constant rate here")
+        return self.largest_rates
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,25 +213,7 @@ def log_spaced_times(first: float, last: float, points: int | None = None) -> Fl
 
 def check_seed_and_replicas(replicas: object, seed: object) -> tuple[int, int]:
     """Return both as ints; raises `InvalidInput` unless `replicas` is at least 1 and `seed` at least 0."""
-    return _whole_number("replicas", replicas, least=1), _whole_number("seed", seed, least=0)
-
-
-def _non_negative(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        refuse(name, value, "a number of at least 0")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not (math.isfinite(number) and number >= 0):
-        refuse(name, number, "a finite number of at least 0")
-    return number
-
-
-def _whole_number(name: str, value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        refuse(name, value, f"a whole number of at least {least}")
-    return int(value)
+    return check_whole("replicas", replicas, least=1), check_whole("seed", seed, least=0)
 
 
 def _is_unicode(text: str) -> bool:

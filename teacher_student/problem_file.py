@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ import numpy as np
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.networks import li_huang_weights, overlaps
 from teacher_student.order_parameters import OrderParameters, plain_committee
-from teacher_student.problem import LearningRule, Problem, log_spaced_times
+from teacher_student.problem import RATES, LearningRule, Problem, log_spaced_times
+from teacher_student.schedules import Cosine, Piecewise, PowerLaw, Schedule
 
 DEFAULT_PRESET = "staircase"
 
+_SCHEDULES: dict[str, type[Schedule]] = {"piecewise": Piecewise, "power-law": PowerLaw, "cosine": Cosine}
 _RUN_KEYS = ("alpha", "n_inputs", "replicas", "seed")
 
 
@@ -76,7 +78,9 @@ def parse_problem(text: str) -> Problem:
     labels = {name: document[name] for name in ("name", "description") if name in document}
     initial = _initial(tables["initial"])
     with_prefix = _Prefix("rule.")
-    rule = with_prefix(LearningRule, tables["rule"])
+    given = {name: tables["rule"].get(name) for name in RATES}
+    rates = {name: _schedule(f"rule.{name}.", table) for name, table in given.items() if isinstance(table, dict)}
+    rule = with_prefix(LearningRule, {**tables["rule"], **rates})
     return Problem(initial=initial, rule=rule, **run, **labels)
 
 
@@ -93,9 +97,13 @@ def write_problem(problem: Problem) -> str:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, Schedule):
+        kind = next(kind for kind, schedule in _SCHEDULES.items() if isinstance(value, schedule))
+        numbers = {f.name: getattr(value, f.name) for f in fields(value)}
+        return f"{{ kind = {_toml(kind)}, " + ", ".join(f"{name} = {_toml(number)}" for name, number in numbers.items()) + " }"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(entry) for entry in value) + "]"
     return repr(value)
 
@@ -137,6 +145,22 @@ def _times_of_table(table: dict[str, Any]) -> Any:
     if not first < last <= 1e300:
         refuse("run.alpha.last", last, f"a finite time after first, {first}")
     return log_spaced_times(first, last, points)
+
+
+def _schedule(prefix: str, table: dict[str, Any]) -> Schedule:
+    """Return the schedule of a rate that is a table; `prefix` is its name with a dot."""
+    if "kind" not in table:
+        refuse(prefix[:-1], table, "a number of at least 0, or a table with kind = " + " or ".join(map(_toml, _SCHEDULES)))
+    table = dict(table)
+    kind = table.pop("kind")
+    if not isinstance(kind, str) or kind not in _SCHEDULES:
+        refuse(f"{prefix}kind", kind, "one of " + ", ".join(_SCHEDULES))
+    known = fields(_SCHEDULES[kind])
+    needed = tuple(f.name for f in known if f.default is MISSING)
+    _check_keys(prefix, table, tuple(f.name for f in known))
+    _require_keys(prefix, {name: table[name] for name in needed if name in table}, needed)
+    with_prefix = _Prefix(prefix)
+    return with_prefix(_SCHEDULES[kind], table)
 
 
 def _initial(table: dict[str, Any]) -> OrderParameters:

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from teacher_student.problem import Problem
+from teacher_student.problem import RATES, LearningRule, Problem
 from teacher_student.problem_file import parse_problem
+from teacher_student.schedules import Schedule, scaled
 from teacher_student.theory.coordinates import Coordinates, coordinates_of
 from teacher_student.theory.integrate import integrate
 from teacher_student.theory.predictions import moving_coordinates
@@ -36,7 +37,6 @@ _SMALLEST_EIGENVALUE = 0.05
 # are as good as zero to the linear noise; and below the second, times N, the ODE's own error of 1e-9 shows in the deviations.
 _SMALLEST_OF_PEAK = 1e-5
 _SMALLEST_VARIANCE = 1e-14
-_PARAMETERS = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v", "noise", "weight_decay")
 _RELATIVE_STEP = 1e-3
 
 
@@ -67,7 +67,8 @@ class Evidence:
     innovations, wholes : list of Sample
         Innovations of the intervals, and whole deviations at times, where the expansion in 1/N can be trusted.
     parameters : dict of str to float
-        The rule's parameters that sensitivities belong to, those that are not zero, and their values.
+        The rule's parameters that sensitivities belong to, those that are not zero, and their values; for a rate that is a
+        schedule a common factor of it, 1.
     variance_error : float
         Relative error that the predicted variances may have: typical error of the quasi-random averages, and next order in 1/N.
     judged, left_out : tuple of (float, float)
@@ -89,8 +90,8 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     coordinates = coordinates_of(problem.initial, problem.rule)
     y = moving_coordinates(theory, coordinates)
     deviation = moving_coordinates(simulation, coordinates) - y
-    parameters = {name: value for name in _PARAMETERS if (value := getattr(problem.rule, name)) > 0}
-    sensitivity = _sensitivities(problem, parameters, coordinates, theory["alpha"].values, y)
+    parameters = _parameters(problem.rule)
+    sensitivity = _sensitivities(problem, coordinates, theory["alpha"].values, y)
     # The next order moves means by about nonlinearity^3 spreads: that is to stay below 0.3 standard errors.
     largest = (0.3 / np.sqrt(n_replicas)) ** (1 / 3)
     innovations: list[Sample] = []
@@ -172,13 +173,22 @@ def _covariance_error(theory: xr.Dataset) -> float:
     return float(np.median(np.abs(error) / np.maximum(variance, 1e-300), axis=1).max(initial=0.0))
 
 
-def _sensitivities(
-    problem: Problem, parameters: dict[str, float], coordinates: Coordinates, alpha: FloatArray, y: FloatArray
-) -> FloatArray:
-    """Return dy / d ln parameter, (alpha, n, parameters), of the solution `y` (alpha, n)."""
+def _parameters(rule: LearningRule) -> dict[str, float]:
+    """Return the parameters of `rule` that can be told, by name."""
+    constants = {"noise": rule.noise, "weight_decay": rule.weight_decay}
+    parameters: dict[str, float] = {}
+    for name, largest in zip(RATES, rule.largest_rates, strict=True):
+        scheduled = isinstance(getattr(rule, name), Schedule)
+        parameters |= {f"factor of {name}": 1.0} if scheduled and largest > 0 else {name: float(largest)}
+    return {name: value for name, value in (parameters | constants).items() if value > 0}
+
+
+def _sensitivities(problem: Problem, coordinates: Coordinates, alpha: FloatArray, y: FloatArray) -> FloatArray:
+    """Return dy / d ln parameter, (alpha, n, parameters), of the solution `y` (alpha, n), in the order of `_parameters`."""
     changes = []
-    for name, value in parameters.items():
-        larger: dict[str, Any] = {name: value * (1.0 + _RELATIVE_STEP)}
+    for parameter in _parameters(problem.rule):
+        name = parameter.removeprefix("factor of ")
+        larger: dict[str, Any] = {name: scaled(getattr(problem.rule, name), 1.0 + _RELATIVE_STEP)}
         rule = dataclasses.replace(problem.rule, **larger)
         changed = integrate(dataclasses.replace(problem, rule=rule), alpha, progress=False)
         changes.append((moving_coordinates(changed, coordinates) - y) / _RELATIVE_STEP)

@@ -22,6 +22,7 @@ from numba import njit
 
 from teacher_student.networks import gram_factor
 from teacher_student.order_parameters import OrderParameters
+from teacher_student.schedules import is_constant, rates_at
 from teacher_student.sgd.gradient import add_gradient, step_slow_factors
 
 FloatArray = npt.NDArray[np.float64]
@@ -65,14 +66,18 @@ def advance(
     g: Any,
     g_prime: Any,
     g_teacher: Any,
-    rates: FloatArray,
+    schedules: FloatArray,
     noise: float,
     weight_decay: float,
     batch_size: int,
     n_inputs: int,
+    first_step: int,
     n_steps: int,
 ) -> int:
-    """Take `n_steps` steps in place and return how many were taken: fewer if the error left the finite numbers."""
+    """Take `n_steps` steps in place, the first of them the run's step `first_step`, and return how many were taken.
+
+    They are fewer than `n_steps` if the error left the finite numbers.
+    """
     return run_steps(
         g,
         g_prime,
@@ -84,11 +89,12 @@ def advance(
         replica.xi_out,
         replica.v,
         replica.v_teacher,
-        rates,
+        schedules,
         noise,
         weight_decay,
         batch_size,
         n_inputs,
+        first_step,
         n_steps,
         replica.rng,
     )
@@ -147,18 +153,19 @@ def run_steps(
     xi_out: FloatArray,
     v: FloatArray,
     v_teacher: FloatArray,
-    rates: FloatArray,
+    schedules: FloatArray,
     noise: float,
     weight_decay: float,
     batch_size: int,
     n_inputs: int,
+    first_step: int,
     n_steps: int,
     rng: np.random.Generator,
 ) -> int:
     """Take `n_steps` steps of the chain in place; return the number of steps taken.
 
-    Shapes as in `OverlapsReplica`; `rates` are (eta_xi_in, eta_sigma, eta_xi_out, eta_v). All right-hand sides use the values
-    before the step. Stops before a step whose error is not finite.
+    Shapes as in `OverlapsReplica`; `schedules` are those of a `LearningRule`, taken at alpha = step / N for the run's steps from
+    `first_step` on. All right-hand sides use the values before the step. Stops before a step whose error is not finite.
     """
     P, M = F_along.shape
     K = len(v)
@@ -172,9 +179,14 @@ def run_steps(
     along = np.zeros((P, M))
     rest = np.zeros((P, P))
     extra = np.zeros((P, batch_size))
-    rate = rates[0] / (float(n_inputs) * batch_size)
-    keep = 1.0 - rates[0] * weight_decay / n_inputs
+    rates = np.empty(4)
+    constant = is_constant(schedules)
+    rate, keep = 0.0, 1.0
     for step in range(n_steps):
+        if step == 0 or not constant:
+            rates_at(schedules, (first_step + step) / n_inputs, rates)
+            rate = rates[0] / (float(n_inputs) * batch_size)
+            keep = 1.0 - rates[0] * weight_decay / n_inputs
         for sample in range(batch_size):
             for i in range(M + P):
                 z[i] = rng.standard_normal()

@@ -95,7 +95,7 @@ def simulate(
             for target in output_steps:
                 while step < target and failure is None:
                     n_steps = int(min(chunk, target - step))
-                    jobs = [pool.submit(_advance, method, run, problem.rule, N, n_steps) for run in runs]
+                    jobs = [pool.submit(_advance, method, run, problem.rule, N, step, n_steps) for run in runs]
                     results = [job.result() for job in jobs]
                     runs = [run for run, _ in results]
                     failure = _failure(problem, module, runs, [taken for _, taken in results], step, n_steps, N)
@@ -131,7 +131,7 @@ def simulate(
     return trajectory
 
 
-def _advance(method: str, run: Any, rule: LearningRule, N: int, n_steps: int) -> tuple[Any, int]:
+def _advance(method: str, run: Any, rule: LearningRule, N: int, first_step: int, n_steps: int) -> tuple[Any, int]:
     module = METHODS[method]
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
     taken = module.advance(
@@ -139,11 +139,12 @@ def _advance(method: str, run: Any, rule: LearningRule, N: int, n_steps: int) ->
         student.g,
         student.g_prime,
         teacher.g,
-        rule.rates,
+        rule.schedules,
         rule.noise,
         rule.weight_decay,
         rule.batch_size,
         N,
+        first_step,
         n_steps,
     )
     return run, taken

@@ -11,6 +11,7 @@ from numba import njit
 
 from teacher_student.networks import Weights, draw_weights
 from teacher_student.order_parameters import OrderParameters
+from teacher_student.schedules import is_constant, rates_at
 from teacher_student.sgd.gradient import add_gradient, step_slow_factors
 from teacher_student.sgd.inputs import draw_input
 
@@ -35,14 +36,18 @@ def advance(
     g: Any,
     g_prime: Any,
     g_teacher: Any,
-    rates: FloatArray,
+    schedules: FloatArray,
     noise: float,
     weight_decay: float,
     batch_size: int,
     n_inputs: int,
+    first_step: int,
     n_steps: int,
 ) -> int:
-    """Take `n_steps` SGD steps in place and return how many were taken: fewer if the error left the finite numbers."""
+    """Take `n_steps` SGD steps in place, the first of them the run's step `first_step`, and return how many were taken.
+
+    They are fewer than `n_steps` if the error left the finite numbers.
+    """
     w = replica.weights
     return run_steps(
         g,
@@ -54,10 +59,11 @@ def advance(
         w.v,
         w.W_teacher,
         w.v_teacher,
-        rates,
+        schedules,
         noise,
         weight_decay,
         batch_size,
+        first_step,
         n_steps,
         replica.rng,
     )
@@ -99,17 +105,18 @@ def run_steps(
     v: FloatArray,
     W_teacher: FloatArray,
     v_teacher: FloatArray,
-    rates: FloatArray,
+    schedules: FloatArray,
     noise: float,
     weight_decay: float,
     batch_size: int,
+    first_step: int,
     n_steps: int,
     rng: np.random.Generator,
 ) -> int:
     """Take `n_steps` SGD steps on the student's factors in place; return the number of steps taken.
 
-    Shapes as in `Weights`; `rates` are (eta_xi_in, eta_sigma, eta_xi_out, eta_v). All right-hand sides use the values before
-    the step. Stops before a step whose error is not finite.
+    Shapes as in `Weights`; `schedules` are those of a `LearningRule`, taken at alpha = step / N for the run's steps from
+    `first_step` on. All right-hand sides use the values before the step. Stops before a step whose error is not finite.
     """
     P, N = xi_in.shape
     K = len(v)
@@ -119,11 +126,16 @@ def run_steps(
     work = np.empty((2, K))
     d = np.empty(P)
     slow = np.zeros(P + K * P + K)
-    rate = rates[0] / (np.sqrt(N) * batch_size)
-    keep = 1.0 - rates[0] * weight_decay / N
+    rates = np.empty(4)
+    constant = is_constant(schedules)
+    rate, keep = 0.0, 1.0
     # A batch is summed here, for every sample of it sees the weights before the step.
     summed = np.zeros((P, N)) if batch_size > 1 else np.zeros((0, N))
     for step in range(n_steps):
+        if step == 0 or not constant:
+            rates_at(schedules, (first_step + step) / N, rates)
+            rate = rates[0] / (np.sqrt(N) * batch_size)
+            keep = 1.0 - rates[0] * weight_decay / N
         for _ in range(batch_size):
             draw_input(rng, x)
             project(xi_in, x, u)
@@ -142,7 +154,7 @@ def run_steps(
                 else:
                     for i in range(N):
                         summed[a, i] += h * x[i]
-        if batch_size > 1:
+        if batch_size > 1 and rates[0] > 0.0:
             for a in range(P):
                 for i in range(N):
                     xi_in[a, i] = keep * xi_in[a, i] + summed[a, i]

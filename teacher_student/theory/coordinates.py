@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from teacher_student.activations import get_activations
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
+from teacher_student.schedules import rates_at
 from teacher_student.theory.drift import drift
 from teacher_student.theory.gaussian_averages import averages_of
 
@@ -69,18 +71,19 @@ def unpack(full: FloatArray, state: OrderParameters) -> dict[str, FloatArray]:
 def coordinates_of(state: OrderParameters, rule: LearningRule) -> Coordinates:
     """Return the moving coordinates of `state` under `rule`."""
     K, P, M = state.n_units, state.n_modes, state.n_teacher
+    learns_xi_in, learns_sigma, learns_xi_out, learns_v = rule.largest_rates > 0
     entries: list[tuple[int, int, str]] = []
-    if rule.eta_xi_in > 0:
+    if learns_xi_in:
         entries += [(a * P + b, b * P + a, f"Q_modes[{a},{b}]") for a in range(P) for b in range(a, P)]
         entries += [(P * P + i, P * P + i, f"R_modes[{i // M},{i % M}]") for i in range(P * M)]
     position = P * P + P * M
-    if rule.eta_sigma > 0:
+    if learns_sigma:
         entries += [(position + a, position + a, f"sigma[{a}]") for a in range(P)]
     position += P
-    if rule.eta_xi_out > 0:
+    if learns_xi_out:
         entries += [(position + i, position + i, f"xi_out[{i // P},{i % P}]") for i in range(K * P)]
     position += K * P
-    if rule.eta_v > 0:
+    if learns_v:
         entries += [(position + k, position + k, f"v[{k}]") for k in range(K)]
     return Coordinates(
         start=state_vector(state),
@@ -102,12 +105,13 @@ def right_hand_side(
         from teacher_student.theory.sampled_drift import SampledDrift  # which builds on this module
 
         return SampledDrift(state, rule, coordinates)
-    rates = rule.rates
+    schedules, rates = rule.schedules, np.empty(4)
     K, P = state.n_units, state.n_modes
     T, v_teacher = state.T, state.v_teacher
     out = np.empty(len(coordinates.start))
 
     def f(alpha: float, y: FloatArray) -> FloatArray:
+        rates_at(schedules, alpha, rates)
         full = coordinates.expand(y)
         drift(
             family.averages,
@@ -126,3 +130,24 @@ def right_hand_side(
         return out[coordinates.moving]
 
     return f
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of alpha, from `start` to `end`, on which no schedule jumps; `margin` is how well its ends are known."""
+
+    start: float
+    end: float
+    margin: float
+
+    def within(self, alpha: float) -> float:
+        """Return the time nearest `alpha` with rates of this piece, for at its ends those of its neighbours may hold."""
+        return min(max(alpha, self.start + self.margin), self.end - self.margin)
+
+
+def smooth_pieces(rule: LearningRule, last: float) -> list[Piece]:
+    """Return the pieces that the jumps of the schedules of `rule` cut the time from 0 to `last` into."""
+    margin = rule.rounding(np.array(last)).item()
+    jumps = rule.jumps
+    ends = [0.0, *jumps[jumps < last - margin].tolist(), last]
+    return [Piece(start, end, min(margin, 0.25 * (end - start))) for start, end in itertools.pairwise(ends) if start < end]

@@ -110,7 +110,7 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
     Raises
     ------
     InvalidInput
-        If nothing learns, or `near` does not belong to the problem.
+        If nothing learns, a rate is a schedule, or `near` does not belong to the problem.
     NoFixedPoint
         If the method does not converge, or leaves the states that networks can have.
     Diverged
@@ -126,10 +126,10 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
         refuse("problem", type(problem).__name__, "a Problem")
     if isinstance(tolerance, bool) or not isinstance(tolerance, float) or not 0 < tolerance < 1:
         refuse("tolerance", tolerance, "a number between 0 and 1")
+    if not problem.rule.rates.any():  # refuses schedules
+        refuse("rule", problem.rule, "at least one rate above 0")
     start = _start(problem, near)
     coordinates = coordinates_of(start, problem.rule)
-    if len(coordinates.moving) == 0:
-        refuse("rule", problem.rule, "at least one rate above 0")
     flow = right_hand_side(start, problem.rule, coordinates)
     if isinstance(flow, SampledDrift) and flow.is_rough(coordinates.start[coordinates.moving]):
         refuse("activation", problem.rule.activation, "one whose g' has no jumps, or with Gaussian averages in closed form")

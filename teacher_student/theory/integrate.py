@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +19,10 @@ from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged, refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, output_times
-from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, unpack
+from teacher_student.theory.coordinates import Coordinates, Piece, coordinates_of, right_hand_side, smooth_pieces, unpack
 from teacher_student.theory.fluctuations import N_POINTS, linear_noise
 from teacher_student.theory.sampled_drift import SampledDrift
-from teacher_student.trajectory import build_trajectory
+from teacher_student.trajectory import COMPLETE, build_trajectory
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -89,26 +91,37 @@ def integrate(
     rows = np.empty((len(times), len(start)))
     if len(start) == 0:  # nothing learns, and nothing fluctuates
         return _trajectory(problem, times, coordinates.expand(rows), method, rtol, atol, 0)
-    solver = getattr(scipy.integrate, method)(f, 0.0, start, t_bound=times[-1] or 1.0, rtol=rtol, atol=atol)
-    march = _March(rows, done=int(times[0] == 0), keep_pieces=fluctuations)
+    march = _March(rows, y=start, done=int(times[0] == 0), keep_pieces=fluctuations)
     rows[: march.done] = start
     with tqdm(total=float(times[-1]), unit="alpha", disable=None if progress else True, desc="theory") as bar:
         try:
-            _step_through(march, solver, times, coordinates, problem.initial, bar)
+            for piece in smooth_pieces(problem.rule, float(times[-1])):
+                within = functools.partial(_at, f, piece)
+                solver = getattr(scipy.integrate, method)(within, piece.start, march.y, piece.end, rtol=rtol, atol=atol)
+                _step_through(march, solver, times, coordinates, problem.initial, bar)
+                if march.status != COMPLETE:
+                    break
         except KeyboardInterrupt:
             march.status = "interrupted"
     full = coordinates.expand(rows[: march.done])
-    trajectory = _trajectory(problem, times[: march.done], full, method, rtol, atol, solver.nfev)
+    trajectory = _trajectory(problem, times[: march.done], full, method, rtol, atol, march.nfev)
     trajectory.attrs["status"] = march.status
     if isinstance(f, SampledDrift):
         trajectory.attrs["average_points"] = f.n_points
-        trajectory.attrs["average_error"] = max((float(f.error(y).max()) for y in rows[: march.done]), default=0.0)
+        trajectory.attrs["average_error"] = max(
+            (float(f.error(alpha, y).max()) for alpha, y in zip(times, rows[: march.done], strict=False)), default=0.0
+        )
     if march.status.startswith("diverged"):
         raise Diverged(f"theory {march.status}", trajectory)
-    if fluctuations and march.pieces and march.status == "complete":
+    if fluctuations and march.pieces and march.status == COMPLETE:
         solution = scipy.integrate.OdeSolution([0.0, *(piece.t for piece in march.pieces)], march.pieces)
         return _with_fluctuations(trajectory, problem, coordinates, solution, progress)
     return trajectory
+
+
+def _at(f: Callable[[float, FloatArray], FloatArray], piece: Piece, alpha: float, y: FloatArray) -> FloatArray:
+    """Return f(alpha, y), at the end of `piece` with the rates before the jump there."""
+    return f(piece.within(alpha), y)
 
 
 def predicts_fluctuations(problem: Problem) -> bool:
@@ -132,21 +145,25 @@ def _matched_tolerances(f: Any, start: FloatArray, rough: bool) -> tuple[float, 
 
 @dataclass
 class _March:
-    """An integration in progress: states at the output times reached and, if kept, the interpolants of the steps."""
+    """An integration in progress: states at the output times reached, the last one, and the steps' interpolants if kept."""
 
     rows: FloatArray
+    y: FloatArray
     done: int
     keep_pieces: bool
-    status: str = "complete"
+    nfev: int = 0
+    status: str = COMPLETE
     pieces: list[Any] = field(default_factory=list)
 
 
 def _step_through(
     march: _March, solver: Any, times: FloatArray, coordinates: Coordinates, initial: OrderParameters, bar: Any
 ) -> None:
-    """Step to the last output time or a divergence; fills `march` on the way, so that an interruption loses nothing."""
-    while march.done < len(times):
+    """Step to the solver's last time or a divergence; fills `march` on the way, so that an interruption loses nothing."""
+    evaluated_before = march.nfev
+    while solver.status == "running":
         failure = _step(solver)
+        march.y, march.nfev = solver.y, evaluated_before + solver.nfev
         beyond = first_out_of_bounds(unpack(coordinates.expand(solver.y), initial), initial)
         if failure is None and beyond is not None:
             failure = f"{beyond[0]} = {beyond[1]:.6g}"

@@ -24,11 +24,12 @@ def advance(run: overlaps.OverlapsReplica, rule: ts.LearningRule, n_inputs: int,
         student.g,
         student.g_prime,
         teacher.g,
-        rule.rates,
+        rule.schedules,
         rule.noise,
         rule.weight_decay,
         rule.batch_size,
         n_inputs,
+        0,
         n_steps,
     )
 

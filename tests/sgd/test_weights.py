@@ -58,11 +58,12 @@ def compiled_sgd(w: Weights, rule: ts.LearningRule, calls: tuple[int, ...], rng:
             student.g,
             student.g_prime,
             teacher.g,
-            rule.rates,
+            rule.schedules,
             rule.noise,
             rule.weight_decay,
             rule.batch_size,
             w.xi_in.shape[1],
+            0,
             n_steps,
         )
         assert taken == n_steps
@@ -144,5 +145,5 @@ def test_steps_stop_before_an_error_that_is_not_finite(make_problem: Callable[..
     w.v[0] = np.inf
     run = sgd_on_weights.WeightsReplica(w, np.random.default_rng(2))
     erf, _ = get_activations("erf")
-    taken = sgd_on_weights.advance(run, erf.g, erf.g_prime, erf.g, problem.rule.rates, 0.0, 0.0, 1, N_INPUTS, N_STEPS)
+    taken = sgd_on_weights.advance(run, erf.g, erf.g_prime, erf.g, problem.rule.schedules, 0.0, 0.0, 1, N_INPUTS, 0, N_STEPS)
     assert taken == 0
