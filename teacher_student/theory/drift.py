@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import cfunc, njit, types
 
-from teacher_student.theory.gaussian_averages.pointers import AVERAGES
+from teacher_student.theory.gaussian_averages.pointers import AVERAGES, MATRIX, VECTOR
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -121,7 +121,8 @@ def drift(
         weights[k, k] += a_k
     add_product(weights, Z, F)
 
-    # d_a = sum_k D[k, a] g'(lambda_k). D^T F holds <delta d_a u_b> and <delta d_a rho_m>, D^T (G + noise^2 E) D <delta^2 d_a d_b>.
+    # With d_a = sum_k D[k, a] g'(lambda_k), H = D^T F holds <delta d_a u_b> and <delta d_a rho_m>, and D^T (G + noise^2 E) D
+    # <delta^2 d_a d_b>.
     D, D_transposed = np.empty((K, P)), np.empty((P, K))
     for k in range(K):
         for a in range(P):
@@ -151,21 +152,19 @@ def drift(
         dv[k] = -eta_v * (total + weight_decay * v[k])
 
 
-_VECTOR, _MATRIX, _NUMBER, _WHOLE = types.float64[::1], types.float64[:, ::1], types.float64, types.int64
-drift_pointer = cfunc(
-    types.void(
-        types.FunctionType(AVERAGES),
-        _VECTOR,
-        _VECTOR,
-        _MATRIX,
-        _VECTOR,
-        _WHOLE,
-        _WHOLE,
-        _VECTOR,
-        _NUMBER,
-        _NUMBER,
-        _WHOLE,
-        _VECTOR,
-    ),
-    cache=True,
-)(drift.py_func)
+# The type of all dynamics: what `teacher_student.theory.flow.Flow` calls through a pointer is compiled once.
+DRIFT = types.void(
+    types.FunctionType(AVERAGES),
+    VECTOR,
+    VECTOR,
+    MATRIX,
+    VECTOR,
+    types.int64,
+    types.int64,
+    VECTOR,
+    types.float64,
+    types.float64,
+    types.int64,
+    VECTOR,
+)
+drift_pointer = cfunc(DRIFT, cache=True)(drift.py_func)

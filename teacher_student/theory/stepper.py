@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from teacher_student.theory.flow import Flow, fill_jacobian, slope
+from teacher_student.theory.flow import Flow, slope
 from teacher_student.theory.linear_equations import factorise, solve
 from teacher_student.theory.tableaux import Explicit, Rosenbrock
 
@@ -22,30 +22,53 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 # Entries of `Walk.counts`.
-EVALUATIONS, JACOBIANS, STEPS, REJECTED, STIFF, SUSPICIONS, PATIENCE = range(7)
-# Where the explicit method is stable: abs(h lambda) on the negative axis.
+EVALUATIONS, JACOBIANS, STEPS, REJECTED, IMPLICIT, SUSPICIONS, PATIENCE, DONE, PIECES, N_COUNTS = range(10)
+# The explicit method is stable for abs(h lambda) up to this on the negative axis.
 _STABLE = 6.1
-_DIFFERENCE = 1e-5
 
 
 class Walk(NamedTuple):
-    """An integration in progress, changed by every step.
+    """An integration in progress, which every step changes.
 
-    `alpha` (2,) holds the time and the length of the next step, `y` and `f` (n,) state and slope there; `stages` (16, n),
-    `new` (n,), `J` and `W` (n, n), `pivots` (n,), `mode` (n,), `interpolant` (8, n) are work space.
+    `alpha` (2,) holds the time and the length of the next step, `y` and `f` (n,) state and slope there, `counts` what the names
+    above say (`IMPLICIT` is 1 while the implicit method steps, `DONE` the number of output times passed, `PIECES` that of the
+    interpolants stored), `J` (n, n) and `change` (n,) the derivatives of the slope by y and alpha. The others are work space:
+    `new` (n,), `stages` (16, n), `interpolant` (8, n), `W` (n, n), `pivots` (n,) and `mode` (n,), of the fastest direction.
     """
 
     alpha: FloatArray
     y: FloatArray
     f: FloatArray
     counts: IntArray
+    J: FloatArray
+    change: FloatArray
     new: FloatArray
     stages: FloatArray
     interpolant: FloatArray
-    J: FloatArray
     W: FloatArray
     pivots: IntArray
     mode: FloatArray
+
+
+def new_walk(y: FloatArray) -> Walk:
+    """Return a walk that starts at the state `y` (n,) at alpha = 0, explicitly."""
+    n = len(y)
+    counts = np.zeros(N_COUNTS, dtype=np.int64)
+    counts[PATIENCE] = 5
+    return Walk(
+        alpha=np.zeros(2),
+        y=y.copy(),
+        f=np.empty(n),
+        counts=counts,
+        J=np.empty((n, n)),
+        change=np.zeros(n),
+        new=np.empty(n),
+        stages=np.empty((16, n)),
+        interpolant=np.empty((8, n)),
+        W=np.empty((n, n)),
+        pivots=np.empty(n, dtype=np.int64),
+        mode=np.cos(np.arange(n, dtype=np.float64)),  # along no direction in particular
+    )
 
 
 @njit(cache=True)
@@ -131,7 +154,10 @@ def explicit_interpolant(flow: Flow, tableau: Explicit, walk: Walk, h: float) ->
 
 @njit(cache=True)
 def rosenbrock_step(flow: Flow, tableau: Rosenbrock, walk: Walk, h: float, rtol: float, atol: float) -> float:
-    """Write the state after `h` into `walk.new` and return the error in units of the tolerance; `walk.J` is the Jacobian."""
+    """Write the state after `h` into `walk.new` and return the error in units of the tolerance.
+
+    `walk.J` and `walk.change` are the derivatives at its beginning.
+    """
     alpha, y, stages, n = walk.alpha[0], walk.y, walk.stages, len(walk.y)
     for i in range(n):
         for j in range(n):
@@ -146,6 +172,8 @@ def rosenbrock_step(flow: Flow, tableau: Rosenbrock, walk: Walk, h: float, rtol:
             combine(y, 1.0, tableau.a[i], stages, i, walk.new)
             slope(flow, alpha + tableau.c[i] * h, walk.new, work)
         combine(work, 1.0 / h, tableau.m[i], stages, i, stages[i])
+        for j in range(n):
+            stages[i, j] += h * tableau.d[i] * walk.change[j]
         solve(walk.W, walk.pivots, stages[i])
     walk.counts[EVALUATIONS] += 7
     for i in range(n):
@@ -209,15 +237,15 @@ def spectral_radius(J: FloatArray, mode: FloatArray) -> float:
 def choose_method(walk: Walk, h: float) -> None:
     """Decide after an accepted step of length `h` which method makes the next one."""
     counts, n = walk.counts, len(walk.y)
-    if counts[STIFF] == 0:
+    if counts[IMPLICIT] == 0:
         limited = stability(walk, h) > 0.8 * _STABLE
         counts[SUSPICIONS] = counts[SUSPICIONS] + 1 if limited else max(0, counts[SUSPICIONS] - 1)
         if counts[SUSPICIONS] >= counts[PATIENCE]:
-            counts[STIFF], counts[SUSPICIONS] = 1, 0
+            counts[IMPLICIT], counts[SUSPICIONS] = 1, 0
     else:
         # The evaluations that the explicit method needs at its stability limit, against those of a step and its Jacobian.
         explicit = 12.0 * h * spectral_radius(walk.J, walk.mode) / _STABLE
         counts[SUSPICIONS] = counts[SUSPICIONS] + 1 if explicit < 2 * n + 8 else 0
         if counts[SUSPICIONS] >= 5:
-            counts[STIFF], counts[SUSPICIONS] = 0, 0
+            counts[IMPLICIT], counts[SUSPICIONS] = 0, 0
             counts[PATIENCE] = min(2 * counts[PATIENCE], 100)

@@ -6,9 +6,9 @@ from typing import Any
 
 from numba import cfunc, types
 
-_VECTOR, _MATRIX = types.float64[::1], types.float64[:, ::1]
-ACTIVATION_COVARIANCE = types.void(_VECTOR, _MATRIX, types.int64, _MATRIX)
-AVERAGES = types.void(_VECTOR, _MATRIX, _VECTOR, types.int64, _MATRIX, _MATRIX, _MATRIX, _MATRIX)
+VECTOR, MATRIX = types.float64[::1], types.float64[:, ::1]
+ACTIVATION_COVARIANCE = types.void(VECTOR, MATRIX, types.int64, MATRIX)
+AVERAGES = types.void(VECTOR, MATRIX, VECTOR, types.int64, MATRIX, MATRIX, MATRIX, MATRIX)
 
 
 def pointers(activation_covariance: Any, averages: Any) -> tuple[Any, Any]:
