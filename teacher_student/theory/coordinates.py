@@ -13,7 +13,7 @@ from teacher_student.activations import get_activations
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.drift import drift_pointer
-from teacher_student.theory.flow import Flow, fill_jacobian, fill_second_differences, slope
+from teacher_student.theory.flow import Flow, slope
 from teacher_student.theory.gaussian_averages import Family, averages_of
 
 FloatArray = npt.NDArray[np.float64]
@@ -128,17 +128,16 @@ class ClosedDrift:
         slope(self.flow, float(alpha), np.ascontiguousarray(y), out)
         return out
 
-    def jacobian(self, alpha: float, y: FloatArray, step: float) -> FloatArray:
-        """Return df_i/dy_j, (n, n), by central differences over `step` max(1, abs(y_j))."""
-        J = np.empty((len(y), len(y)))
-        fill_jacobian(self.flow, float(alpha), np.ascontiguousarray(y), step, J)
-        return J
 
-    def second_differences(self, alpha: float, y: FloatArray, steps: FloatArray, weights: FloatArray) -> FloatArray:
-        """Return sum_s weights_s (f(y + step_s) + f(y - step_s) - 2 f(y)), (n,); `steps` is (m, n)."""
-        out = np.empty(len(y))
-        fill_second_differences(self.flow, float(alpha), np.ascontiguousarray(y), steps, weights, out)
-        return out
+@dataclass(frozen=True, eq=False)
+class DriftAt:
+    """y -> f(alpha, y) at one time, `drift` being a `ClosedDrift` or any such function."""
+
+    drift: Callable[[float, FloatArray], FloatArray]
+    alpha: float
+
+    def __call__(self, y: FloatArray) -> FloatArray:
+        return self.drift(self.alpha, y)
 
 
 def right_hand_side(

@@ -69,7 +69,7 @@ def is_beyond(flow: Flow, y: FloatArray, largest_Q: float, largest_v: float) -> 
 
 @njit(cache=True)
 def cut_short(flow: Flow, walk: Walk, largest_Q: float, largest_v: float) -> float:
-    """Write a state beyond the bounds into `walk.new`, the first along the interpolant to 1 % of the step; return where (0 to 1)."""
+    """Write the first state beyond the bounds into `walk.new`, found to 1 % of the step; return its place there, 0 to 1."""
     inside, outside = 0.0, 1.0
     while outside - inside > 0.01:
         middle = 0.5 * (inside + outside)
