@@ -125,7 +125,7 @@ def advance(
     """
     counts = walk.counts
     last_evaluation = counts[EVALUATIONS] + budget
-    derivatives_known = False
+    derivatives_known, rejected = False, False
     while walk.alpha[0] < end:
         if counts[EVALUATIONS] >= last_evaluation or (len(ends) > 0 and counts[PIECES] == len(ends)):
             return PAUSED
@@ -146,11 +146,13 @@ def advance(
             error = rosenbrock_step(flow, rosenbrock, walk, h, rtol, atol)
         else:
             error = explicit_step(flow, explicit, walk, h, rtol, atol)
-        factor = 6.0
+        largest = 1.0 if rejected else 6.0
+        factor = largest
         if error > 0.0:
-            factor = min(6.0, max(0.2, 0.9 * error ** (-0.2 if implicit else -0.125)))
+            factor = min(largest, max(0.2, 0.9 * error ** (-0.2 if implicit else -0.125)))
         walk.alpha[1] = h * factor
-        if not error <= 1.0:
+        rejected = not error <= 1.0
+        if rejected:
             counts[REJECTED] += 1
             continue
         counts[STEPS] += 1

@@ -25,6 +25,9 @@ IntArray = npt.NDArray[np.int64]
 EVALUATIONS, JACOBIANS, STEPS, REJECTED, IMPLICIT, SUSPICIONS, PATIENCE, DONE, PIECES, N_COUNTS = range(10)
 # The explicit method is stable for abs(h lambda) up to this on the negative axis.
 _STABLE = 6.1
+# The implicit method's estimate is the error of order 4 of an embedded one: at tolerances of 1e-7 to 1e-9 errors of trajectories, of
+# order 5, stay ten times below the tolerance, while those of the explicit method exceed it.
+_OVERSTATED = 0.1
 
 
 class Walk(NamedTuple):
@@ -178,7 +181,7 @@ def rosenbrock_step(flow: Flow, tableau: Rosenbrock, walk: Walk, h: float, rtol:
     walk.counts[EVALUATIONS] += 7
     for i in range(n):
         walk.new[i] += stages[7, i]
-    return in_units(stages[7], y, walk.new, rtol, atol)
+    return _OVERSTATED * in_units(stages[7], y, walk.new, rtol, atol)
 
 
 @njit(cache=True)
