@@ -59,7 +59,7 @@ _TYPES = {
     "moving": _POSITIONS,
     "mirror": _POSITIONS,
 }
-_FLOW = types.NamedTuple([_TYPES.get(name, VECTOR) for name in Flow._fields], Flow)
+_FLOW = types.NamedTuple([_TYPES.get(name, VECTOR) for name in Flow._fields], Flow)  # type: ignore[no-untyped-call]
 
 
 @typeof_impl.register(Flow)
