@@ -25,8 +25,8 @@ IntArray = npt.NDArray[np.int64]
 EVALUATIONS, JACOBIANS, STEPS, REJECTED, IMPLICIT, SUSPICIONS, PATIENCE, DONE, PIECES, N_COUNTS = range(10)
 # The explicit method is stable for abs(h lambda) up to this on the negative axis.
 _STABLE = 6.1
-# The implicit method's estimate is the error of order 4 of an embedded one: at tolerances of 1e-7 to 1e-9 errors of trajectories, of
-# order 5, stay ten times below the tolerance, while those of the explicit method exceed it.
+# The implicit method's estimate is the error of an embedded one of order 4: at tolerances from 1e-7 to 1e-9 the errors of
+# trajectories, of order 5, stay ten times below the tolerance, while those of the explicit method exceed it.
 _OVERSTATED = 0.1
 
 
@@ -107,18 +107,19 @@ def combine(base: FloatArray, factor: float, weights: FloatArray, rows: FloatArr
 def explicit_step(flow: Flow, tableau: Explicit, walk: Walk, h: float, rtol: float, atol: float) -> float:
     """Write the state after `h` into `walk.new` and return the error in units of the tolerance."""
     alpha, y, stages, n = walk.alpha[0], walk.y, walk.stages, len(walk.y)
+    n_stages = len(tableau.fifth)
     copy_numbers(walk.f, stages[0])
-    for i in range(1, 12):
+    for i in range(1, n_stages):
         combine(y, h, tableau.a[i], stages, i, walk.new)
         slope(flow, alpha + tableau.c[i] * h, walk.new, stages[i])
     walk.counts[EVALUATIONS] += 11
     copy_numbers(walk.new, walk.interpolant[0])  # where stage 11 was evaluated, at the end of the step
-    combine(y, h, tableau.a[12], stages, 12, walk.new)
+    combine(y, h, tableau.a[12], stages, n_stages, walk.new)
     zero = np.zeros(n)
     error = np.empty(n)
-    combine(zero, h, tableau.fifth, stages, 12, error)
+    combine(zero, h, tableau.fifth, stages, n_stages, error)
     fifth = in_units(error, y, walk.new, rtol, atol)
-    combine(zero, h, tableau.third, stages, 12, error)
+    combine(zero, h, tableau.third, stages, n_stages, error)
     third = in_units(error, y, walk.new, rtol, atol)
     if fifth == 0.0 or not np.isfinite(fifth):
         return fifth
@@ -152,7 +153,7 @@ def explicit_interpolant(flow: Flow, tableau: Explicit, walk: Walk, h: float) ->
         out[3, i] = 2.0 * change - h * (stages[12, i] + stages[0, i])
     zero = np.zeros(len(y))
     for j in range(4):
-        combine(zero, h, tableau.dense[j], stages, 16, out[4 + j])
+        combine(zero, h, tableau.dense[j], stages, len(stages), out[4 + j])
 
 
 @njit(cache=True)
@@ -191,10 +192,11 @@ def rosenbrock_interpolant(tableau: Rosenbrock, walk: Walk) -> None:
     The method's y + x (change + (1 - x) (k_1 + x k_2 + x^2 k_3)) with x^2 = x - x (1 - x).
     """
     out, zero = walk.interpolant, np.zeros(len(walk.y))
+    n_stages = len(tableau.d)
     k_1, k_2, k_3 = np.empty(len(zero)), np.empty(len(zero)), np.empty(len(zero))
-    combine(zero, 1.0, tableau.dense[0], walk.stages, 8, k_1)
-    combine(zero, 1.0, tableau.dense[1], walk.stages, 8, k_2)
-    combine(zero, 1.0, tableau.dense[2], walk.stages, 8, k_3)
+    combine(zero, 1.0, tableau.dense[0], walk.stages, n_stages, k_1)
+    combine(zero, 1.0, tableau.dense[1], walk.stages, n_stages, k_2)
+    combine(zero, 1.0, tableau.dense[2], walk.stages, n_stages, k_3)
     for i in range(len(zero)):
         out[0, i] = walk.y[i]
         out[1, i] = walk.new[i] - walk.y[i]
