@@ -41,12 +41,14 @@ class LearningRule:
         Inputs per step; the step follows their mean gradient.
     teacher_activation : str, optional
         Name of the teacher's activation; by default that of the student.
+    spherical : bool
+        Rescale every input mode, a row of xi_in, to the length it had at alpha = 0 after each step.
 
     Raises
     ------
     InvalidInput
-        If a rate, the noise or the decay is negative or not finite, the batch is no whole number above 0, or there is no such
-        activation.
+        If a rate, the noise or the decay is negative or not finite, the batch is no whole number above 0, `spherical` is neither
+        true nor false, or there is no such activation.
     """
 
     activation: str = "erf"
@@ -58,6 +60,7 @@ class LearningRule:
     weight_decay: float = 0.0
     batch_size: int = 1
     teacher_activation: str | None = None
+    spherical: bool = False
 
     def __post_init__(self) -> None:
         get_activations(self.activation, self.teacher_activation)
@@ -66,6 +69,8 @@ class LearningRule:
         for name in ("noise", "weight_decay"):
             object.__setattr__(self, name, check_non_negative(name, getattr(self, name)))
         object.__setattr__(self, "batch_size", check_whole("batch_size", self.batch_size, least=1))
+        if not isinstance(self.spherical, bool):
+            refuse("spherical", self.spherical, "true or false")
 
     @property
     def schedules(self) -> FloatArray:
@@ -136,6 +141,8 @@ class Problem:
         for name, kind in (("initial", OrderParameters), ("rule", LearningRule)):
             if not isinstance(getattr(self, name), kind):
                 refuse(name, getattr(self, name), f"an instance of {kind.__name__}")
+        if self.rule.spherical and (self.initial.Q_modes.diagonal() == 0).any():
+            refuse("initial.Q_modes", self.initial.Q_modes.tolist(), "modes of a length above 0, for the rule keeps it")
         object.__setattr__(self, "alpha", output_times(self.alpha))
         object.__setattr__(self, "n_inputs", check_n_inputs(self.initial, self.n_inputs))
         replicas, seed = check_seed_and_replicas(self.replicas, self.seed)

@@ -29,8 +29,8 @@ class Coordinates:
     start : (n_full,) array
         The full state vector at alpha = 0, from which frozen factors keep their values.
     moving : (n,) int array
-        Positions of the coordinates: the upper triangle of Q_modes and all of R_modes if xi_in learns, then sigma,
-        xi_out and v if they do.
+        Positions of the coordinates: the upper triangle of Q_modes (without the diagonal if the rule keeps lengths) and all of
+        R_modes if xi_in learns, then sigma, xi_out and v if they do.
     mirror : (n,) int array
         For an entry of Q_modes above the diagonal its mirror image, otherwise the position itself.
     labels : tuple of str
@@ -74,7 +74,8 @@ def coordinates_of(state: OrderParameters, rule: LearningRule) -> Coordinates:
     learns_xi_in, learns_sigma, learns_xi_out, learns_v = rule.largest_rates > 0
     entries: list[tuple[int, int, str]] = []
     if learns_xi_in:
-        entries += [(a * P + b, b * P + a, f"Q_modes[{a},{b}]") for a in range(P) for b in range(a, P)]
+        pairs = [(a, b) for a in range(P) for b in range(a, P) if a != b or not rule.spherical]
+        entries += [(a * P + b, b * P + a, f"Q_modes[{a},{b}]") for a, b in pairs]
         entries += [(P * P + i, P * P + i, f"R_modes[{i // M},{i % M}]") for i in range(P * M)]
     position = P * P + P * M
     if learns_sigma:
@@ -117,6 +118,7 @@ class ClosedDrift:
             noise=rule.noise,
             weight_decay=rule.weight_decay,
             batch_size=rule.batch_size,
+            spherical=rule.spherical,
             moving=coordinates.moving,
             mirror=coordinates.mirror,
             full=coordinates.start.copy(),

@@ -10,7 +10,7 @@ from numba import njit, types
 from numba.extending import typeof_impl
 
 from teacher_student.schedules import is_constant, rates_at
-from teacher_student.theory.drift import DRIFT
+from teacher_student.theory.drift import DRIFT, keep_lengths
 from teacher_student.theory.gaussian_averages.pointers import AVERAGES, MATRIX, VECTOR
 
 FloatArray = npt.NDArray[np.float64]
@@ -39,6 +39,7 @@ class Flow(NamedTuple):
     noise: float
     weight_decay: float
     batch_size: int
+    spherical: bool
     moving: IntArray
     mirror: IntArray
     full: FloatArray
@@ -56,6 +57,7 @@ _TYPES = {
     "noise": types.float64,
     "weight_decay": types.float64,
     "batch_size": types.int64,
+    "spherical": types.boolean,
     "moving": _POSITIONS,
     "mirror": _POSITIONS,
 }
@@ -94,6 +96,8 @@ def slope(flow: Flow, alpha: float, y: FloatArray, out: FloatArray) -> None:
         flow.batch_size,
         flow.full_slope,
     )
+    if flow.spherical:
+        keep_lengths(flow.full, flow.n_modes, len(flow.v_teacher), flow.full_slope)
     for i in range(len(y)):
         out[i] = flow.full_slope[flow.moving[i]]
 
