@@ -12,7 +12,6 @@ import numpy.typing as npt
 from teacher_student.activations import get_activations
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
-from teacher_student.theory.drift import drift_pointer
 from teacher_student.theory.flow import Flow, slope
 from teacher_student.theory.gaussian_averages import Family, averages_of
 
@@ -104,8 +103,10 @@ class ClosedDrift:
     """
 
     def __init__(self, state: OrderParameters, rule: LearningRule, coordinates: Coordinates, family: Family) -> None:
+        from teacher_student.theory.dynamics import dynamics_pointer  # compiles: only where it is used
+
         self.flow = Flow(
-            drift=drift_pointer,
+            dynamics=dynamics_pointer,
             averages=family.averages,
             parameters=family.parameters,
             T=state.T.copy(),

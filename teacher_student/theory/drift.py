@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import cfunc, njit, types
-
-from teacher_student.theory.gaussian_averages.pointers import AVERAGES, MATRIX, VECTOR
+from numba import njit
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -170,21 +168,3 @@ def keep_lengths(y: FloatArray, P: int, M: int, out: FloatArray) -> None:
             dQ_modes[a, b] -= (shrinking[a] + shrinking[b]) * Q_modes[a, b]
         for m in range(M):
             dR_modes[a, m] -= shrinking[a] * R_modes[a, m]
-
-
-# The type of all dynamics: what `teacher_student.theory.flow.Flow` calls through a pointer is compiled once.
-DRIFT = types.void(
-    types.FunctionType(AVERAGES),
-    VECTOR,
-    VECTOR,
-    MATRIX,
-    VECTOR,
-    types.int64,
-    types.int64,
-    VECTOR,
-    types.float64,
-    types.float64,
-    types.int64,
-    VECTOR,
-)
-drift_pointer = cfunc(DRIFT, cache=True)(drift.py_func)

@@ -9,24 +9,42 @@ import numpy.typing as npt
 from numba import njit, types
 from numba.extending import typeof_impl
 
-from teacher_student.schedules import is_constant, rates_at
-from teacher_student.theory.drift import DRIFT, keep_lengths
+from teacher_student.schedules import is_constant
 from teacher_student.theory.gaussian_averages.pointers import AVERAGES, MATRIX, VECTOR
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+# Whoever calls the pointer is compiled without the dynamics, and once for all dynamics of this type.
+DYNAMICS = types.void(
+    types.FunctionType(AVERAGES),
+    VECTOR,
+    MATRIX,
+    types.float64,
+    VECTOR,
+    MATRIX,
+    VECTOR,
+    types.int64,
+    types.int64,
+    types.float64,
+    types.float64,
+    types.int64,
+    types.boolean,
+    VECTOR,
+    VECTOR,
+)
+
 
 class Flow(NamedTuple):
     """What `slope` needs besides time and state.
 
-    `drift` is a function pointer of type `DRIFT`, the kind of dynamics; `averages` and `parameters` are those of the family of
-    Gaussian averages; `moving` and `mirror` those of the coordinates. `window` (2,) are the first and last time at which the
-    schedules may be asked for rates, to stay between two of their jumps. `rates` (4,), `full` and `full_slope` (n_full,) are work
-    space, `full` with the values of frozen factors: no two threads may use one flow at once.
+    `dynamics` is a function pointer of type `DYNAMICS`, `averages` one of a family of Gaussian averages that `parameters` belong
+    to; `moving` and `mirror` are those of the coordinates. `window` (2,) are the first and last time at which schedules may be
+    asked for rates, to stay between two of their jumps. `rates` (4,), `full` and `full_slope` (n_full,) are work space, `full`
+    with the values of frozen factors: no two threads may use one flow at once.
     """
 
-    drift: Any
+    dynamics: Any
     averages: Any
     parameters: FloatArray
     T: FloatArray
@@ -48,7 +66,7 @@ class Flow(NamedTuple):
 
 _POSITIONS = types.int64[::1]
 _TYPES = {
-    "drift": types.FunctionType(DRIFT),
+    "dynamics": types.FunctionType(DYNAMICS),
     "averages": types.FunctionType(AVERAGES),
     "T": MATRIX,
     "n_units": types.int64,
@@ -81,23 +99,23 @@ def place(flow: Flow, y: FloatArray) -> None:
 def slope(flow: Flow, alpha: float, y: FloatArray, out: FloatArray) -> None:
     """Write dy/dalpha at the time `alpha` on the moving coordinates, (n,), into `out`."""
     place(flow, y)
-    rates_at(flow.schedules, min(max(alpha, flow.window[0]), flow.window[1]), flow.rates)
-    flow.drift(
+    flow.dynamics(
         flow.averages,
         flow.parameters,
+        flow.schedules,
+        min(max(alpha, flow.window[0]), flow.window[1]),
         flow.full,
         flow.T,
         flow.v_teacher,
         flow.n_units,
         flow.n_modes,
-        flow.rates,
         flow.noise,
         flow.weight_decay,
         flow.batch_size,
+        flow.spherical,
+        flow.rates,
         flow.full_slope,
     )
-    if flow.spherical:
-        keep_lengths(flow.full, flow.n_modes, len(flow.v_teacher), flow.full_slope)
     for i in range(len(y)):
         out[i] = flow.full_slope[flow.moving[i]]
 

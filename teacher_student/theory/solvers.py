@@ -14,8 +14,9 @@ import scipy.integrate
 
 from teacher_student.bounds import bounds_of, first_out_of_bounds
 from teacher_student.problem import Problem
+from teacher_student.theory.advance import REACHED, STUCK
 from teacher_student.theory.coordinates import ClosedDrift, Coordinates, Piece, smooth_pieces, unpack
-from teacher_student.theory.march import REACHED, March
+from teacher_student.theory.march import March
 from teacher_student.trajectory import COMPLETE
 
 FloatArray = npt.NDArray[np.float64]
@@ -71,8 +72,9 @@ def solve_compiled(task: Task) -> Outcome:
     try:
         for piece in task.pieces:
             window = piece.within(-np.inf), piece.within(np.inf)
-            if march.go(piece.end, window, task.report) != REACHED:
-                reason = task.beyond(march.walk.y) or "the steps become too short"
+            outcome = march.go(piece.end, window, task.report)
+            if outcome != REACHED:
+                reason = task.beyond(march.walk.y) or ("the steps become too short" if outcome == STUCK else "out of bounds")
                 status = f"diverged at alpha = {march.walk.alpha[0]:.6g}: {reason}"
                 break
     except KeyboardInterrupt:

@@ -12,11 +12,12 @@ import scipy.integrate
 import scipy.linalg
 
 import teacher_student as ts
+from teacher_student.theory.advance import REACHED
 from teacher_student.theory.coordinates import ClosedDrift, DriftAt, coordinates_of, right_hand_side
 from teacher_student.theory.flow import fill_change_of_rates, slope
 from teacher_student.theory.fluctuations import jacobian
 from teacher_student.theory.linear_equations import factorise, solve
-from teacher_student.theory.march import METHOD, REACHED, March
+from teacher_student.theory.march import METHOD, March
 from teacher_student.theory.stepper import (
     EVALUATIONS,
     IMPLICIT,
@@ -215,6 +216,18 @@ def test_error_falls_with_the_tolerance_asked() -> None:
     rtol = 10.0 ** -np.arange(3, 11)
     errors = [np.abs(state(rtol=r, atol=r * 1e-3) - exact).max() for r in rtol]
     assert abs(np.polyfit(np.log10(rtol), np.log10(errors), 1)[0] - 1.0) < 0.2
+
+
+@pytest.mark.parametrize("preset", sorted(ts.presets()))
+def test_default_tolerance_on_presets(preset: str, record_check: Callable[..., None]) -> None:
+    of = ts.load_problem(preset)
+    compiled = ts.integrate(of, progress=False)
+    exact = ts.integrate(of, method="LSODA", rtol=1e-12, atol=1e-14, progress=False)
+    errors = []
+    for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v"):
+        largest = np.abs(exact[name].values).max()
+        errors.append(float(np.abs(compiled[name].values - exact[name].values).max() / largest))
+    record_check("solution of presets by default: relative difference", "LSODA at rtol 1e-12", max(errors), 2e-8)
 
 
 def test_methods_alternate() -> None:
