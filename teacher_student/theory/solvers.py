@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.integrate
 
 from teacher_student.bounds import bounds_of, first_out_of_bounds
 from teacher_student.problem import Problem
@@ -85,6 +84,8 @@ def solve_compiled(task: Task) -> Outcome:
 
 def solve_with_scipy(task: Task, method: str) -> Outcome:
     """Solve by the solver of SciPy called `method`."""
+    import scipy.integrate  # a fifth of a second that compiled code does not need
+
     rows, done, status = np.empty((len(task.times), len(task.start))), 0, COMPLETE
     y, n_evaluations = task.start, 0
     interpolants: list[Any] = []
