@@ -79,6 +79,7 @@ def solve_compiled(task: Task) -> Outcome:
                 break
     except KeyboardInterrupt:
         status = "interrupted"
+    f.flow.window[:] = -np.inf, np.inf
     kept = task.keep_solution and len(march.ends) > 1
     return Outcome(march.rows[: march.done], status, march.n_evaluations, march.solution if kept else None)
 
