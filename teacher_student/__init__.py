@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from teacher_student.compiled_code import ensure_a_place
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -18,17 +20,28 @@ if TYPE_CHECKING:
     from teacher_student.errors import InvalidInput as InvalidInput
     from teacher_student.order_parameters import OrderParameters as OrderParameters
     from teacher_student.order_parameters import plain_committee as plain_committee
+    from teacher_student.output_scaling import with_output_scaling as with_output_scaling
     from teacher_student.problem import LearningRule as LearningRule
     from teacher_student.problem import Problem as Problem
     from teacher_student.problem import log_spaced_times as log_spaced_times
     from teacher_student.problem_file import load_problem as load_problem
     from teacher_student.problem_file import presets as presets
+    from teacher_student.restart import warm_restart as warm_restart
+    from teacher_student.schedules import Cosine as Cosine
+    from teacher_student.schedules import Piecewise as Piecewise
+    from teacher_student.schedules import PowerLaw as PowerLaw
+    from teacher_student.sweeps.design import Sweep as Sweep
+    from teacher_student.sweeps.run import sweep as sweep
+    from teacher_student.sweeps.sweep_file import load_sweep as load_sweep
     from teacher_student.theory.continuation import continuation as continuation
     from teacher_student.theory.fixed_points import fixed_point as fixed_point
     from teacher_student.theory.integrate import integrate as integrate
     from teacher_student.theory.plateau import plateau_length as plateau_length
+    from teacher_student.theory.sampling_error import sampling_error as sampling_error
     from teacher_student.trajectory import load_trajectory as load_trajectory
     from teacher_student.trajectory import save_trajectory as save_trajectory
+
+ensure_a_place()
 
 # Names are imported on first use: xarray, SciPy and matplotlib take a second that `--help` need not pay.
 _WHERE = {
@@ -37,19 +50,28 @@ _WHERE = {
     "OrderParameters": "order_parameters",
     "plain_committee": "order_parameters",
     "LearningRule": "problem",
+    "Piecewise": "schedules",
+    "PowerLaw": "schedules",
+    "Cosine": "schedules",
     "register_activation": "activations",
     "Problem": "problem",
+    "with_output_scaling": "output_scaling",
     "log_spaced_times": "problem",
     "load_problem": "problem_file",
     "presets": "problem_file",
+    "warm_restart": "restart",
     "integrate": "theory.integrate",
     "predict": "theory.predictions",
     "simulate": "sgd.run",
     "fixed_point": "theory.fixed_points",
     "continuation": "theory.continuation",
     "plateau_length": "theory.plateau",
+    "sampling_error": "theory.sampling_error",
     "compare": "analysis.compare",
     "scaling": "analysis.scaling",
+    "Sweep": "sweeps.design",
+    "load_sweep": "sweeps.sweep_file",
+    "sweep": "sweeps.run",
     "stages": "analysis.stages",
     "specialization": "analysis.specialization",
     "load_trajectory": "trajectory",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -32,3 +34,31 @@ def refuse(field: str, value: object, expected: str) -> NoReturn:
     if len(shown) > 80:
         shown = shown[:77] + "..."
     raise InvalidInput(f"{field}: got {shown}, expected {expected}")
+
+
+def check_non_negative(field: str, value: object, expected: str = "a number of at least 0") -> float:
+    """Return `value` as a float; raises `InvalidInput` unless it is a finite number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        refuse(field, value, expected)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not (math.isfinite(number) and number >= 0):
+        refuse(field, number, "a finite number of at least 0")
+    return number
+
+
+def check_positive(field: str, value: object) -> float:
+    """Return `value` as a float; raises `InvalidInput` unless it is a finite number above 0."""
+    number = check_non_negative(field, value, "a number above 0")
+    if number == 0:
+        refuse(field, number, "a number above 0")
+    return number
+
+
+def check_whole(field: str, value: object, least: int) -> int:
+    """Return `value` as an int; raises `InvalidInput` unless it is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        refuse(field, value, f"a whole number of at least {least}")
+    return int(value)

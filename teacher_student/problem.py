@@ -9,13 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.activations import get_activations
-from teacher_student.errors import refuse
+from teacher_student.errors import check_non_negative, check_whole, refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
+from teacher_student.output_scaling import check_output_scaling
+from teacher_student.schedules import ROUNDING, Rate, Schedule, check_rate, largest_rate, schedule_rows
 
 FloatArray = npt.NDArray[np.float64]
 
 POINTS_PER_DECADE = 20
+RATES = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v")
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,11 @@ class LearningRule:
     ----------
     activation : str
         Name of the student's activation.
-    eta_xi_in : float
+    eta_xi_in : float or schedule
         Rate of the input modes, eta / sqrt(N) per step on weights of order one.
-    eta_sigma, eta_xi_out, eta_v : float
-        Rates of mode strengths, output modes and output weights, eta / N per step. A rate of zero freezes its factor.
+    eta_sigma, eta_xi_out, eta_v : float or schedule
+        Rates of mode strengths, output modes and output weights, eta / N per step. A rate of zero at all times freezes its
+        factor. A schedule is a `Piecewise`, a `PowerLaw` or a `Cosine` of alpha.
     noise : float
         Standard deviation of the Gaussian noise on the teacher's label.
     weight_decay : float
@@ -38,34 +42,66 @@ class LearningRule:
         Inputs per step; the step follows their mean gradient.
     teacher_activation : str, optional
         Name of the teacher's activation; by default that of the student.
+    spherical : bool
+        Rescale every input mode, a row of xi_in, to the length it had at alpha = 0 after each step.
 
     Raises
     ------
     InvalidInput
-        If a rate, the noise or the decay is negative or not finite, the batch is no whole number above 0, or there is no such
-        activation.
+        If a rate, the noise or the decay is negative or not finite, the batch is no whole number above 0, `spherical` is neither
+        true nor false, or there is no such activation.
     """
 
     activation: str = "erf"
-    eta_xi_in: float = field(kw_only=True)
-    eta_sigma: float = 0.0
-    eta_xi_out: float = 0.0
-    eta_v: float = 0.0
+    eta_xi_in: Rate = field(kw_only=True)
+    eta_sigma: Rate = 0.0
+    eta_xi_out: Rate = 0.0
+    eta_v: Rate = 0.0
     noise: float = 0.0
     weight_decay: float = 0.0
     batch_size: int = 1
     teacher_activation: str | None = None
+    spherical: bool = False
 
     def __post_init__(self) -> None:
         get_activations(self.activation, self.teacher_activation)
-        for name in ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v", "noise", "weight_decay"):
-            object.__setattr__(self, name, _non_negative(name, getattr(self, name)))
-        object.__setattr__(self, "batch_size", _whole_number("batch_size", self.batch_size, least=1))
+        for name in RATES:
+            object.__setattr__(self, name, check_rate(name, getattr(self, name)))
+        for name in ("noise", "weight_decay"):
+            object.__setattr__(self, name, check_non_negative(name, getattr(self, name)))
+        object.__setattr__(self, "batch_size", check_whole("batch_size", self.batch_size, least=1))
+        if not isinstance(self.spherical, bool):
+            refuse("spherical", self.spherical, "true or false")
+
+    @property
+    def schedules(self) -> FloatArray:
+        """The rates of the four factors, eta_xi_in first, as (4, width) data for `teacher_student.schedules.rates_at`."""
+        return schedule_rows([getattr(self, name) for name in RATES])
+
+    @property
+    def largest_rates(self) -> FloatArray:
+        """The largest value of each rate, (4,); zero if its factor is frozen."""
+        return np.array([largest_rate(getattr(self, name)) for name in RATES])
+
+    @property
+    def jumps(self) -> FloatArray:
+        """The times alpha > 0 at which a rate or a derivative of it jumps, increasing; one for those that differ by rounding."""
+        schedules = [rate for name in RATES if isinstance(rate := getattr(self, name), Schedule)]
+        times = np.unique([time for schedule in schedules for time in schedule.jumps()])
+        return times[np.diff(times, prepend=-np.inf) > self.rounding(times)]
+
+    def rounding(self, alpha: FloatArray) -> FloatArray:
+        """Return how far from times `alpha` a schedule may jump that jumps there up to rounding."""
+        elapsed = max(getattr(getattr(self, name), "elapsed", 0.0) for name in RATES)
+        return np.asarray(10.0 * ROUNDING * (alpha + elapsed))
 
     @property
     def rates(self) -> FloatArray:
-        """(eta_xi_in, eta_sigma, eta_xi_out, eta_v), the order that all kernels use."""
-        return np.array([self.eta_xi_in, self.eta_sigma, self.eta_xi_out, self.eta_v])
+        """(eta_xi_in, eta_sigma, eta_xi_out, eta_v), the order of all kernels; raises `InvalidInput` if one is a schedule."""
+        for name in RATES:
+            if isinstance(rate := getattr(self, name), Schedule):
+                refuse(f"rule.{name}", rate, "a constant rate here")
+        return self.largest_rates
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +122,9 @@ class Problem:
         Independent runs of a simulation, and the seed that all their random numbers come from.
     name, description : str, optional
         For titles and reports.
+    output_scaling : str, optional
+        The factor of the outputs, "1", "1/K" or "1/sqrt(K)", that the output weights and eta_v above already contain; see
+        `with_output_scaling`. It changes no number of a run.
 
     Raises
     ------
@@ -101,16 +140,20 @@ class Problem:
     seed: int = 0
     name: str = "problem"
     description: str = ""
+    output_scaling: str = "1"
 
     def __post_init__(self) -> None:
         for name, kind in (("initial", OrderParameters), ("rule", LearningRule)):
             if not isinstance(getattr(self, name), kind):
                 refuse(name, getattr(self, name), f"an instance of {kind.__name__}")
+        if self.rule.spherical and (self.initial.Q_modes.diagonal() == 0).any():
+            refuse("initial.Q_modes", self.initial.Q_modes.tolist(), "modes of a length above 0, for the rule keeps it")
         object.__setattr__(self, "alpha", output_times(self.alpha))
         object.__setattr__(self, "n_inputs", check_n_inputs(self.initial, self.n_inputs))
         replicas, seed = check_seed_and_replicas(self.replicas, self.seed)
         object.__setattr__(self, "replicas", replicas)
         object.__setattr__(self, "seed", seed)
+        check_output_scaling(self.output_scaling)
         for name in ("name", "description"):
             text = getattr(self, name)
             if not isinstance(text, str) or not _is_unicode(text):
@@ -183,25 +226,7 @@ def log_spaced_times(first: float, last: float, points: int | None = None) -> Fl
 
 def check_seed_and_replicas(replicas: object, seed: object) -> tuple[int, int]:
     """Return both as ints; raises `InvalidInput` unless `replicas` is at least 1 and `seed` at least 0."""
-    return _whole_number("replicas", replicas, least=1), _whole_number("seed", seed, least=0)
-
-
-def _non_negative(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        refuse(name, value, "a number of at least 0")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not (math.isfinite(number) and number >= 0):
-        refuse(name, number, "a finite number of at least 0")
-    return number
-
-
-def _whole_number(name: str, value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        refuse(name, value, f"a whole number of at least {least}")
-    return int(value)
+    return check_whole("replicas", replicas, least=1), check_whole("seed", seed, least=0)
 
 
 def _is_unicode(text: str) -> bool:

@@ -17,11 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from teacher_student.problem import Problem
+from teacher_student.problem import RATES, LearningRule, Problem
 from teacher_student.problem_file import parse_problem
+from teacher_student.schedules import Schedule, scaled
 from teacher_student.theory.coordinates import Coordinates, coordinates_of
 from teacher_student.theory.integrate import integrate
 from teacher_student.theory.predictions import moving_coordinates
+from teacher_student.theory.sampling_error import set_solutions
 
 FloatArray = npt.NDArray[np.float64]
 Spans = tuple[tuple[float, float], ...]
@@ -36,8 +38,9 @@ _SMALLEST_EIGENVALUE = 0.05
 # are as good as zero to the linear noise; and below the second, times N, the ODE's own error of 1e-9 shows in the deviations.
 _SMALLEST_OF_PEAK = 1e-5
 _SMALLEST_VARIANCE = 1e-14
-_PARAMETERS = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v", "noise", "weight_decay")
 _RELATIVE_STEP = 1e-3
+# Where sampled averages leave the theory less certain than this, in standard errors of the runs' mean, it is not judged.
+_LARGEST_SAMPLING_ERROR = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,17 +48,26 @@ class Sample:
     """Deviations of runs along whitened directions, and what is predicted for them.
 
     Shapes: `runs` (replica, directions), in units of the predicted standard deviation of one run; `shift` (directions,), the
-    predicted mean; `sensitivity` (directions, parameters), its change per relative change of a parameter.
+    predicted mean; `sensitivity` (directions, parameters), its change per relative change of a parameter; `averages` (sets,
+    directions), rows whose products sum to the covariance that sampled Gaussian averages give the theory, no rows without.
     """
 
     runs: FloatArray
     shift: FloatArray
     sensitivity: FloatArray
+    averages: FloatArray
 
     @property
     def nonlinearity(self) -> float:
         """Root mean square of predicted mean over spread: the expansion's small parameter, of order 1 / sqrt(N)."""
         return float(np.sqrt(np.mean(self.shift**2))) if len(self.shift) else 0.0
+
+    @property
+    def sampling_error(self) -> float:
+        """Root mean square error of the theory from sampled averages, in standard errors of the mean over the runs."""
+        if self.averages.size == 0:
+            return 0.0
+        return float(np.sqrt(len(self.runs) * np.mean((self.averages**2).sum(axis=0))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +79,12 @@ class Evidence:
     innovations, wholes : list of Sample
         Innovations of the intervals, and whole deviations at times, where the expansion in 1/N can be trusted.
     parameters : dict of str to float
-        The rule's parameters that sensitivities belong to, those that are not zero, and their values.
+        The rule's parameters that sensitivities belong to, those that are not zero, and their values; for a rate that is a
+        schedule a common factor of it, 1.
     variance_error : float
         Relative error that the predicted variances may have: typical error of the quasi-random averages, and next order in 1/N.
     judged, left_out : tuple of (float, float)
-        Intervals of alpha at whose ends the expansion can and cannot be trusted at this N.
+        Intervals of alpha at whose ends the theory can and cannot be trusted: the expansion at this N, and sampled averages.
     """
 
     innovations: list[Sample]
@@ -89,8 +102,11 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     coordinates = coordinates_of(problem.initial, problem.rule)
     y = moving_coordinates(theory, coordinates)
     deviation = moving_coordinates(simulation, coordinates) - y
-    parameters = {name: value for name in _PARAMETERS if (value := getattr(problem.rule, name)) > 0}
-    sensitivity = _sensitivities(problem, parameters, coordinates, theory["alpha"].values, y)
+    of_sets = set_solutions(theory)
+    if len(of_sets):
+        of_sets = (of_sets - of_sets.mean(axis=0)) / np.sqrt(len(of_sets) * (len(of_sets) - 1))
+    parameters = _parameters(problem.rule)
+    sensitivity = _sensitivities(problem, coordinates, theory["alpha"].values, y)
     # The next order moves means by about nonlinearity^3 spreads: that is to stay below 0.3 standard errors.
     largest = (0.3 / np.sqrt(n_replicas)) ** (1 / 3)
     innovations: list[Sample] = []
@@ -98,8 +114,8 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     spans: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     trusted_before = True
     for i, j in itertools.pairwise(check_times(theory["alpha"].values, N, n_replicas)):
-        innovation, whole = (_sample(theory, deviation, sensitivity, start, j, N) for start in (i, None))
-        trusted = whole.runs.shape[1] > 0 and whole.nonlinearity <= largest
+        innovation, whole = (_sample(theory, deviation, of_sets, sensitivity, start, j, N) for start in (i, None))
+        trusted = whole.runs.shape[1] > 0 and whole.nonlinearity <= largest and whole.sampling_error <= _LARGEST_SAMPLING_ERROR
         if trusted:
             wholes.append(whole)
         if trusted and trusted_before and innovation.runs.shape[1] > 0 and innovation.nonlinearity <= largest:
@@ -143,15 +159,22 @@ def whitening(covariance: FloatArray, floor: float | FloatArray) -> FloatArray:
 
 
 def _sample(
-    theory: xr.Dataset, deviation: FloatArray, sensitivity: FloatArray, start: int | None, end: int, n_inputs: int
+    theory: xr.Dataset,
+    deviation: FloatArray,
+    of_sets: FloatArray,
+    sensitivity: FloatArray,
+    start: int | None,
+    end: int,
+    n_inputs: int,
 ) -> Sample:
     """Return the innovations from output time `start` to `end`, or (None) the whole deviation at `end`.
 
-    `deviation` (replica, alpha, n) is that of the runs from the ODE.
+    `deviation` (replica, alpha, n) is that of the runs from the ODE, `of_sets` (sets, alpha, n) that of sets of points.
     """
     V, m = theory["covariance"].values, theory["shift"].values
     if start is None:
-        covariance, shift, change, gained = V[end], m[end], sensitivity[end], deviation[:, end]
+        covariance, shift, change = V[end], m[end], sensitivity[end]
+        gained, gained_of_sets = deviation[:, end], of_sets[:, end]
     else:
         propagator = np.eye(V.shape[1])
         for step in range(start + 1, end + 1):
@@ -159,11 +182,11 @@ def _sample(
         covariance = V[end] - propagator @ V[start] @ propagator.T
         shift = m[end] - propagator @ m[start]
         change = sensitivity[end] - propagator @ sensitivity[start]
-        gained = deviation[:, end] - deviation[:, start] @ propagator.T
+        gained, gained_of_sets = (each[:, end] - each[:, start] @ propagator.T for each in (deviation, of_sets))
     floor = np.maximum(_SMALLEST_OF_PEAK * np.diagonal(V[: end + 1], axis1=1, axis2=2).max(axis=0), _SMALLEST_VARIANCE * n_inputs)
     matrix = whitening(covariance, floor)
     root = np.sqrt(n_inputs)
-    return Sample(root * gained @ matrix.T, matrix @ shift / root, root * matrix @ change)
+    return Sample(root * gained @ matrix.T, matrix @ shift / root, root * matrix @ change, root * gained_of_sets @ matrix.T)
 
 
 def _covariance_error(theory: xr.Dataset) -> float:
@@ -172,13 +195,22 @@ def _covariance_error(theory: xr.Dataset) -> float:
     return float(np.median(np.abs(error) / np.maximum(variance, 1e-300), axis=1).max(initial=0.0))
 
 
-def _sensitivities(
-    problem: Problem, parameters: dict[str, float], coordinates: Coordinates, alpha: FloatArray, y: FloatArray
-) -> FloatArray:
-    """Return dy / d ln parameter, (alpha, n, parameters), of the solution `y` (alpha, n)."""
+def _parameters(rule: LearningRule) -> dict[str, float]:
+    """Return the parameters of `rule` that can be told, by name."""
+    constants = {"noise": rule.noise, "weight_decay": rule.weight_decay}
+    parameters: dict[str, float] = {}
+    for name, largest in zip(RATES, rule.largest_rates, strict=True):
+        scheduled = isinstance(getattr(rule, name), Schedule)
+        parameters |= {f"factor of {name}": 1.0} if scheduled and largest > 0 else {name: float(largest)}
+    return {name: value for name, value in (parameters | constants).items() if value > 0}
+
+
+def _sensitivities(problem: Problem, coordinates: Coordinates, alpha: FloatArray, y: FloatArray) -> FloatArray:
+    """Return dy / d ln parameter, (alpha, n, parameters), of the solution `y` (alpha, n), in the order of `_parameters`."""
     changes = []
-    for name, value in parameters.items():
-        larger: dict[str, Any] = {name: value * (1.0 + _RELATIVE_STEP)}
+    for parameter in _parameters(problem.rule):
+        name = parameter.removeprefix("factor of ")
+        larger: dict[str, Any] = {name: scaled(getattr(problem.rule, name), 1.0 + _RELATIVE_STEP)}
         rule = dataclasses.replace(problem.rule, **larger)
         changed = integrate(dataclasses.replace(problem, rule=rule), alpha, progress=False)
         changes.append((moving_coordinates(changed, coordinates) - y) / _RELATIVE_STEP)

@@ -13,12 +13,12 @@ import scipy.optimize
 
 from teacher_student.errors import refuse
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.problem import Problem
+from teacher_student.problem import RATES, Problem
 from teacher_student.theory.fixed_points import FixedPoint, NoFixedPoint, fixed_point
 
 FloatArray = npt.NDArray[np.float64]
 
-_RULE_FIELDS = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v", "noise", "weight_decay")
+_RULE_FIELDS = (*RATES, "noise", "weight_decay")
 _SCALED_FACTORS = {"sigma": "eta_sigma", "xi_out": "eta_xi_out", "v": "eta_v", "v_teacher": None}
 _MAX_HALVINGS = 8
 # Larger moves between neighbouring points may be jumps to another branch, so the step is halved first.
@@ -116,13 +116,14 @@ def _checked(problem: Problem, field: str, values: npt.ArrayLike) -> FloatArray:
     if field not in (*_RULE_FIELDS, *_SCALED_FACTORS):
         refuse("field", field, "one of " + ", ".join((*_RULE_FIELDS, *_SCALED_FACTORS)))
     rate = _SCALED_FACTORS.get(field)
-    if rate is not None and getattr(problem.rule, rate) > 0:
-        refuse("field", field, f"a factor that does not learn ({rate} is {getattr(problem.rule, rate):g})")
+    rates = dict(zip(RATES, problem.rule.rates, strict=True))
+    if rate is not None and rates[rate] > 0:
+        refuse("field", field, f"a factor that does not learn ({rate} is {rates[rate]:g})")
     parameters = np.array(values, dtype=np.float64)
     steps = np.diff(parameters)
     if parameters.ndim != 1 or len(parameters) < 2 or not ((steps > 0).all() or (steps < 0).all()):
         refuse("values", values, "an increasing or decreasing sequence of at least two numbers")
-    if field in _RULE_FIELDS[:4] and (parameters > 0).any() and (parameters == 0).any():
+    if field in RATES and (parameters > 0).any() and (parameters == 0).any():
         refuse("values", values, "rates above 0 throughout (a rate of 0 freezes its factor)")
     return parameters
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,8 +12,8 @@ import numpy.typing as npt
 from teacher_student.activations import get_activations
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
-from teacher_student.theory.drift import drift
-from teacher_student.theory.gaussian_averages import averages_of
+from teacher_student.theory.flow import Flow, slope
+from teacher_student.theory.gaussian_averages import Family, averages_of
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -27,8 +28,8 @@ class Coordinates:
     start : (n_full,) array
         The full state vector at alpha = 0, from which frozen factors keep their values.
     moving : (n,) int array
-        Positions of the coordinates: the upper triangle of Q_modes and all of R_modes if xi_in learns, then sigma,
-        xi_out and v if they do.
+        Positions of the coordinates: the upper triangle of Q_modes (without the diagonal if the rule keeps lengths) and all of
+        R_modes if xi_in learns, then sigma, xi_out and v if they do.
     mirror : (n,) int array
         For an entry of Q_modes above the diagonal its mirror image, otherwise the position itself.
     labels : tuple of str
@@ -69,18 +70,20 @@ def unpack(full: FloatArray, state: OrderParameters) -> dict[str, FloatArray]:
 def coordinates_of(state: OrderParameters, rule: LearningRule) -> Coordinates:
     """Return the moving coordinates of `state` under `rule`."""
     K, P, M = state.n_units, state.n_modes, state.n_teacher
+    learns_xi_in, learns_sigma, learns_xi_out, learns_v = rule.largest_rates > 0
     entries: list[tuple[int, int, str]] = []
-    if rule.eta_xi_in > 0:
-        entries += [(a * P + b, b * P + a, f"Q_modes[{a},{b}]") for a in range(P) for b in range(a, P)]
+    if learns_xi_in:
+        pairs = [(a, b) for a in range(P) for b in range(a, P) if a != b or not rule.spherical]
+        entries += [(a * P + b, b * P + a, f"Q_modes[{a},{b}]") for a, b in pairs]
         entries += [(P * P + i, P * P + i, f"R_modes[{i // M},{i % M}]") for i in range(P * M)]
     position = P * P + P * M
-    if rule.eta_sigma > 0:
+    if learns_sigma:
         entries += [(position + a, position + a, f"sigma[{a}]") for a in range(P)]
     position += P
-    if rule.eta_xi_out > 0:
+    if learns_xi_out:
         entries += [(position + i, position + i, f"xi_out[{i // P},{i % P}]") for i in range(K * P)]
     position += K * P
-    if rule.eta_v > 0:
+    if learns_v:
         entries += [(position + k, position + k, f"v[{k}]") for k in range(K)]
     return Coordinates(
         start=state_vector(state),
@@ -90,39 +93,88 @@ def coordinates_of(state: OrderParameters, rule: LearningRule) -> Coordinates:
     )
 
 
+class ClosedDrift:
+    """f(alpha, y) = dy/dalpha on the moving coordinates, per unit of alpha, from Gaussian averages in closed form.
+
+    Attributes
+    ----------
+    flow : teacher_student.theory.flow.Flow
+        The same for compiled code.
+    """
+
+    def __init__(self, state: OrderParameters, rule: LearningRule, coordinates: Coordinates, family: Family) -> None:
+        from teacher_student.theory.dynamics import dynamics_pointer  # compiles: only where it is used
+
+        self.flow = Flow(
+            dynamics=dynamics_pointer,
+            averages=family.averages,
+            parameters=family.parameters,
+            T=state.T.copy(),
+            v_teacher=state.v_teacher.copy(),
+            n_units=state.n_units,
+            n_modes=state.n_modes,
+            schedules=rule.schedules,
+            window=np.array([-np.inf, np.inf]),
+            rates=np.empty(4),
+            noise=rule.noise,
+            weight_decay=rule.weight_decay,
+            batch_size=rule.batch_size,
+            spherical=rule.spherical,
+            moving=coordinates.moving,
+            mirror=coordinates.mirror,
+            full=coordinates.start.copy(),
+            full_slope=np.empty(len(coordinates.start)),
+        )
+
+    def __call__(self, alpha: float, y: FloatArray) -> FloatArray:
+        out = np.empty(len(y))
+        slope(self.flow, float(alpha), np.ascontiguousarray(y), out)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class DriftAt:
+    """y -> f(alpha, y) at one time, `drift` being a `ClosedDrift` or any such function."""
+
+    drift: Callable[[float, FloatArray], FloatArray]
+    alpha: float
+
+    def __call__(self, y: FloatArray) -> FloatArray:
+        return self.drift(self.alpha, y)
+
+
 def right_hand_side(
     state: OrderParameters, rule: LearningRule, coordinates: Coordinates
 ) -> Callable[[float, FloatArray], FloatArray]:
-    """Return f(alpha, y) = dy/dalpha on the moving coordinates (per unit of alpha), for SciPy's integrators.
+    """Return f(alpha, y) = dy/dalpha on the moving coordinates (per unit of alpha).
 
-    It is a `teacher_student.theory.sampled_drift.SampledDrift` where the Gaussian averages are not known in closed form.
+    It is a `ClosedDrift`, or a `teacher_student.theory.sampled_drift.SampledDrift` where the Gaussian averages are not known in
+    closed form.
     """
     family = averages_of(*get_activations(rule.activation, rule.teacher_activation))
     if family is None:
         from teacher_student.theory.sampled_drift import SampledDrift  # which builds on this module
 
         return SampledDrift(state, rule, coordinates)
-    rates = rule.rates
-    K, P = state.n_units, state.n_modes
-    T, v_teacher = state.T, state.v_teacher
-    out = np.empty(len(coordinates.start))
+    return ClosedDrift(state, rule, coordinates, family)
 
-    def f(alpha: float, y: FloatArray) -> FloatArray:
-        full = coordinates.expand(y)
-        drift(
-            family.averages,
-            family.parameters,
-            full,
-            T,
-            v_teacher,
-            K,
-            P,
-            rates,
-            rule.noise,
-            rule.weight_decay,
-            rule.batch_size,
-            out,
-        )
-        return out[coordinates.moving]
 
-    return f
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of alpha, from `start` to `end`, on which no schedule jumps; `margin` is how well its ends are known."""
+
+    start: float
+    end: float
+    margin: float
+
+    def within(self, alpha: float) -> float:
+        """Return the time nearest `alpha` with rates of this piece, for at its ends those of its neighbours may hold."""
+        return min(max(alpha, self.start + self.margin), self.end - self.margin)
+
+
+def smooth_pieces(rule: LearningRule, last: float) -> list[Piece]:
+    """Return the pieces that the jumps of the schedules of `rule` cut the time from 0 to `last` into."""
+    margin = rule.rounding(np.array(last)).item()
+    jumps = rule.jumps
+    ends = [0.0, *jumps[jumps < last - margin].tolist(), last]
+    return [Piece(start, end, min(margin, 0.25 * (end - start))) for start, end in itertools.pairwise(ends) if start < end]

@@ -5,6 +5,7 @@ Averages are taken over scrambled Sobol points, the same ones throughout, so tha
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,9 @@ from teacher_student.activations import get_activations
 from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
-from teacher_student.theory.coordinates import Coordinates, unpack
+from teacher_student.schedules import rates_at
+from teacher_student.theory.coordinates import Coordinates, coordinates_of, unpack
+from teacher_student.theory.spherical import moments_at_fixed_lengths
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -54,16 +57,26 @@ def field_factor(T: FloatArray, R_modes: FloatArray, Q_modes: FloatArray) -> Flo
 
 
 def step_moments(
-    full: FloatArray, state: OrderParameters, rule: LearningRule, coordinates: Coordinates, points: FloatArray
+    full: FloatArray,
+    state: OrderParameters,
+    rule: LearningRule,
+    coordinates: Coordinates,
+    points: FloatArray,
+    alpha: float = 0.0,
 ) -> StepMoments:
-    """Return the moments of a step at the full state vector `full`; `points` (n_points, P + M + 1) are Gaussian.
+    """Return the moments of a step at the full state vector `full` and the time `alpha` of the rule's schedules.
 
-    `state` and `rule` give shapes, teacher and rule. A batch divides the covariance by its size.
+    `points` (n_points, P + M + 1) are Gaussian; `state` and `rule` give shapes, teacher and rule. A batch divides the covariance
+    by its size.
     """
     factors = unpack(full, state)
     P, M, b = state.n_modes, state.n_teacher, rule.batch_size
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
-    n = len(coordinates.moving)
+    moving = coordinates.moving
+    raw = coordinates_of(state, dataclasses.replace(rule, spherical=False)).moving if rule.spherical else moving
+    n = len(raw)
+    rates = np.empty(4)
+    rates_at(rule.schedules, alpha, rates)
     mean, second = np.zeros(n), np.zeros((n, n))
     hh, hz, hu = np.zeros((P, P)), np.zeros((P, M + P)), np.zeros((P, P))
     accumulate_moments(
@@ -77,9 +90,9 @@ def step_moments(
         factors["xi_out"],
         factors["v"],
         state.v_teacher,
-        rule.rates,
+        rates,
         b,
-        coordinates.moving,
+        raw,
         mean,
         second,
         hh,
@@ -88,10 +101,13 @@ def step_moments(
     )
     covariance = (second + np.tril(second, -1).T - np.outer(mean, mean)) / b
     # |x|^2 / N = 1 + (|z|^2 - P - M) / N on average at given components z, and two inputs of a batch overlap by z.z' / N.
-    decay = rule.eta_xi_in * rule.weight_decay
+    decay = rates[0] * rule.weight_decay
     correction = np.zeros(len(full))
     correction[: P * P] = (hh / b + (1.0 - 1.0 / b) * hz @ hz.T + decay**2 * factors["Q_modes"] - decay * (hu + hu.T)).ravel()
-    return StepMoments(mean, covariance, correction[coordinates.moving])
+    moments = mean, covariance, correction[raw]
+    if rule.spherical:
+        moments = moments_at_fixed_lengths(*moments, full, P, M, decay, raw, moving)
+    return StepMoments(*moments)
 
 
 @njit(cache=True, nogil=True)

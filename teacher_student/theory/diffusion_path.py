@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
-from teacher_student.theory.coordinates import Coordinates
+from teacher_student.theory.coordinates import Coordinates, smooth_pieces
 from teacher_student.theory.diffusion import step_moments
 from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 
@@ -30,7 +30,7 @@ class DiffusionPath:
 
     Every average is taken over two independent sets of quasi-random points: their mean is used, and half their difference
     is its standard error. Intervals are as long as a quadratic through three of their five points describes the diffusion
-    matrix to 1 % of its diagonal; the polynomial through all five does so far better.
+    matrix to 1 % of its diagonal; the polynomial through all five does so far better. They end where a schedule jumps.
 
     Parameters
     ----------
@@ -53,9 +53,10 @@ class DiffusionPath:
         n_points: int,
         last: float,
     ) -> None:
-        self.state, self.rule, self.coordinates, self.solution, self.last = state, rule, coordinates, solution, last
+        self.state, self.rule, self.coordinates, self.solution = state, rule, coordinates, solution
         n_dimensions = state.n_modes + state.n_teacher + 1
         self.point_sets = [gaussian_points(n_dimensions, n_points // 2, seed) for seed in (0, 1)]
+        self.pieces = smooth_pieces(rule, last)
         self.ends = [0.0]
         self.values: list[FloatArray] = []
         self.width = 0.02
@@ -82,18 +83,25 @@ class DiffusionPath:
 
     def _evaluate(self, alpha: float) -> FloatArray:
         full = self.coordinates.expand(self.solution(alpha))
-        first, second = (step_moments(full, self.state, self.rule, self.coordinates, points) for points in self.point_sets)
+        first, second = (
+            step_moments(full, self.state, self.rule, self.coordinates, points, self.pieces[0].within(alpha))
+            for points in self.point_sets
+        )
         correction = 0.5 * (first.mean_correction + second.mean_correction)
         return np.concatenate([first.covariance.ravel(), second.covariance.ravel(), correction])
 
     def _extend(self) -> None:
         """Append one interval."""
         start = self.ends[-1]
+        jumped = len(self.pieces) > 1 and start == self.pieces[0].end
+        if jumped:
+            self.pieces.pop(0)
+        end = self.pieces[0].end
         n = len(self.coordinates.moving)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            head = self.values[-1][-1] if self.values else self._evaluate(start)
+            head = self.values[-1][-1] if self.values and not jumped else self._evaluate(start)
             while True:
-                width = min(self.width, self.last - start)
+                width = min(self.width, end - start)
                 values = np.array([head, *pool.map(self._evaluate, start + width * _NODES[1:])])
                 diagonal = values[:, : n * n : n + 1].max(axis=0)
                 # A variance that has fallen a million times below its peak is as good as zero.
@@ -104,6 +112,6 @@ class DiffusionPath:
                 self.width = width * min(4.0, max(0.2, 0.9 * max(error, 1e-9) ** (-1 / 3)))
                 if error <= 1.0:
                     break
-        # The last interval is cut off at the end of the path; one that is only rounding short of it reaches it.
-        self.ends.append(self.last if width == self.last - start else start + width)
+        # An interval is cut off at the end of its piece; one that is only rounding short of it reaches it.
+        self.ends.append(end if width == end - start else start + width)
         self.values.append(values)

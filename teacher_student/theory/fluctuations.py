@@ -3,8 +3,10 @@
 With y_N = y + xi / sqrt(N) + m / N, J the Jacobian and H the second derivative of the right-hand side f at y,
 
     dV/dalpha = J V + V J^T + D,                    V = <xi xi^T>, D the covariance of one step times N,
-    dm/dalpha = J m + H : V / 2 + f_1 - J f / 2,    f_1 / N the exact mean step beyond f, and -J f / 2 because steps are
-                                                    steps of 1 / N, not a continuous time.
+    dm/dalpha = J m + H : V / 2 + f_1 - (J f + df/dalpha) / 2,
+
+f_1 / N the exact mean step beyond f. The last term is there because steps are steps of 1 / N, not a continuous time; df/dalpha
+is due to the change of the rates. V and m go on continuously where a schedule jumps, provided it jumps at a whole step.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ import scipy.linalg
 from teacher_student.errors import refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
-from teacher_student.theory.coordinates import Coordinates, right_hand_side
+from teacher_student.schedules import is_constant
+from teacher_student.theory.coordinates import ClosedDrift, Coordinates, DriftAt, right_hand_side, smooth_pieces
 from teacher_student.theory.diffusion_path import DiffusionPath
+from teacher_student.theory.flow import fill_jacobian, fill_second_differences
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -28,6 +32,7 @@ N_POINTS = 32768
 # Central differences: truncation step^2 and rounding 1e-16 / step (first), 1e-16 / step^2 (second derivative).
 _FIRST_STEP = 1e-5
 _SECOND_STEP = 1e-3
+_TIME_STEP = 1e-6
 
 # Hairer and Wanner's SDIRK method: stages, weights of the last stage being those of the step, and of the error.
 _GAMMA = 0.25
@@ -66,7 +71,14 @@ class Fluctuations:
 
 
 def jacobian(f: Callable[[FloatArray], FloatArray], y: FloatArray) -> FloatArray:
-    """Return df_i/dy_j by central differences, (n, n); relative error about 1e-10 for a right-hand side of order one."""
+    """Return df_i/dy_j by central differences, (n, n); relative error about 1e-10 for a right-hand side of order one.
+
+    Those of a `DriftAt` with closed Gaussian averages are taken in compiled code.
+    """
+    if isinstance(f, DriftAt) and isinstance(f.drift, ClosedDrift):
+        J = np.empty((len(y), len(y)))
+        fill_jacobian(f.drift.flow, f.alpha, np.ascontiguousarray(y), _FIRST_STEP, J)
+        return J
     columns = []
     for j in range(len(y)):
         step = np.zeros_like(y)
@@ -76,13 +88,17 @@ def jacobian(f: Callable[[FloatArray], FloatArray], y: FloatArray) -> FloatArray
 
 
 def half_hessian_of_covariance(f: Callable[[FloatArray], FloatArray], y: FloatArray, V: FloatArray) -> FloatArray:
-    """Return H : V / 2, (n,), by second differences along the eigenvectors of `V`."""
+    """Return H : V / 2, (n,), by second differences along the eigenvectors of `V`, compiled where `jacobian` is."""
     eigenvalues, vectors = np.linalg.eigh(V)
-    centre, total = f(y), np.zeros_like(y)
-    for value, vector in zip(eigenvalues, vectors.T, strict=True):
-        if value > 1e-14 * eigenvalues[-1]:
-            step = _SECOND_STEP * vector
-            total += 0.5 * value * (f(y + step) + f(y - step) - 2.0 * centre) / _SECOND_STEP**2
+    counted = eigenvalues > 1e-14 * eigenvalues[-1]
+    steps, weights = _SECOND_STEP * vectors.T[counted], 0.5 * eigenvalues[counted] / _SECOND_STEP**2
+    total = np.zeros_like(y)
+    if isinstance(f, DriftAt) and isinstance(f.drift, ClosedDrift):
+        fill_second_differences(f.drift.flow, f.alpha, np.ascontiguousarray(y), steps, weights, total)
+        return total
+    centre = f(y)
+    for step, weight in zip(steps, weights, strict=True):
+        total += weight * (f(y + step) + f(y - step) - 2.0 * centre)
     return total
 
 
@@ -118,8 +134,9 @@ class LinearNoise:
             refuse("n_points", n_points, "a power of 2 from 4")
         self.solution, self.tolerance = solution, tolerance
         self.diffusion = DiffusionPath(state, rule, coordinates, solution, n_points, last)
-        flow = right_hand_side(state, rule, coordinates)
-        self.f: Callable[[FloatArray], FloatArray] = lambda y: flow(0.0, y)
+        self.flow = right_hand_side(state, rule, coordinates)
+        self.constant = is_constant(rule.schedules)
+        self.pieces = smooth_pieces(rule, last)
         n = len(coordinates.moving)
         self.alpha, self.step = 0.0, 1e-2
         self.V: FloatArray = np.zeros((2, n, n))
@@ -130,9 +147,12 @@ class LinearNoise:
         """Go on to the time `target` and return the propagator over the way."""
         propagator = np.eye(len(self.m))
         while self.alpha < target:
+            if self.alpha >= self.pieces[0].end:
+                self.pieces.pop(0)
+            stop = min(target, self.pieces[0].end)
             # The way that remains is cut into equal steps no longer than the wanted one, so that no sliver is left.
-            n_steps = int(np.ceil((target - self.alpha) / self.step))
-            end = target if n_steps == 1 else self.alpha + (target - self.alpha) / n_steps
+            n_steps = int(np.ceil((stop - self.alpha) / self.step))
+            end = stop if n_steps == 1 else self.alpha + (stop - self.alpha) / n_steps
             step = end - self.alpha
             error, flow = self._try_step(end)
             if error <= 1.0:
@@ -153,7 +173,8 @@ class LinearNoise:
         for row, c in zip(_A, _C, strict=True):
             alpha = end if c == 1.0 else self.alpha + c * h
             y = self.solution(alpha)
-            J = jacobian(self.f, y)
+            f = DriftAt(self.flow, self.pieces[0].within(alpha))
+            J = jacobian(f, y)
             D, D_error, correction = self.diffusion(alpha)
             known = [part.copy() for part in start]
             for a, stage in zip(row, slopes, strict=False):
@@ -162,7 +183,7 @@ class LinearNoise:
             V, flow, m = known
             implicit = h * _GAMMA * J
             V = solve_lyapunov(implicit - 0.5 * identity, V + h * _GAMMA * np.stack([D, D_error]))
-            source = half_hessian_of_covariance(self.f, y, V[0]) + correction - 0.5 * J @ self.f(y)
+            source = half_hessian_of_covariance(f, y, V[0]) + correction - 0.5 * (J @ f(y) + self._change_of_rates(alpha, y))
             solved = np.linalg.solve(identity - implicit, np.column_stack([flow, m + h * _GAMMA * source]))
             flow, m = np.asarray(solved[:, :n]), np.asarray(solved[:, n])
             slopes.append([J @ V + V @ J.T + np.stack([D, D_error]), J @ flow, J @ m + source])
@@ -175,6 +196,16 @@ class LinearNoise:
         if error <= 1.0:
             self.alpha, self.V, self.m, self.peak = end, V, m, np.maximum(self.peak, variance)
         return error, flow
+
+    def _change_of_rates(self, alpha: float, y: FloatArray) -> FloatArray:
+        """Return df/dalpha at fixed `y`, (n,), by central differences within the present piece."""
+        if self.constant:
+            return np.zeros_like(y)
+        piece = self.pieces[0]
+        half = min(_TIME_STEP, 0.25 * (piece.end - piece.start))
+        centre = min(max(alpha, piece.start + half), piece.end - half)
+        before, after = piece.within(centre - half), piece.within(centre + half)
+        return (self.flow(after, y) - self.flow(before, y)) / (after - before)
 
 
 def linear_noise(

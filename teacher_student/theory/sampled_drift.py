@@ -16,8 +16,10 @@ from numba import njit
 from teacher_student.activations import get_activations
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
+from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import Coordinates, unpack
 from teacher_student.theory.diffusion import increment
+from teacher_student.theory.drift import keep_lengths
 from teacher_student.theory.gaussian_averages.sampled import field_map, symmetric_points
 
 FloatArray = npt.NDArray[np.float64]
@@ -49,9 +51,11 @@ class SampledDrift:
         self.point_sets = [symmetric_points(*sizes, even, seed * N_SETS + i) for i in range(N_SETS)]
         K, P, M = state.n_units, state.n_modes, state.n_teacher
         # Every learning factor shrinks by its rate times kappa, and products of two of them by twice that.
-        eta_xi_in, eta_sigma, eta_xi_out, eta_v = rule.rates
-        rates = np.repeat([2.0 * eta_xi_in, eta_xi_in, eta_sigma, eta_xi_out, eta_v], [P * P, P * M, P, K * P, K])
-        self.decay = rule.weight_decay * rates[coordinates.moving]
+        self.rate_of = np.repeat(np.arange(4), [P * P + P * M, P, K * P, K])[coordinates.moving]
+        self.decay = rule.weight_decay * np.where(coordinates.moving < P * P, 2.0, 1.0)
+        if rule.spherical:  # what shrinks a mode is undone
+            self.decay[coordinates.moving < P * P + P * M] = 0.0
+        self.schedules = rule.schedules
 
     @property
     def n_points(self) -> int:
@@ -59,15 +63,15 @@ class SampledDrift:
         return sum(len(points) for points in self.point_sets)
 
     def __call__(self, alpha: float, y: FloatArray) -> FloatArray:
-        return np.asarray(self.by_set(y).mean(axis=0))
+        return np.asarray(self.by_set(self._rates(alpha), y).mean(axis=0))
 
-    def error(self, y: FloatArray) -> FloatArray:
+    def error(self, alpha: float, y: FloatArray) -> FloatArray:
         """Return the standard error of the right-hand side at `y`, (n,)."""
-        return np.asarray(self.by_set(y).std(axis=0, ddof=1) / np.sqrt(N_SETS))
+        return np.asarray(self.by_set(self._rates(alpha), y).std(axis=0, ddof=1) / np.sqrt(N_SETS))
 
     def relative_error(self, y: FloatArray) -> float:
-        """Return the largest standard error of the right-hand side at `y` in units of its largest component."""
-        rows = self.by_set(y)
+        """Return the largest standard error at `y`, in units of the largest component, at the largest rates of the schedules."""
+        rows = self.by_set(self.rule.largest_rates, y)
         largest = float(np.abs(rows.mean(axis=0)).max())
         error = float(rows.std(axis=0, ddof=1).max()) / np.sqrt(N_SETS)
         return error / largest if largest > 0.0 else float(error > 0.0)
@@ -76,24 +80,32 @@ class SampledDrift:
         """Return whether jumps of g' leave the right-hand side without a usable derivative at `y`.
 
         Single points whose field crosses a jump then decide about its differences over short steps: those over two lengths,
-        along the flow, disagree by as much as they are. Where g' is continuous they differ by less than 1 %.
+        along the flow, disagree by as much as they are. Where g' is continuous they differ by less than 1 %. All at the largest
+        rates of the schedules.
         """
-        flow = self(0.0, y)
+        rates = self.rule.largest_rates
+        start = self.by_set(rates, y)
+        flow = start.mean(axis=0)
         largest = float(np.abs(flow).max())
         if largest == 0.0:
             return False
-        start, direction = self.by_set(y), flow / largest
-        long, short = ((self.by_set(y + step * direction) - start) / step for step in (1e-3, 1e-4))
+        direction = flow / largest
+        long, short = ((self.by_set(rates, y + step * direction) - start) / step for step in (1e-3, 1e-4))
         return bool(np.abs(long - short).max() > 0.1 * np.abs(long).max())
 
-    def by_set(self, y: FloatArray) -> FloatArray:
-        """Return the right-hand side from each set of points, (N_SETS, n)."""
+    def _rates(self, alpha: float) -> FloatArray:
+        rates = np.empty(4)
+        rates_at(self.schedules, alpha, rates)
+        return rates
+
+    def by_set(self, rates: FloatArray, y: FloatArray) -> FloatArray:
+        """Return the right-hand side at the `rates` (4,) from each set of points, (sets, n)."""
         state, rule = self.state, self.rule
         full = self.coordinates.expand(y)
         factors = unpack(full, state)
         student, teacher = get_activations(rule.activation, rule.teacher_activation)
         fields = field_map(state.T, factors["R_modes"], factors["Q_modes"])
-        rows = np.empty((N_SETS, len(full)))
+        rows = np.empty((len(self.point_sets), len(full)))
         for points, row in zip(self.point_sets, rows, strict=True):
             mean_increment(
                 student.g,
@@ -106,11 +118,13 @@ class SampledDrift:
                 factors["xi_out"],
                 factors["v"],
                 state.v_teacher,
-                rule.rates,
+                rates,
                 rule.batch_size,
                 row,
             )
-        return rows[:, self.coordinates.moving] - self.decay * y
+            if rule.spherical:
+                keep_lengths(full, state.n_modes, state.n_teacher, row)
+        return rows[:, self.coordinates.moving] - self.decay * rates[self.rate_of] * y
 
 
 @njit(cache=True, nogil=True)

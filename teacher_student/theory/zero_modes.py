@@ -65,7 +65,7 @@ def name_zero_modes(
     free = _take_changing(
         "conserved", "overlaps of modes the student does not use", conserved_quantities(state, rule, coordinates), free, modes
     )
-    if rule.noise == 0 and rule.weight_decay == 0 and state.eps_g(rule.activation) < _ZERO_ERROR:
+    if rule.noise == 0 and rule.weight_decay == 0 and state.eps_g(rule.activation, rule.teacher_activation) < _ZERO_ERROR:
         rising: list[ZeroMode] = []
         flat = _take_changing("unexplained", "", gradient_of_eps_g(state, rule, coordinates)[np.newaxis], free, rising)
         return (*modes, *(ZeroMode("family", "zero generalisation error", vector) for vector in flat), *rising)
@@ -88,7 +88,7 @@ def gradient_of_eps_g(state: OrderParameters, rule: LearningRule, coordinates: C
     steps = 1e-5 * np.vstack([np.eye(len(y)), -np.eye(len(y))])
     factors = unpack(coordinates.expand(y + steps), state)
     Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
-    eps_g = generalisation_error(Q, R, state.T, factors["v"], state.v_teacher, rule.activation)
+    eps_g = generalisation_error(Q, R, state.T, factors["v"], state.v_teacher, rule.activation, rule.teacher_activation)
     return (eps_g[: len(y)] - eps_g[len(y) :]) / 2e-5
 
 
@@ -117,13 +117,20 @@ def change_of(
     return np.concatenate([part.ravel() for part in parts])[coordinates.moving]
 
 
+def free_rates(rule: LearningRule) -> tuple[float, float, float]:
+    """Return the rates of xi_in, sigma and xi_out; 0 for modes whose lengths are kept, which do not mix and rescale freely."""
+    eta_xi_in, eta_sigma, eta_xi_out, _ = rule.rates.tolist()
+    return 0.0 if rule.spherical else eta_xi_in, eta_sigma, eta_xi_out
+
+
 def rotations(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> list[tuple[str, FloatArray]]:
     """Return the continuous symmetries of the dynamics as named tangent vectors.
 
     Rotating two modes of equal abs(sigma) in xi_in, and back in xi_out, changes neither the network nor any length, so that steps
     rotate along. That needs a sigma that does not learn, and xi_in and xi_out that do.
     """
-    if rule.eta_sigma > 0 or rule.eta_xi_in == 0 or rule.eta_xi_out == 0:
+    eta_xi_in, eta_sigma, eta_xi_out = free_rates(rule)
+    if eta_sigma > 0 or eta_xi_in == 0 or eta_xi_out == 0:
         return []
     found = []
     for a in range(state.n_modes):
@@ -143,22 +150,23 @@ def _families(state: OrderParameters, rule: LearningRule, coordinates: Coordinat
     They are G, d_sigma, d_xi_out with xi_out diag(sigma) G + xi_out diag(d_sigma) + d_xi_out diag(sigma) = 0.
     """
     K, P = state.n_units, state.n_modes
+    eta_xi_in, eta_sigma, eta_xi_out = free_rates(rule)
     found = []
     for a in range(P):
         unit = np.zeros(P)
         unit[a] = 1.0
         column = state.xi_out * unit
-        if rule.eta_xi_in > 0 and rule.eta_sigma > 0:
+        if eta_xi_in > 0 and eta_sigma > 0:
             change = change_of(state, coordinates, np.diag(unit), -state.sigma * unit, np.zeros((K, P)))
             found.append((f"rescaling of xi_in[{a}] against sigma[{a}]", change))
-        if rule.eta_sigma > 0 and rule.eta_xi_out > 0:
+        if eta_sigma > 0 and eta_xi_out > 0:
             change = change_of(state, coordinates, np.zeros((P, P)), -state.sigma * unit, column)
             found.append((f"rescaling of xi_out[:,{a}] against sigma[{a}]", change))
-        if rule.eta_xi_in > 0 and rule.eta_xi_out > 0 and rule.eta_sigma == 0:
+        if eta_xi_in > 0 and eta_xi_out > 0 and eta_sigma == 0:
             change = change_of(state, coordinates, np.diag(unit), np.zeros(P), -column)
             found.append((f"rescaling of xi_in[{a}] against xi_out[:,{a}]", change))
         for b in range(P):
-            if a != b and rule.eta_xi_in > 0 and rule.eta_xi_out > 0 and state.sigma[b] != 0:
+            if a != b and eta_xi_in > 0 and eta_xi_out > 0 and state.sigma[b] != 0:
                 G = np.zeros((P, P))
                 G[a, b] = 1.0
                 change = change_of(state, coordinates, G, np.zeros(P), -(state.xi_out * state.sigma) @ G * _inverse(state.sigma))
@@ -176,7 +184,8 @@ def conserved_quantities(state: OrderParameters, rule: LearningRule, coordinates
     If only xi_in learns (or v too), without decay, combinations n of modes with xi_out diag(sigma) n = 0 receive no gradient:
     n Q_modes n' and n R_modes are conserved.
     """
-    if rule.eta_xi_in == 0 or rule.eta_sigma > 0 or rule.eta_xi_out > 0 or rule.weight_decay > 0:
+    eta_xi_in, eta_sigma, eta_xi_out = free_rates(rule)
+    if eta_xi_in == 0 or eta_sigma > 0 or eta_xi_out > 0 or rule.weight_decay > 0:
         return np.zeros((0, len(coordinates.moving)))
     unused = scipy.linalg.null_space(state.B).T
     P, M = state.n_modes, state.n_teacher

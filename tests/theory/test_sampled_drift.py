@@ -26,7 +26,7 @@ def deviation(problem: ts.Problem, exact: ts.LearningRule) -> np.ndarray:
     coordinates = coordinates_of(problem.initial, problem.rule)
     y = coordinates.start[coordinates.moving]
     sampled = SampledDrift(problem.initial, problem.rule, coordinates)
-    return (sampled(0.0, y) - right_hand_side(problem.initial, exact, coordinates)(0.0, y)) / sampled.error(y)
+    return (sampled(0.0, y) - right_hand_side(problem.initial, exact, coordinates)(0.0, y)) / sampled.error(0.0, y)
 
 
 @pytest.mark.parametrize("activation", ["erf", "relu", "quadratic", "linear"])
@@ -107,7 +107,7 @@ def test_averages_of_one_unit_each_are_those_of_nested_quadrature(student: str, 
     y = coordinates.start[coordinates.moving]
     f = right_hand_side(initial, rule, coordinates)
     assert isinstance(f, SampledDrift)
-    value, error = f(0.0, y), f.error(y)
+    value, error = f(0.0, y), f.error(0.0, y)
     assert (np.abs(value - exact) < LARGEST_T * error + 1e-13).all()
     # Negative control: a rate 5 % off would be seen; of Hermite polynomials, whose products reach degree 14, one twice too large.
     mistake = 1.0 if student.startswith("hermite") else 0.05
@@ -144,12 +144,12 @@ def test_averages_do_not_break_the_symmetry_of_units(n_units: int) -> None:
     coordinates = coordinates_of(initial, rule)
     y = coordinates.start[coordinates.moving]
     f = SampledDrift(initial, rule, coordinates)
-    for row in (f(0.0, y), f.by_set(y)[0]):
+    for row in (f(0.0, y), f.by_set(rule.rates, y)[0]):
         full = coordinates.expand(np.zeros_like(y))
         full[coordinates.moving] = row
         dR = full[n_units**2 : n_units**2 + 2 * n_units].reshape(n_units, 2)
         assert np.abs(dR - dR[0]).max() < 1e-13
-    assert f.error(y).max() > 1e-8  # which any one set would show as a difference, were it not symmetric
+    assert f.error(0.0, y).max() > 1e-8  # which any one set would show as a difference, were it not symmetric
 
 
 def test_an_even_student_without_overlap_never_finds_the_teacher() -> None:
@@ -184,7 +184,7 @@ def test_integrating_over_another_scrambling_changes_little() -> None:
     solution = scipy.integrate.solve_ivp(sampled, (0.0, 4.0), y, rtol=1e-6, atol=1e-9, t_eval=[4.0]).y[:, 0]
     theory = ts.integrate(problem, [4.0], progress=False)
     exact = np.concatenate([theory["Q"].values[0][np.triu_indices(2)], theory["R"].values.ravel(), theory["v"].values.ravel()])
-    assert np.abs(solution - exact).max() < 4.0 * LARGEST_T * sampled.error(y).max()
+    assert np.abs(solution - exact).max() < 4.0 * LARGEST_T * sampled.error(0.0, y).max()
     assert np.abs(solution - exact).max() < 0.01 * np.abs(exact - y).max()
 
 

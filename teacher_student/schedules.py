@@ -1,0 +1,240 @@
+"""Learning rates as functions of alpha, as data, and the one compiled function that SGD and theory both evaluate them with.
+
+Step number n, counted from 0, is taken with the rates at alpha = n / N, the time before the step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from teacher_student.errors import check_non_negative, check_positive, check_whole, refuse
+
+FloatArray = npt.NDArray[np.float64]
+
+# The first entry of a row of `LearningRule.schedules`; the second is `elapsed`, and what follows is in `Piecewise.row` and so on.
+_CONSTANT, _PIECEWISE, _POWER_LAW, _COSINE = 0.0, 1.0, 2.0, 3.0
+# Relative to the schedule's clock: a step is at a jump if it is so up to the rounding of steps / N and of elapsed + alpha.
+ROUNDING = 1e-14
+
+
+@dataclass(frozen=True)
+class Piecewise:
+    """A rate that jumps: `rates[0]` before `alpha[0]`, then `rates[1]`, and so on.
+
+    Parameters
+    ----------
+    rates : sequence of float
+        One more than there are jumps.
+    alpha : sequence of float
+        Times of the jumps, increasing and above 0. The step at alpha = `alpha[i]` is the first with `rates[i + 1]`.
+    elapsed : float
+        What the schedule's clock shows at alpha = 0; above 0 in a run that continues another.
+    """
+
+    rates: tuple[float, ...]
+    alpha: tuple[float, ...]
+    elapsed: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("rates", "alpha"):
+            if isinstance(getattr(self, name), str) or not np.iterable(getattr(self, name)):
+                refuse(name, getattr(self, name), "a sequence of numbers")
+            numbers = tuple(check_non_negative(f"{name}[{i}]", value) for i, value in enumerate(getattr(self, name)))
+            object.__setattr__(self, name, numbers)
+        _set_number(self, "elapsed")
+        if len(self.alpha) == 0:
+            refuse("alpha", self.alpha, "at least one time (a constant rate is a plain number)")
+        if len(self.rates) != len(self.alpha) + 1:
+            refuse("rates", self.rates, f"{len(self.alpha) + 1} rates, one more than times in alpha")
+        for i, (before, after) in enumerate(zip((0.0, *self.alpha), self.alpha, strict=False)):
+            if after <= before:
+                refuse(f"alpha[{i}]", after, f"a time after {before:g}")
+
+    def row(self) -> list[float]:
+        """Return the kind, `elapsed`, the number of jumps, the first rate, and time and rate of each jump."""
+        jumps = zip(self.alpha, self.rates[1:], strict=True)
+        return [_PIECEWISE, self.elapsed, len(self.alpha), self.rates[0], *(number for jump in jumps for number in jump)]
+
+    def jumps(self) -> list[float]:
+        """Return the times after alpha = 0 at which the rate, or a derivative of it, jumps."""
+        return _to_come(self.alpha, self.elapsed)
+
+    def scaled(self, factor: float) -> Piecewise:
+        """Return the schedule times `factor`."""
+        return dataclasses.replace(self, rates=tuple(factor * rate for rate in self.rates))
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """A rate start (1 + t / alpha)^-exponent, at t = elapsed + the time alpha of the run.
+
+    Parameters
+    ----------
+    start : float
+        Rate at t = 0.
+    alpha : float
+        Time at which the fall sets in, above 0.
+    exponent : float
+        0 or above.
+    elapsed : float
+        What the schedule's clock shows at alpha = 0; above 0 in a run that continues another.
+    """
+
+    start: float
+    alpha: float
+    exponent: float
+    elapsed: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("start", "exponent", "elapsed"):
+            _set_number(self, name)
+        object.__setattr__(self, "alpha", check_positive("alpha", self.alpha))
+
+    def row(self) -> list[float]:
+        """Return the kind, `elapsed` and the parameters."""
+        return [_POWER_LAW, self.elapsed, self.start, self.alpha, self.exponent]
+
+    def jumps(self) -> list[float]:
+        """Return no times: the rate is smooth."""
+        return []
+
+    def scaled(self, factor: float) -> PowerLaw:
+        """Return the schedule times `factor`."""
+        return dataclasses.replace(self, start=factor * self.start)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """A rate that goes from `start` to `end` along half a cosine, and stays there or does so again.
+
+    Parameters
+    ----------
+    start, end : float
+        Rates at the beginning and the end of a period.
+    period : float
+        Time it takes, above 0.
+    repeats : int
+        Number of periods; each begins with a jump back to `start`. After the last the rate stays at `end`.
+    elapsed : float
+        What the schedule's clock shows at alpha = 0; above 0 in a run that continues another.
+
+    Notes
+    -----
+    I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, arXiv:1608.03983, with periods
+    of equal length.
+    """
+
+    start: float
+    end: float
+    period: float
+    repeats: int = 1
+    elapsed: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end", "elapsed"):
+            _set_number(self, name)
+        object.__setattr__(self, "period", check_positive("period", self.period))
+        object.__setattr__(self, "repeats", check_whole("repeats", self.repeats, least=1))
+        if self.repeats > 1_000_000:
+            refuse("repeats", self.repeats, "at most a million")
+
+    def row(self) -> list[float]:
+        """Return the kind, `elapsed` and the parameters."""
+        return [_COSINE, self.elapsed, self.start, self.end, self.period, float(self.repeats)]
+
+    def jumps(self) -> list[float]:
+        """Return the times after alpha = 0 at which the rate, or a derivative of it, jumps."""
+        return _to_come([k * self.period for k in range(1, self.repeats + 1)], self.elapsed)
+
+    def scaled(self, factor: float) -> Cosine:
+        """Return the schedule times `factor`."""
+        return dataclasses.replace(self, start=factor * self.start, end=factor * self.end)
+
+
+Schedule = Piecewise | PowerLaw | Cosine
+Rate = float | Schedule
+
+
+def _to_come(times: Iterable[float], elapsed: float) -> list[float]:
+    """Return those `times` of a schedule's clock that are not reached at alpha = 0, as times alpha."""
+    return [time - elapsed for time in times if time > elapsed * (1.0 + ROUNDING)]
+
+
+def _set_number(schedule: Schedule, name: str) -> None:
+    object.__setattr__(schedule, name, check_non_negative(name, getattr(schedule, name)))
+
+
+def check_rate(name: str, rate: object) -> Rate:
+    """Return `rate`, a number as a float; raises `InvalidInput` unless it is a schedule or a finite number of at least 0."""
+    if isinstance(rate, Schedule):
+        return rate
+    return check_non_negative(name, rate, "a number of at least 0 or a schedule")
+
+
+def later(rate: Rate, alpha: float) -> Rate:
+    """Return `rate` as it goes on after `alpha`."""
+    return dataclasses.replace(rate, elapsed=rate.elapsed + alpha) if isinstance(rate, Schedule) else rate
+
+
+def scaled(rate: Rate, factor: float) -> Rate:
+    """Return `rate` times `factor`."""
+    return rate.scaled(factor) if isinstance(rate, Schedule) else factor * rate
+
+
+def schedule_rows(rates: list[Rate]) -> FloatArray:
+    """Return `rates` as an array, (n, width), that `rates_at` understands: a row a rate, padded with zeros."""
+    rows = [rate.row() if isinstance(rate, Schedule) else [_CONSTANT, 0.0, rate] for rate in rates]
+    schedules = np.zeros((len(rows), max(map(len, rows))))
+    for row, numbers in zip(schedules, rows, strict=True):
+        row[: len(numbers)] = numbers
+    return schedules
+
+
+def largest_rate(rate: Rate) -> float:
+    """Return the largest value of `rate` at alpha of at least 0."""
+    if not isinstance(rate, Schedule):
+        return rate
+    now = np.empty(1)
+    rates_at(schedule_rows([rate]), 0.0, now)
+    if isinstance(rate, Piecewise):
+        return max(rate.rates[-1 - len(rate.jumps()) :])
+    if isinstance(rate, PowerLaw):
+        return float(now[0])
+    return max(float(now[0]), rate.end, rate.start if len(rate.jumps()) > 1 else 0.0)
+
+
+@njit(cache=True, nogil=True)
+def is_constant(schedules: FloatArray) -> bool:
+    """Return whether all rates of `schedules` are plain numbers."""
+    return (schedules[:, 0] == _CONSTANT).all()
+
+
+@njit(cache=True, nogil=True)
+def rates_at(schedules: FloatArray, alpha: float, out: FloatArray) -> None:
+    """Write the rates at the time `alpha` into `out`, (n,); `schedules` (n, width) is `LearningRule.schedules`."""
+    for i in range(len(schedules)):
+        row = schedules[i]
+        clock = row[1] + alpha
+        if row[0] == _CONSTANT:
+            out[i] = row[2]
+        elif row[0] == _PIECEWISE:
+            out[i] = row[3]
+            for j in range(4, 4 + 2 * int(row[2]), 2):
+                if clock * (1.0 + ROUNDING) >= row[j]:
+                    out[i] = row[j + 1]
+        elif row[0] == _POWER_LAW:
+            start, fall, exponent = row[2], row[3], row[4]
+            out[i] = start * (1.0 + clock / fall) ** -exponent
+        else:
+            start, end, period, repeats = row[2], row[3], row[4], row[5]
+            done = np.floor(clock / period * (1.0 + ROUNDING))
+            if done >= repeats:
+                out[i] = end
+            else:
+                out[i] = end + 0.5 * (start - end) * (1.0 + np.cos(np.pi * (clock / period - done)))
