@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -71,15 +74,62 @@ def simulate(
         If an order parameter of a replica leaves every bound; carries what was computed before.
     """
     N = check_n_inputs(problem.initial, problem.n_inputs if n_inputs is None else n_inputs)
-    replicas, seed = check_seed_and_replicas(replicas, problem.seed if seed is None else seed)
     if not isinstance(method, str) or method not in METHODS:
         refuse("method", method, "one of " + ", ".join(METHODS))
     module = METHODS[method]
+    how = Method(
+        name=method,
+        start=partial(module.start, problem.initial, N),
+        advance=partial(_advance, method, problem.rule, N),
+        measure=module.measure,
+        steps_per_call=_steps_per_call(problem, N, method),
+    )
+    return run_replicas(problem, how, alpha, N, replicas, seed, executor, progress)
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a replica is started, advanced and measured.
+
+    Attributes
+    ----------
+    name : str
+    start : callable
+        The run that a random generator starts.
+    advance : callable
+        The run carried on from a first step by a number of steps, and how many it took: fewer if it left the finite numbers.
+    measure : callable
+        The factors of a run, by name.
+    steps_per_call : int
+        Steps in about a tenth of a second, so that Ctrl-C is answered within one.
+    describe : callable, optional
+        Attributes for a trajectory of runs that took a number of steps.
+    """
+
+    name: str
+    start: Callable[[np.random.Generator], Any]
+    advance: Callable[[Any, int, int], tuple[Any, int]]
+    measure: Callable[[Any], dict[str, FloatArray]]
+    steps_per_call: int
+    describe: Callable[[list[Any], int], dict[str, Any]] = lambda runs, n_steps: {}
+
+
+def run_replicas(
+    problem: Problem,
+    method: Method,
+    alpha: float | npt.ArrayLike | None,
+    N: int,
+    replicas: int,
+    seed: int | None,
+    executor: Executor | None,
+    progress: bool,
+) -> xr.Dataset:
+    """Return the trajectories of replicas of one `method`; arguments as those of `simulate`."""
+    replicas, seed = check_seed_and_replicas(replicas, problem.seed if seed is None else seed)
     times = problem.alpha if alpha is None else output_times(alpha)
     output_steps = whole_steps(times, N)
-    chunk = _steps_per_call(problem, N, method)
 
-    runs = [module.start(problem.initial, N, rng) for rng in replica_generators(seed, replicas)]
+    runs = [method.start(rng) for rng in replica_generators(seed, replicas)]
     rows: list[list[dict[str, FloatArray]]] = []
     status, failure, step = "complete", None, 0
     jobs: list[Any] = []
@@ -89,21 +139,21 @@ def simulate(
         unit="step",
         unit_scale=True,
         disable=None if progress else True,
-        desc=f"{method} N={N}",
+        desc=f"{method.name} N={N}",
     ) as bar:
         try:
             for target in output_steps:
                 while step < target and failure is None:
-                    n_steps = int(min(chunk, target - step))
-                    jobs = [pool.submit(_advance, method, run, problem.rule, N, step, n_steps) for run in runs]
+                    n_steps = int(min(method.steps_per_call, target - step))
+                    jobs = [pool.submit(method.advance, run, step, n_steps) for run in runs]
                     results = [job.result() for job in jobs]
                     runs = [run for run, _ in results]
-                    failure = _failure(problem, module, runs, [taken for _, taken in results], step, n_steps, N)
+                    failure = _failure(problem, method.measure, runs, [taken for _, taken in results], step, n_steps, N)
                     step += n_steps
                     bar.update(replicas * n_steps)
                 if failure is not None:
                     break
-                rows.append([module.measure(run) for run in runs])
+                rows.append([method.measure(run) for run in runs])
         except KeyboardInterrupt:
             status = "interrupted"
             for job in jobs:
@@ -115,15 +165,16 @@ def simulate(
         status = f"diverged {failure}"
     factors = {
         name: np.array([[row[r][name] for row in rows] for r in range(replicas)]).reshape(replicas, len(rows), *array.shape)
-        for name, array in module.measure(runs[0]).items()
+        for name, array in method.measure(runs[0]).items()
     }
     attributes = {
         "source": "simulation",
-        "method": method,
+        "method": method.name,
         "n_inputs": N,
         "seed": seed,
         "status": status,
         "version": teacher_student.__version__,
+        **method.describe(runs, step),
     }
     trajectory = build_trajectory(problem, output_steps[: len(rows)] / N, factors, replicas=True, attributes=attributes)
     if failure is not None:
@@ -131,7 +182,7 @@ def simulate(
     return trajectory
 
 
-def _advance(method: str, run: Any, rule: LearningRule, N: int, first_step: int, n_steps: int) -> tuple[Any, int]:
+def _advance(method: str, rule: LearningRule, N: int, run: Any, first_step: int, n_steps: int) -> tuple[Any, int]:
     module = METHODS[method]
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
     taken = module.advance(
@@ -151,13 +202,19 @@ def _advance(method: str, run: Any, rule: LearningRule, N: int, first_step: int,
 
 
 def _failure(
-    problem: Problem, module: ModuleType, runs: list[Any], taken: list[int], step: int, n_steps: int, N: int
+    problem: Problem,
+    measure: Callable[[Any], dict[str, FloatArray]],
+    runs: list[Any],
+    taken: list[int],
+    step: int,
+    n_steps: int,
+    N: int,
 ) -> str | None:
     """Return where and how the first replica left every bound within the last `n_steps` steps, or None."""
     for r, run in enumerate(runs):
         if taken[r] < n_steps:
             return f"at alpha = {(step + taken[r]) / N:.6g}: delta of replica {r} is not finite"
-        beyond = first_out_of_bounds(module.measure(run), problem.initial)
+        beyond = first_out_of_bounds(measure(run), problem.initial)
         if beyond is not None:
             return f"at alpha = {(step + n_steps) / N:.6g}: {beyond[0]} = {beyond[1]:.6g} in replica {r}"
     return None
