@@ -21,12 +21,15 @@ from teacher_student.leaps.noise import kick
 FloatArray = npt.NDArray[np.float64]
 
 # What the record of a run holds: the length wanted of the next leap, the step of the drift, the largest rate of the Jacobian; the
-# number of leaps, the largest estimated error of one, and how far overlaps were from those of vectors before they were put right.
-WANTED, STEP, FASTEST, LEAPS, ERROR, DEFECT = range(6)
+# number of leaps, the largest estimated error of one, how far overlaps were from those of vectors before they were put right, and the
+# largest trace of the diffusion matrix.
+WANTED, STEP, FASTEST, LEAPS, ERROR, DEFECT, PEAK = range(7)
 # The first of Gauss's two points of [0, 1]. For the integral of exp(-z x) the rule has the relative error z^4 / 4320.
 FIRST = 0.5 - np.sqrt(3.0) / 6.0
 ERROR_CONSTANT = 4320.0
 _TANGENT_STEP = 1e-6
+# Noise that has fallen this far below its peak, as where learning ends without error, is as good as zero.
+_NEGLIGIBLE = 1e-12
 _ITERATIONS = 30
 
 
@@ -59,8 +62,10 @@ def leap(
     record[STEP] = flow(dynamics, y, alpha + done, length - done, latest, record[STEP])
     if record[STEP] == 0.0:
         return np.nan
-    if not (traces > 0.0).all():
+    record[PEAK] = max(record[PEAK], traces.max())
+    if record[PEAK] == 0.0:
         return 0.0
+    traces += _NEGLIGIBLE * record[PEAK]
     return abs(np.log(traces[1] / traces[0])) / (1.0 - 2.0 * FIRST)
 
 
@@ -107,14 +112,17 @@ def take_leaps(
     record: FloatArray,
     rng: np.random.Generator,
 ) -> float:
-    """Take leaps over `span` from `alpha` on, in place; return how much was covered: less if the state is no longer finite.
+    """Take leaps over `span` from `alpha` on, in place; return how much was covered.
 
+    It is less than `span` if the state is no longer finite or moves so fast that a leap would be shorter than a step of SGD.
     `tangent` (n_full,) has norm 1; every leap uses a random block of `per_kick` of the `points`.
     """
     limit = (ERROR_CONSTANT * tolerance) ** 0.25
     weights = np.empty((2, per_kick))
     done = 0.0
     while done < span:
+        if not record[WANTED] > max(1.0 / n_inputs, 1e-13 * (alpha + span)):
+            return done
         n_leaps = np.ceil((span - done) / record[WANTED])
         length = (span - done) / n_leaps
         block = int(rng.random() * (len(points) // per_kick)) * per_kick

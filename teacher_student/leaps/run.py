@@ -26,7 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 LEAST_INPUTS = 10_000
 # A run's own points, of which every leap uses a block.
 N_POINTS = 2**14
-PER_KICK = 2**10
+PER_KICK = 2**8
 _NOTE = "drift and noise are those of the theory: no evidence for it"
 
 
@@ -105,15 +105,15 @@ def leap(
         refuse("n_inputs", N, f"at least {LEAST_INPUTS} for leaps; below it the exact chain is fast: method overlaps")
     if isinstance(tolerance, bool) or not isinstance(tolerance, float) or not 1e-8 <= tolerance <= 0.1:
         refuse("tolerance", tolerance, "a number from 1e-8 to 0.1")
-    dynamics_of(problem)
-    fastest = float(problem.rule.largest_rates.max())
+    sampled = len(dynamics_of(problem).drift_points) > 0
+    largest = max(1e-3, float(problem.rule.largest_rates.max()))
     method = Method(
         name="leap",
         start=partial(start, problem, tolerance),
         advance=partial(advance, problem, tolerance, N),
         measure=measure,
-        # Alpha of 5 at a rate of 1 is some ten leaps; where the drift is sampled every one takes long.
-        steps_per_call=max(1, int(N * 5.0 / max(fastest, 1e-3))),
+        # In units of the rate; a leap with a sampled drift takes a thousand times as long.
+        steps_per_call=max(1, int(N * (0.5 if sampled else 50.0) / largest)),
         describe=partial(_attributes, tolerance),
     )
     return run_replicas(problem, method, alpha, N, replicas, seed, executor, progress)
@@ -128,7 +128,7 @@ def start(problem: Problem, tolerance: float, rng: np.random.Generator) -> LeapR
     tangent[coordinates.mirror] = tangent[coordinates.moving]
     tangent /= max(float(np.linalg.norm(tangent)), 1e-300)
     points = gaussian_points(state.n_modes + state.n_teacher + 1, N_POINTS, int(rng.integers(2**32)))
-    replica = LeapReplica(state, coordinates.start.copy(), tangent, np.zeros(6), points, rng)
+    replica = LeapReplica(state, coordinates.start.copy(), tangent, np.zeros(7), points, rng)
     prepare(dynamics_of(problem), 0.0, replica.y, tangent, tolerance, replica.record)
     return replica
 
