@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from teacher_student.problem import log_spaced_times as log_spaced_times
     from teacher_student.problem_file import load_problem as load_problem
     from teacher_student.problem_file import presets as presets
+    from teacher_student.restart import warm_restart as warm_restart
     from teacher_student.schedules import Cosine as Cosine
     from teacher_student.schedules import Piecewise as Piecewise
     from teacher_student.schedules import PowerLaw as PowerLaw
@@ -49,6 +50,7 @@ _WHERE = {
     "log_spaced_times": "problem",
     "load_problem": "problem_file",
     "presets": "problem_file",
+    "warm_restart": "restart",
     "integrate": "theory.integrate",
     "predict": "theory.predictions",
     "simulate": "sgd.run",

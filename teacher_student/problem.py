@@ -12,7 +12,7 @@ from teacher_student.activations import get_activations
 from teacher_student.errors import check_non_negative, check_whole, refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.schedules import Rate, Schedule, check_rate, largest_rate, schedule_rows
+from teacher_student.schedules import ROUNDING, Rate, Schedule, check_rate, largest_rate, schedule_rows
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -41,12 +41,14 @@ class LearningRule:
         Inputs per step; the step follows their mean gradient.
     teacher_activation : str, optional
         Name of the teacher's activation; by default that of the student.
+    spherical : bool
+        Rescale every input mode, a row of xi_in, to the length it had at alpha = 0 after each step.
 
     Raises
     ------
     InvalidInput
-        If a rate, the noise or the decay is negative or not finite, the batch is no whole number above 0, or there is no such
-        activation.
+        If a rate, the noise or the decay is negative or not finite, the batch is no whole number above 0, `spherical` is neither
+        true nor false, or there is no such activation.
     """
 
     activation: str = "erf"
@@ -58,6 +60,7 @@ class LearningRule:
     weight_decay: float = 0.0
     batch_size: int = 1
     teacher_activation: str | None = None
+    spherical: bool = False
 
     def __post_init__(self) -> None:
         get_activations(self.activation, self.teacher_activation)
@@ -66,6 +69,8 @@ class LearningRule:
         for name in ("noise", "weight_decay"):
             object.__setattr__(self, name, check_non_negative(name, getattr(self, name)))
         object.__setattr__(self, "batch_size", check_whole("batch_size", self.batch_size, least=1))
+        if not isinstance(self.spherical, bool):
+            refuse("spherical", self.spherical, "true or false")
 
     @property
     def schedules(self) -> FloatArray:
@@ -79,9 +84,15 @@ class LearningRule:
 
     @property
     def jumps(self) -> FloatArray:
-        """The times alpha > 0 at which a rate or a derivative of it jumps, increasing."""
+        """The times alpha > 0 at which a rate or a derivative of it jumps, increasing; one for those that differ by rounding."""
         schedules = [rate for name in RATES if isinstance(rate := getattr(self, name), Schedule)]
-        return np.unique([time for schedule in schedules for time in schedule.jumps()])
+        times = np.unique([time for schedule in schedules for time in schedule.jumps()])
+        return times[np.diff(times, prepend=-np.inf) > self.rounding(times)]
+
+    def rounding(self, alpha: FloatArray) -> FloatArray:
+        """Return how far from times `alpha` a schedule may jump that jumps there up to rounding."""
+        elapsed = max(getattr(getattr(self, name), "elapsed", 0.0) for name in RATES)
+        return np.asarray(10.0 * ROUNDING * (alpha + elapsed))
 
     @property
     def rates(self) -> FloatArray:
@@ -130,6 +141,8 @@ class Problem:
         for name, kind in (("initial", OrderParameters), ("rule", LearningRule)):
             if not isinstance(getattr(self, name), kind):
                 refuse(name, getattr(self, name), f"an instance of {kind.__name__}")
+        if self.rule.spherical and (self.initial.Q_modes.diagonal() == 0).any():
+            refuse("initial.Q_modes", self.initial.Q_modes.tolist(), "modes of a length above 0, for the rule keeps it")
         object.__setattr__(self, "alpha", output_times(self.alpha))
         object.__setattr__(self, "n_inputs", check_n_inputs(self.initial, self.n_inputs))
         replicas, seed = check_seed_and_replicas(self.replicas, self.seed)

@@ -6,6 +6,7 @@ Step number n, counted from 0, is taken with the rates at alpha = n / N, the tim
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,10 @@ from teacher_student.errors import check_non_negative, check_positive, check_who
 
 FloatArray = npt.NDArray[np.float64]
 
-# The first entry of a row of `LearningRule.schedules`; what follows it is in `Piecewise.row` and so on.
-_PIECEWISE, _POWER_LAW, _COSINE = 0.0, 1.0, 2.0
+# The first entry of a row of `LearningRule.schedules`; the second is `elapsed`, and what follows is in `Piecewise.row` and so on.
+_CONSTANT, _PIECEWISE, _POWER_LAW, _COSINE = 0.0, 1.0, 2.0, 3.0
+# Relative to the schedule's clock: a step is at a jump if it is so up to the rounding of steps / N and of elapsed + alpha.
+ROUNDING = 1e-14
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,13 @@ class Piecewise:
                 refuse(f"alpha[{i}]", after, f"a time after {before:g}")
 
     def row(self) -> list[float]:
-        """Return the kind, the number of jumps to come, the rate at alpha = 0, and time and rate of each jump."""
-        to_come = [
-            (time - self.elapsed, rate) for time, rate in zip(self.alpha, self.rates[1:], strict=True) if time > self.elapsed
-        ]
-        return [_PIECEWISE, len(to_come), self.rates[-1 - len(to_come)], *(number for jump in to_come for number in jump)]
+        """Return the kind, `elapsed`, the number of jumps, the first rate, and time and rate of each jump."""
+        jumps = zip(self.alpha, self.rates[1:], strict=True)
+        return [_PIECEWISE, self.elapsed, len(self.alpha), self.rates[0], *(number for jump in jumps for number in jump)]
 
     def jumps(self) -> list[float]:
         """Return the times after alpha = 0 at which the rate, or a derivative of it, jumps."""
-        return self.row()[3::2]
+        return _to_come(self.alpha, self.elapsed)
 
     def scaled(self, factor: float) -> Piecewise:
         """Return the schedule times `factor`."""
@@ -96,8 +97,8 @@ class PowerLaw:
         object.__setattr__(self, "alpha", check_positive("alpha", self.alpha))
 
     def row(self) -> list[float]:
-        """Return the kind and the parameters."""
-        return [_POWER_LAW, self.start, self.alpha, self.exponent, self.elapsed]
+        """Return the kind, `elapsed` and the parameters."""
+        return [_POWER_LAW, self.elapsed, self.start, self.alpha, self.exponent]
 
     def jumps(self) -> list[float]:
         """Return no times: the rate is smooth."""
@@ -144,13 +145,12 @@ class Cosine:
             refuse("repeats", self.repeats, "at most a million")
 
     def row(self) -> list[float]:
-        """Return the kind and the parameters."""
-        return [_COSINE, self.start, self.end, self.period, float(self.repeats), self.elapsed]
+        """Return the kind, `elapsed` and the parameters."""
+        return [_COSINE, self.elapsed, self.start, self.end, self.period, float(self.repeats)]
 
     def jumps(self) -> list[float]:
         """Return the times after alpha = 0 at which the rate, or a derivative of it, jumps."""
-        times = np.arange(1, self.repeats + 1) * self.period - self.elapsed
-        return [float(time) for time in times if time > 0.0]
+        return _to_come([k * self.period for k in range(1, self.repeats + 1)], self.elapsed)
 
     def scaled(self, factor: float) -> Cosine:
         """Return the schedule times `factor`."""
@@ -159,6 +159,11 @@ class Cosine:
 
 Schedule = Piecewise | PowerLaw | Cosine
 Rate = float | Schedule
+
+
+def _to_come(times: Iterable[float], elapsed: float) -> list[float]:
+    """Return those `times` of a schedule's clock that are not reached at alpha = 0, as times alpha."""
+    return [time - elapsed for time in times if time > elapsed * (1.0 + ROUNDING)]
 
 
 def _set_number(schedule: Schedule, name: str) -> None:
@@ -184,7 +189,7 @@ def scaled(rate: Rate, factor: float) -> Rate:
 
 def schedule_rows(rates: list[Rate]) -> FloatArray:
     """Return `rates` as an array, (n, width), that `rates_at` understands: a row a rate, padded with zeros."""
-    rows = [rate.row() if isinstance(rate, Schedule) else [_PIECEWISE, 0.0, rate] for rate in rates]
+    rows = [rate.row() if isinstance(rate, Schedule) else [_CONSTANT, 0.0, rate] for rate in rates]
     schedules = np.zeros((len(rows), max(map(len, rows))))
     for row, numbers in zip(schedules, rows, strict=True):
         row[: len(numbers)] = numbers
@@ -198,7 +203,7 @@ def largest_rate(rate: Rate) -> float:
     now = np.empty(1)
     rates_at(schedule_rows([rate]), 0.0, now)
     if isinstance(rate, Piecewise):
-        return max(rate.row()[2::2])
+        return max(rate.rates[-1 - len(rate.jumps()) :])
     if isinstance(rate, PowerLaw):
         return float(now[0])
     return max(float(now[0]), rate.end, rate.start if len(rate.jumps()) > 1 else 0.0)
@@ -206,11 +211,8 @@ def largest_rate(rate: Rate) -> float:
 
 @njit(cache=True, nogil=True)
 def is_constant(schedules: FloatArray) -> bool:
-    """Return whether no rate of `schedules` ever changes."""
-    n_jumps = 0.0
-    for row in schedules:
-        n_jumps += row[1] if row[0] == _PIECEWISE else np.inf
-    return n_jumps == 0.0
+    """Return whether all rates of `schedules` are plain numbers."""
+    return (schedules[:, 0] == _CONSTANT).all()
 
 
 @njit(cache=True, nogil=True)
@@ -218,24 +220,21 @@ def rates_at(schedules: FloatArray, alpha: float, out: FloatArray) -> None:
     """Write the rates at the time `alpha` into `out`, (n,); `schedules` (n, width) is `LearningRule.schedules`."""
     for i in range(len(schedules)):
         row = schedules[i]
-        if row[0] == _PIECEWISE:
+        clock = row[1] + alpha
+        if row[0] == _CONSTANT:
             out[i] = row[2]
-            for j in range(int(row[1])):
-                if alpha >= row[3 + 2 * j]:
-                    out[i] = row[4 + 2 * j]
+        elif row[0] == _PIECEWISE:
+            out[i] = row[3]
+            for j in range(4, 4 + 2 * int(row[2]), 2):
+                if clock * (1.0 + ROUNDING) >= row[j]:
+                    out[i] = row[j + 1]
         elif row[0] == _POWER_LAW:
-            start, fall, exponent, elapsed = row[1], row[2], row[3], row[4]
-            out[i] = start * (1.0 + (elapsed + alpha) / fall) ** -exponent
+            start, fall, exponent = row[2], row[3], row[4]
+            out[i] = start * (1.0 + clock / fall) ** -exponent
         else:
-            start, end, period, repeats, elapsed = row[1], row[2], row[3], row[4], row[5]
-            # The time decides by the same comparison as `Cosine.jumps` in which period it lies, the division only up to rounding.
-            done = np.floor((elapsed + alpha) / period)
-            if alpha >= (done + 1.0) * period - elapsed:
-                done += 1.0
-            elif alpha < done * period - elapsed:
-                done -= 1.0
+            start, end, period, repeats = row[2], row[3], row[4], row[5]
+            done = np.floor(clock / period * (1.0 + ROUNDING))
             if done >= repeats:
                 out[i] = end
             else:
-                phase = (elapsed + alpha) / period - done
-                out[i] = end + 0.5 * (start - end) * (1.0 + np.cos(np.pi * phase))
+                out[i] = end + 0.5 * (start - end) * (1.0 + np.cos(np.pi * (clock / period - done)))

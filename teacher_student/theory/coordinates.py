@@ -13,7 +13,7 @@ from teacher_student.activations import get_activations
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.schedules import rates_at
-from teacher_student.theory.drift import drift
+from teacher_student.theory.drift import drift, keep_lengths
 from teacher_student.theory.gaussian_averages import averages_of
 
 FloatArray = npt.NDArray[np.float64]
@@ -29,8 +29,8 @@ class Coordinates:
     start : (n_full,) array
         The full state vector at alpha = 0, from which frozen factors keep their values.
     moving : (n,) int array
-        Positions of the coordinates: the upper triangle of Q_modes and all of R_modes if xi_in learns, then sigma,
-        xi_out and v if they do.
+        Positions of the coordinates: the upper triangle of Q_modes (without the diagonal if the rule keeps lengths) and all of
+        R_modes if xi_in learns, then sigma, xi_out and v if they do.
     mirror : (n,) int array
         For an entry of Q_modes above the diagonal its mirror image, otherwise the position itself.
     labels : tuple of str
@@ -74,7 +74,8 @@ def coordinates_of(state: OrderParameters, rule: LearningRule) -> Coordinates:
     learns_xi_in, learns_sigma, learns_xi_out, learns_v = rule.largest_rates > 0
     entries: list[tuple[int, int, str]] = []
     if learns_xi_in:
-        entries += [(a * P + b, b * P + a, f"Q_modes[{a},{b}]") for a in range(P) for b in range(a, P)]
+        pairs = [(a, b) for a in range(P) for b in range(a, P) if a != b or not rule.spherical]
+        entries += [(a * P + b, b * P + a, f"Q_modes[{a},{b}]") for a, b in pairs]
         entries += [(P * P + i, P * P + i, f"R_modes[{i // M},{i % M}]") for i in range(P * M)]
     position = P * P + P * M
     if learns_sigma:
@@ -127,6 +128,8 @@ def right_hand_side(
             rule.batch_size,
             out,
         )
+        if rule.spherical:
+            keep_lengths(full, P, len(v_teacher), out)
         return out[coordinates.moving]
 
     return f
@@ -134,18 +137,20 @@ def right_hand_side(
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of alpha, from `start` to `end`, on which no schedule jumps."""
+    """A stretch of alpha, from `start` to `end`, on which no schedule jumps; `margin` is how well its ends are known."""
 
     start: float
     end: float
+    margin: float
 
     def within(self, alpha: float) -> float:
-        """Return `alpha`, or if it lies outside the nearest time inside: before the jump at `end`, if there is one."""
-        return min(max(alpha, self.start), float(np.nextafter(self.end, self.start)))
+        """Return the time nearest `alpha` with rates of this piece, for at its ends those of its neighbours may hold."""
+        return min(max(alpha, self.start + self.margin), self.end - self.margin)
 
 
 def smooth_pieces(rule: LearningRule, last: float) -> list[Piece]:
     """Return the pieces that the jumps of the schedules of `rule` cut the time from 0 to `last` into."""
+    margin = rule.rounding(np.array(last)).item()
     jumps = rule.jumps
-    ends = [0.0, *jumps[jumps < last].tolist(), last]
-    return [Piece(start, end) for start, end in itertools.pairwise(ends) if start < end]
+    ends = [0.0, *jumps[jumps < last - margin].tolist(), last]
+    return [Piece(start, end, min(margin, 0.25 * (end - start))) for start, end in itertools.pairwise(ends) if start < end]

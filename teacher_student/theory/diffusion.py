@@ -5,6 +5,7 @@ Averages are taken over scrambled Sobol points, the same ones throughout, so tha
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.schedules import rates_at
-from teacher_student.theory.coordinates import Coordinates, unpack
+from teacher_student.theory.coordinates import Coordinates, coordinates_of, unpack
+from teacher_student.theory.spherical import moments_at_fixed_lengths
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -70,7 +72,9 @@ def step_moments(
     factors = unpack(full, state)
     P, M, b = state.n_modes, state.n_teacher, rule.batch_size
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
-    n = len(coordinates.moving)
+    moving = coordinates.moving
+    raw = coordinates_of(state, dataclasses.replace(rule, spherical=False)).moving if rule.spherical else moving
+    n = len(raw)
     rates = np.empty(4)
     rates_at(rule.schedules, alpha, rates)
     mean, second = np.zeros(n), np.zeros((n, n))
@@ -88,7 +92,7 @@ def step_moments(
         state.v_teacher,
         rates,
         b,
-        coordinates.moving,
+        raw,
         mean,
         second,
         hh,
@@ -100,7 +104,10 @@ def step_moments(
     decay = rates[0] * rule.weight_decay
     correction = np.zeros(len(full))
     correction[: P * P] = (hh / b + (1.0 - 1.0 / b) * hz @ hz.T + decay**2 * factors["Q_modes"] - decay * (hu + hu.T)).ravel()
-    return StepMoments(mean, covariance, correction[coordinates.moving])
+    moments = mean, covariance, correction[raw]
+    if rule.spherical:
+        moments = moments_at_fixed_lengths(*moments, full, P, M, decay, raw, moving)
+    return StepMoments(*moments)
 
 
 @njit(cache=True, nogil=True)

@@ -168,6 +168,8 @@ def _start(problem: Problem, near: OrderParameters | float | None) -> OrderParam
                 refuse("near", other.tolist(), f"the problem's own {name}, which does not learn")
             if own.shape != other.shape:
                 refuse("near", f"{name} of shape {other.shape}", f"shape {own.shape}")
+        if problem.rule.spherical and not np.allclose(near.Q_modes.diagonal(), initial.Q_modes.diagonal(), rtol=1e-12, atol=0.0):
+            refuse("near", near.Q_modes.diagonal().tolist(), "the lengths of the problem's modes, which the rule keeps")
         return near
     if isinstance(near, bool) or not isinstance(near, (int, float)):
         refuse("near", near, "an OrderParameters or a time")

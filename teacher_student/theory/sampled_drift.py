@@ -19,6 +19,7 @@ from teacher_student.problem import LearningRule
 from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import Coordinates, unpack
 from teacher_student.theory.diffusion import increment
+from teacher_student.theory.drift import keep_lengths
 from teacher_student.theory.gaussian_averages.sampled import field_map, symmetric_points
 
 FloatArray = npt.NDArray[np.float64]
@@ -52,6 +53,8 @@ class SampledDrift:
         # Every learning factor shrinks by its rate times kappa, and products of two of them by twice that.
         self.rate_of = np.repeat(np.arange(4), [P * P + P * M, P, K * P, K])[coordinates.moving]
         self.decay = rule.weight_decay * np.where(coordinates.moving < P * P, 2.0, 1.0)
+        if rule.spherical:  # what shrinks a mode is undone
+            self.decay[coordinates.moving < P * P + P * M] = 0.0
         self.schedules = rule.schedules
 
     @property
@@ -119,6 +122,8 @@ class SampledDrift:
                 rule.batch_size,
                 row,
             )
+            if rule.spherical:
+                keep_lengths(full, state.n_modes, state.n_teacher, row)
         return rows[:, self.coordinates.moving] - self.decay * rates[self.rate_of] * y
 
 

@@ -1,0 +1,78 @@
+"""Warm restarts: the problem that goes on, under the same rule or another, where a trajectory ended."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from teacher_student.errors import check_non_negative, check_whole, refuse
+from teacher_student.order_parameters import OrderParameters
+from teacher_student.problem import RATES, LearningRule, Problem
+from teacher_student.problem_file import parse_problem
+from teacher_student.schedules import later
+
+
+def warm_restart(
+    trajectory: xr.Dataset, rule: LearningRule | None = None, *, alpha: float | None = None, replica: int | None = None
+) -> Problem:
+    """Return the problem of `trajectory` with a state that it reached as the initial one.
+
+    Parameters
+    ----------
+    trajectory : xarray.Dataset
+        Of the theory or of a simulation.
+    rule : LearningRule, optional
+        The rule from there on, its schedules beginning at the restart. By default the trajectory's own, its schedules going on
+        from the time they had reached.
+    alpha : float, optional
+        Restart from the output time nearest to this one; by default from the last.
+    replica : int, optional
+        Which run of a simulation; needed if there are several.
+
+    Returns
+    -------
+    Problem
+        With a time alpha that counts from the restart, the output times of the old problem, and a seed one above the one used
+        so far, so that no input is drawn a second time.
+
+    Raises
+    ------
+    InvalidInput
+        If `trajectory` is none or empty, or has no such time or replica.
+    """
+    if not isinstance(trajectory, xr.Dataset) or "problem" not in trajectory.attrs:
+        refuse("trajectory", type(trajectory).__name__, "a trajectory of theory or simulation")
+    if rule is not None and not isinstance(rule, LearningRule):
+        refuse("rule", rule, "a LearningRule")
+    times = trajectory["alpha"].values
+    if len(times) == 0:
+        refuse("trajectory", "no output times", "a trajectory that has reached one")
+    problem = parse_problem(trajectory.attrs["problem"])
+    point = trajectory.isel(alpha=_position(times, alpha))
+    n_replicas = trajectory.sizes.get("replica", 0)
+    if n_replicas == 0 and replica is not None:
+        refuse("replica", replica, "none for a trajectory of the theory")
+    if n_replicas > 1 and replica is None:
+        refuse("replica", None, f"a number from 0 to {n_replicas - 1}")
+    if n_replicas > 0:
+        replica = check_whole("replica", replica or 0, least=0)
+        if replica >= n_replicas:
+            refuse("replica", replica, f"a number from 0 to {n_replicas - 1}")
+        point = point.isel(replica=replica)
+    if rule is None:
+        elapsed = float(point["alpha"])
+        rates = {name: later(getattr(problem.rule, name), elapsed) for name in RATES}
+        rule = dataclasses.replace(problem.rule, **rates)  # type: ignore[arg-type]
+    factors = {name: point[name].values for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v")}
+    initial = OrderParameters(**factors, T=problem.initial.T, v_teacher=problem.initial.v_teacher)
+    seed = int(trajectory.attrs.get("seed", problem.seed)) + 1
+    return dataclasses.replace(problem, initial=initial, rule=rule, seed=seed)
+
+
+def _position(times: npt.NDArray[np.float64], alpha: float | None) -> int:
+    if alpha is None:
+        return len(times) - 1
+    return int(np.abs(times - check_non_negative("alpha", alpha)).argmin())

@@ -1,0 +1,90 @@
+"""Warm restarts: a course cut in two and continued is the course that was never cut."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import teacher_student as ts
+
+TIMES = np.array([0.3, 0.7, 1.0, 1.6, 2.4, 3.1])
+SCHEDULES = {
+    "eta_xi_in": ts.Cosine(start=1.2, end=0.1, period=0.8, repeats=3),
+    "eta_sigma": ts.PowerLaw(start=0.8, alpha=0.5, exponent=1.0),
+    "eta_xi_out": ts.Piecewise(rates=[0.5, 0.1, 0.8], alpha=[1.0, 2.0]),
+    "eta_v": 0.3,
+}
+
+
+@pytest.mark.parametrize("cut", [0.5, 1.0, 1.6, 2.2])
+def test_theory_cut_in_two_is_the_uncut_one(
+    make_problem: Callable[..., ts.Problem], cut: float, record_check: Callable[..., None]
+) -> None:
+    """Cut between the jumps of schedules and at them; begun anew instead of continued, schedules lead elsewhere."""
+    problem = make_problem(2, 2, 2, **SCHEDULES)
+    whole = ts.integrate(problem, TIMES, progress=False)
+    after = TIMES[cut < TIMES]
+    first = ts.integrate(problem, [cut], progress=False)
+    second = ts.integrate(ts.warm_restart(first), after - cut, progress=False)
+    anew = ts.integrate(ts.warm_restart(first, problem.rule), after - cut, progress=False)
+    error, of_anew = (
+        max(np.abs(part[name].values - whole[name].values[-len(after) :]).max() for name in ("Q_modes", "R_modes", "sigma", "v"))
+        for part in (second, anew)
+    )
+    record_check("theory restarted: difference", "theory not interrupted", error, 1e-7)
+    assert of_anew > 1e-3
+
+
+def test_restarted_twice(make_problem: Callable[..., ts.Problem]) -> None:
+    problem = make_problem(2, 2, 2, **SCHEDULES)
+    whole = ts.integrate(problem, [3.1], progress=False)
+    last = ts.integrate(problem, [0.7], progress=False)
+    for duration in (0.9, 1.5):
+        last = ts.integrate(ts.warm_restart(last), [duration], progress=False)
+    np.testing.assert_allclose(last["Q"].values, whole["Q"].values, atol=1e-7)
+
+
+@pytest.mark.parametrize("method", ["weights", "overlaps"])
+def test_state_of_the_replica_and_time_asked_for(make_problem: Callable[..., ts.Problem], method: str) -> None:
+    problem = make_problem(2, 2, 2, **SCHEDULES)
+    runs = ts.simulate(problem, [0.4, 1.2], n_inputs=50, replicas=3, seed=8, method=method, progress=False)
+    for replica, asked, position in ((0, 0.5, 0), (2, 1.0, 1), (1, None, 1)):
+        restarted = ts.warm_restart(runs, alpha=asked, replica=replica)
+        point = runs.isel(replica=replica, alpha=position)
+        for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v", "T", "v_teacher"):
+            np.testing.assert_allclose(getattr(restarted.initial, name), point[name].values, atol=1e-14)
+        assert restarted.rule.eta_v == 0.3
+        assert {getattr(restarted.rule, name).elapsed for name in SCHEDULES if name != "eta_v"} == {(0.4, 1.2)[position]}
+        assert restarted.seed == 9
+        assert restarted == dataclasses.replace(problem, initial=restarted.initial, rule=restarted.rule, seed=9)
+    assert ts.warm_restart(runs.isel(replica=[1])).initial == ts.warm_restart(runs, replica=1).initial
+
+
+def test_saved_and_loaded(make_problem: Callable[..., ts.Problem], tmp_path: object) -> None:
+    theory = ts.integrate(make_problem(2, 2, 2, **SCHEDULES), [0.6], progress=False)
+    ts.save_trajectory(theory, tmp_path / "theory.nc")
+    assert ts.warm_restart(ts.load_trajectory(tmp_path / "theory.nc")) == ts.warm_restart(theory)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"replica": 3}, "replica: got 3, expected a number from 0 to 2"),
+        ({"replica": True}, "replica: got True, expected a whole number of at least 0"),
+        ({}, "replica: got None, expected a number from 0 to 2"),
+        ({"alpha": -1.0, "replica": 0}, "alpha: got -1.0, expected a finite number of at least 0"),
+        ({"rule": 0.5, "replica": 0}, "rule: got 0.5, expected a LearningRule"),
+    ],
+)
+def test_refusals(make_problem: Callable[..., ts.Problem], arguments: dict[str, object], message: str) -> None:
+    runs = ts.simulate(make_problem(2, 2, 2), [0.1], n_inputs=20, replicas=3, progress=False)
+    with pytest.raises(ts.InvalidInput) as caught:
+        ts.warm_restart(runs, **arguments)
+    assert str(caught.value) == message
+    with pytest.raises(ts.InvalidInput, match=r"^trajectory: got 'Problem', expected a trajectory"):
+        ts.warm_restart(make_problem())
+    with pytest.raises(ts.InvalidInput, match=r"^replica: got 0, expected none for a trajectory of the theory$"):
+        ts.warm_restart(ts.integrate(make_problem(2, 2, 2), [0.1], progress=False), replica=0)
