@@ -13,7 +13,7 @@ from teacher_student.errors import refuse
 from teacher_student.problem import Problem
 from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.drift import drift
+from teacher_student.theory.drift import drift, keep_lengths
 from teacher_student.theory.gaussian_averages import averages_of
 from teacher_student.theory.gaussian_averages.sampled import symmetric_root
 from teacher_student.theory.sampled_drift import SampledDrift, mean_increment
@@ -28,7 +28,8 @@ class Dynamics(NamedTuple):
     """State-independent data of a problem.
 
     `drift_points` (n, M + P) are those of a sampled drift, none where the Gaussian averages are closed; `teacher_root` (M, M) is
-    the symmetric root of T and `teacher_inverse` the inverse of that. `tolerance` is the relative error of a step of the drift.
+    the symmetric root of T and `teacher_inverse` the inverse of that. `window` (2,) are the first and last time at which the
+    schedules may be asked for rates, to stay between two of their jumps. `tolerance` is the relative error of a step of the drift.
     """
 
     averages: Any
@@ -44,9 +45,11 @@ class Dynamics(NamedTuple):
     K: int
     P: int
     schedules: FloatArray
+    window: FloatArray
     noise: float
     weight_decay: float
     batch_size: int
+    spherical: bool
     tolerance: float
 
 
@@ -82,18 +85,34 @@ def dynamics_of(problem: Problem) -> Dynamics:
         K=state.n_units,
         P=state.n_modes,
         schedules=rule.schedules,
+        window=np.array([0.0, np.inf]),
         noise=rule.noise,
         weight_decay=rule.weight_decay,
         batch_size=rule.batch_size,
+        spherical=rule.spherical,
         tolerance=tolerance,
     )
 
 
 @njit(cache=True, nogil=True)
+def rates_within(dynamics: Dynamics, alpha: float, out: FloatArray) -> None:
+    """Write the rates at the time nearest `alpha` in the window into `out`, (4,)."""
+    rates_at(dynamics.schedules, min(max(alpha, dynamics.window[0]), dynamics.window[1]), out)
+
+
+@njit(cache=True, nogil=True)
 def velocity(dynamics: Dynamics, alpha: float, y: FloatArray, out: FloatArray) -> None:
     """Write dy/dalpha at the full state `y` into `out`, both (n_full,) in the layout of `teacher_student.theory.drift`."""
+    free_velocity(dynamics, alpha, y, out)
+    if dynamics.spherical:
+        keep_lengths(y, dynamics.P, len(dynamics.v_teacher), out)
+
+
+@njit(cache=True, nogil=True)
+def free_velocity(dynamics: Dynamics, alpha: float, y: FloatArray, out: FloatArray) -> None:
+    """The same without rescaling the modes where the rule asks for that."""
     rates = np.empty(4)
-    rates_at(dynamics.schedules, alpha, rates)
+    rates_within(dynamics, alpha, rates)
     if len(dynamics.drift_points) > 0:
         sampled_velocity(dynamics, rates, y, out)
         return

@@ -31,10 +31,10 @@ _ABSOLUTE = 1e-4
 
 
 @njit(cache=True, nogil=True)
-def flow(dynamics: Dynamics, y: FloatArray, alpha: float, length: float, latest: float, step: float) -> float:
+def flow(dynamics: Dynamics, y: FloatArray, alpha: float, length: float, step: float) -> float:
     """Carry the full state `y` along the ODEs from `alpha` on for `length`, in place.
 
-    No rate is taken at a time after `latest`, where a schedule may jump. `step` is the first step tried. Returns the step that the error allows next, or 0 if the ODEs cannot be followed.
+    `step` is the first step tried. Returns the step that the error allows next, or 0 if the ODEs cannot be followed.
     """
     n = len(y)
     k = np.empty((7, n))
@@ -50,7 +50,7 @@ def flow(dynamics: Dynamics, y: FloatArray, alpha: float, length: float, latest:
                 for j in range(stage):
                     total += STAGES[stage, j] * k[j, i]
                 trial[i] = y[i] + size * total
-            velocity(dynamics, min(alpha + done + NODES[stage] * size, latest), trial, k[stage])
+            velocity(dynamics, alpha + done + NODES[stage] * size, trial, k[stage])
         error = 0.0
         for i in range(n):
             deviation = 0.0

@@ -41,11 +41,10 @@ def leap(
     points: FloatArray,
     weights: FloatArray,
     length: float,
-    latest: float,
     n_inputs: float,
     record: FloatArray,
 ) -> float:
-    """Take one leap of `length` from `alpha` on, in place; `points` (m, M + P + 1), `weights` (2, m), `latest` as in `flow`.
+    """Take one leap of `length` from `alpha` on, in place; `points` (m, M + P + 1), `weights` (2, m).
 
     Returns how far the logarithm of the diffusion matrix's trace changes over a leap, or NaN if the state left the finite numbers.
     """
@@ -53,13 +52,13 @@ def leap(
     done = 0.0
     for i in range(2):
         part = length * (FIRST if i == 0 else 1.0 - 2.0 * FIRST)
-        record[STEP] = flow(dynamics, y, alpha + done, part, latest, record[STEP])
+        record[STEP] = flow(dynamics, y, alpha + done, part, record[STEP])
         if record[STEP] == 0.0:
             return np.nan
         done += part
         traces[i], defect = kick(dynamics, alpha + done, y, points, weights[i], 0.5 * length, n_inputs)
         record[DEFECT] = max(record[DEFECT], defect)
-    record[STEP] = flow(dynamics, y, alpha + done, length - done, latest, record[STEP])
+    record[STEP] = flow(dynamics, y, alpha + done, length - done, record[STEP])
     if record[STEP] == 0.0:
         return np.nan
     record[PEAK] = max(record[PEAK], traces.max())
@@ -106,7 +105,6 @@ def take_leaps(
     points: FloatArray,
     per_kick: int,
     span: float,
-    latest: float,
     n_inputs: float,
     tolerance: float,
     record: FloatArray,
@@ -130,8 +128,8 @@ def take_leaps(
             for j in range(per_kick):
                 weights[i, j] = rng.standard_normal()
         now = alpha + done
-        change = leap(dynamics, now, y, points[block : block + per_kick], weights, length, latest, n_inputs, record)
-        rate = rate_along(dynamics, min(now + length, latest), y, tangent)
+        change = leap(dynamics, now, y, points[block : block + per_kick], weights, length, n_inputs, record)
+        rate = rate_along(dynamics, now + length, y, tangent)
         if not np.isfinite(change + rate):
             return done
         # Variances relax at twice the rate of deviations.

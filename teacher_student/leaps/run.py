@@ -146,6 +146,7 @@ def advance(
         alpha = max(begin, piece.start)
         if piece.end <= alpha:
             continue
+        dynamics.window[:] = piece.within(piece.start), piece.within(piece.end)
         if alpha == piece.start > 0.0:
             prepare(dynamics, alpha, replica.y, replica.tangent, tolerance, replica.record)
         span = piece.end - alpha
@@ -157,7 +158,6 @@ def advance(
             replica.points,
             PER_KICK,
             span,
-            piece.within(piece.end),
             float(n_inputs),
             tolerance,
             replica.record,

@@ -15,12 +15,13 @@ from teacher_student.leaps.dynamics import Dynamics, dynamics_of, velocity
 from teacher_student.leaps.flow import ERROR, NODES, STAGES, flow
 from teacher_student.leaps.leap import FIRST, STEP, leap
 from teacher_student.leaps.noise import restore_gram
+from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side
 from teacher_student.theory.diffusion import step_moments
 from teacher_student.theory.fluctuations import half_hessian_of_covariance, jacobian
 from teacher_student.theory.gaussian_averages.sampled import gaussian_points
+from teacher_student.theory.spherical import moments_at_fixed_lengths
 
-LATEST = 1e300
 N_INPUTS = 1e8  # kicks small enough for differences of first and second order in them
 
 
@@ -39,9 +40,10 @@ def both_layers(**rule: object) -> ts.Problem:
     return ts.Problem(initial=initial, rule=ts.LearningRule(noise=0.3, weight_decay=0.1, batch_size=2, **given))
 
 
+@pytest.mark.parametrize("spherical", [False, True])
 @pytest.mark.parametrize("activation", ["erf", "relu", "quadratic", "tanh"])
-def test_the_drift_is_that_of_the_theory(activation: str) -> None:
-    problem = both_layers(activation=activation)
+def test_the_drift_is_that_of_the_theory(activation: str, spherical: bool) -> None:
+    problem = both_layers(activation=activation, spherical=spherical)
     coordinates = coordinates_of(problem.initial, problem.rule)
     expected = right_hand_side(problem.initial, problem.rule, coordinates)(0.7, coordinates.start[coordinates.moving])
     out = np.empty_like(coordinates.start)
@@ -67,7 +69,7 @@ def test_the_drift_alone_is_as_exact_as_asked() -> None:
     exact = scipy.integrate.solve_ivp(f, (0.0, 3.0), start, method="DOP853", rtol=1e-12, atol=1e-14).y[:, -1]
     for tolerance in (1e-5, 1e-8):
         y = coordinates.start.copy()
-        flow(dynamics._replace(tolerance=tolerance), y, 0.0, 3.0, LATEST, 0.1)
+        flow(dynamics._replace(tolerance=tolerance), y, 0.0, 3.0, 0.1)
         assert 1e-3 * tolerance < np.abs(y[coordinates.moving] - exact).max() < 10.0 * tolerance
 
 
@@ -77,12 +79,12 @@ def leap_moments(dynamics: Dynamics, y: np.ndarray, points: np.ndarray, length: 
     def end(weights: np.ndarray) -> np.ndarray:
         state, record = y.copy(), np.zeros(7)
         record[STEP] = 0.1 * length
-        leap(dynamics, 0.0, state, points, weights, length, LATEST, N_INPUTS, record)
+        leap(dynamics, 0.0, state, points, weights, length, N_INPUTS, record)
         return state
 
     n_points = len(points)
     drifted = y.copy()
-    flow(dynamics, drifted, 0.0, length, LATEST, 0.1 * length)
+    flow(dynamics, drifted, 0.0, length, 0.1 * length)
     centre = end(np.zeros((2, n_points)))
     covariance, mean = np.zeros((len(y), len(y))), centre - drifted
     for i in range(2):
@@ -113,10 +115,13 @@ def exact_moments(
         y, V, m = packed[:n], packed[n : n + n * n].reshape(n, n), packed[n + n * n :]
         J = jacobian(lambda x: f(alpha, x), y)
         moments = step_moments(coordinates.expand(y), state, rule, coordinates, points, alpha)
+        correction = moments.mean_correction
+        if rule.spherical:
+            correction = correction + of_drift(problem, alpha, coordinates.expand(y), points)
         velocity = f(alpha, y)
         acceleration = (f(alpha + 1e-4, y + 1e-4 * velocity) - f(alpha - 1e-4, y - 1e-4 * velocity)) / 2e-4
         source = half_hessian_of_covariance(lambda x: f(alpha, x), y, 0.5 * (V + V.T)) if V.any() else 0.0
-        slope = J @ m + source + moments.mean_correction - (0.0 if continuous else 0.5) * acceleration
+        slope = J @ m + source + correction - (0.0 if continuous else 0.5) * acceleration
         return np.concatenate([velocity, (J @ V + V @ J.T + moments.covariance).ravel(), slope])
 
     begin = np.concatenate([start, np.zeros(n * n + n)])
@@ -124,8 +129,25 @@ def exact_moments(
     return end[n : n + n * n].reshape(n, n), end[n + n * n :]
 
 
-def test_mean_and_covariance_of_a_leap_are_right_to_fourth_order(record_check: Callable[..., None]) -> None:
-    problem = both_layers()
+def of_drift(problem: ts.Problem, alpha: float, full: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return what the mean correction of spherical steps gains if their mean is that of the theory and not that over the points."""
+    state, free = problem.initial, dataclasses.replace(problem.rule, spherical=False)
+    raw, moving = coordinates_of(state, free), coordinates_of(state, problem.rule).moving
+    rates = np.empty(4)
+    rates_at(free.schedules, alpha, rates)
+    without_decay = dataclasses.replace(free, weight_decay=0.0)
+    means = right_hand_side(state, without_decay, raw)(alpha, full[raw.moving]), step_moments(full, state, free, raw, points, alpha).mean
+    nothing = np.zeros((len(raw.moving), len(raw.moving))), np.zeros(len(raw.moving))
+    decay = rates[0] * free.weight_decay
+    exact, over_points = (
+        moments_at_fixed_lengths(mean, *nothing, full, state.n_modes, state.n_teacher, decay, raw.moving, moving)[2] for mean in means
+    )
+    return exact - over_points
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+def test_mean_and_covariance_of_a_leap_are_right_to_fourth_order(spherical: bool, record_check: Callable[..., None]) -> None:
+    problem = both_layers(spherical=spherical)
     coordinates = coordinates_of(problem.initial, problem.rule)
     points = gaussian_points(4, 32, seed=3)
     dynamics = dynamics_of(problem)._replace(tolerance=1e-13)
@@ -181,6 +203,12 @@ def test_what_no_step_changes_no_leap_changes() -> None:
     assert (R_modes[..., 1] == 0.0).all()  # a teacher unit without weights
     for name in ("sigma", "xi_out", "v"):
         assert (runs[name].values == getattr(state, name)).all()
+
+
+def test_kept_lengths_are_kept() -> None:
+    runs = kicked(both_layers(spherical=True))
+    assert runs["Q_modes"].values[..., 0, 1].std(axis=0).min() > 1e-3
+    np.testing.assert_allclose(runs["Q_modes"].values[..., [0, 1], [0, 1]], np.tile([0.9, 0.7], (4, 2, 1)), rtol=1e-7)
 
 
 def test_overlaps_remain_those_of_vectors() -> None:
