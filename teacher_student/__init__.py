@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from teacher_student.leaps.run import leap as leap
     from teacher_student.order_parameters import OrderParameters as OrderParameters
     from teacher_student.order_parameters import plain_committee as plain_committee
+    from teacher_student.output_scaling import with_output_scaling as with_output_scaling
     from teacher_student.problem import LearningRule as LearningRule
     from teacher_student.problem import Problem as Problem
     from teacher_student.problem import log_spaced_times as log_spaced_times
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from teacher_student.theory.fixed_points import fixed_point as fixed_point
     from teacher_student.theory.integrate import integrate as integrate
     from teacher_student.theory.plateau import plateau_length as plateau_length
+    from teacher_student.theory.sampling_error import sampling_error as sampling_error
     from teacher_student.trajectory import load_trajectory as load_trajectory
     from teacher_student.trajectory import save_trajectory as save_trajectory
 
@@ -47,6 +49,7 @@ _WHERE = {
     "Cosine": "schedules",
     "register_activation": "activations",
     "Problem": "problem",
+    "with_output_scaling": "output_scaling",
     "log_spaced_times": "problem",
     "load_problem": "problem_file",
     "presets": "problem_file",
@@ -58,6 +61,7 @@ _WHERE = {
     "fixed_point": "theory.fixed_points",
     "continuation": "theory.continuation",
     "plateau_length": "theory.plateau",
+    "sampling_error": "theory.sampling_error",
     "compare": "analysis.compare",
     "scaling": "analysis.scaling",
     "stages": "analysis.stages",

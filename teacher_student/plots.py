@@ -63,7 +63,7 @@ def generalisation_error(
                 label = f"{kind}, $N={simulated.attrs['n_inputs']}$, {simulated.sizes['replica']} runs"
                 _points(ax, simulated["eps_g"], (), colour, marker, label)
         for i, (start, end) in enumerate(left_out):
-            text = r"expansion in $1/N$ not trusted" if i == 0 else None
+            text = "not judged" if i == 0 else None
             ax.axvspan(max(start, 1e-300), end, color="0.85", zorder=0, label=text)
         ax.set_yscale("log")
         _time_axis(ax)

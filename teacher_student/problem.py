@@ -12,6 +12,7 @@ from teacher_student.activations import get_activations
 from teacher_student.errors import check_non_negative, check_whole, refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
+from teacher_student.output_scaling import check_output_scaling
 from teacher_student.schedules import ROUNDING, Rate, Schedule, check_rate, largest_rate, schedule_rows
 
 FloatArray = npt.NDArray[np.float64]
@@ -121,6 +122,9 @@ class Problem:
         Independent runs of a simulation, and the seed that all their random numbers come from.
     name, description : str, optional
         For titles and reports.
+    output_scaling : str, optional
+        The factor of the outputs, "1", "1/K" or "1/sqrt(K)", that the output weights and eta_v above already contain; see
+        `with_output_scaling`. It changes no number of a run.
 
     Raises
     ------
@@ -136,6 +140,7 @@ class Problem:
     seed: int = 0
     name: str = "problem"
     description: str = ""
+    output_scaling: str = "1"
 
     def __post_init__(self) -> None:
         for name, kind in (("initial", OrderParameters), ("rule", LearningRule)):
@@ -148,6 +153,7 @@ class Problem:
         replicas, seed = check_seed_and_replicas(self.replicas, self.seed)
         object.__setattr__(self, "replicas", replicas)
         object.__setattr__(self, "seed", seed)
+        check_output_scaling(self.output_scaling)
         for name in ("name", "description"):
             text = getattr(self, name)
             if not isinstance(text, str) or not _is_unicode(text):

@@ -15,6 +15,7 @@ import numpy as np
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.networks import li_huang_weights, overlaps
 from teacher_student.order_parameters import OrderParameters, plain_committee
+from teacher_student.output_scaling import check_output_scaling, with_output_scaling
 from teacher_student.problem import RATES, LearningRule, Problem, log_spaced_times
 from teacher_student.schedules import Cosine, Piecewise, PowerLaw, Schedule
 
@@ -76,18 +77,23 @@ def parse_problem(text: str) -> Problem:
     if isinstance(run.get("alpha"), dict):
         run["alpha"] = _times_of_table(run["alpha"])
     labels = {name: document[name] for name in ("name", "description") if name in document}
+    output_scaling, applied = _output_scaling(tables["initial"])
     initial = _initial(tables["initial"])
     with_prefix = _Prefix("rule.")
     given = {name: tables["rule"].get(name) for name in RATES}
     rates = {name: _schedule(f"rule.{name}.", table) for name, table in given.items() if isinstance(table, dict)}
     rule = with_prefix(LearningRule, {**tables["rule"], **rates})
-    return Problem(initial=initial, rule=rule, **run, **labels)
+    if applied:
+        return Problem(initial=initial, rule=rule, **run, **labels, output_scaling=output_scaling)
+    return with_output_scaling(Problem(initial=initial, rule=rule, **run, **labels), output_scaling)
 
 
 def write_problem(problem: Problem) -> str:
     """Return `problem` as TOML text with every number written out in full."""
     lines = [f"name = {_toml(problem.name)}", f"description = {_toml(problem.description)}", "", "[initial]"]
     lines += [f"{f.name} = {_toml(getattr(problem.initial, f.name).tolist())}" for f in fields(OrderParameters)]
+    if problem.output_scaling != "1":
+        lines += [f"output_scaling = {_toml(problem.output_scaling)}", "output_scaling_applied = true"]
     lines += ["", "[rule]"]
     rule = {f.name: getattr(problem.rule, f.name) for f in fields(LearningRule)}
     lines += [f"{name} = {_toml(value)}" for name, value in rule.items() if value is not None]
@@ -149,6 +155,15 @@ def _times_of_table(table: dict[str, Any]) -> Any:
     return log_spaced_times(first, last, points)
 
 
+def _output_scaling(table: dict[str, Any]) -> tuple[str, bool]:
+    """Return the factor of the outputs in the table [initial], and whether v, v_teacher and eta_v already contain it."""
+    output_scaling, applied = table.get("output_scaling", "1"), table.get("output_scaling_applied", False)
+    _Prefix("initial.")(check_output_scaling, {"output_scaling": output_scaling})
+    if not isinstance(applied, bool):
+        refuse("initial.output_scaling_applied", applied, "true or false")
+    return output_scaling, applied
+
+
 def _schedule(prefix: str, table: dict[str, Any]) -> Schedule:
     """Return the schedule of a rate that is a table; `prefix` is its name with a dot."""
     if "kind" not in table:
@@ -169,6 +184,8 @@ def _initial(table: dict[str, Any]) -> OrderParameters:
     table = dict(table)
     kind = table.pop("kind", "overlaps")
     with_prefix = _Prefix("initial.")
+    if kind != "li-huang":  # whose output weights are 1 / K by themselves
+        table = {key: value for key, value in table.items() if key not in ("output_scaling", "output_scaling_applied")}
     if kind == "overlaps":
         _require_keys("initial.", table, tuple(f.name for f in fields(OrderParameters)))
         return with_prefix(OrderParameters, table)

@@ -68,5 +68,5 @@ def test_the_band_is_predicted_mean_and_spread_and_untrusted_times_are_shaded() 
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
         r"theory, $N\to\infty$",
         "predicted for a run, $N=300$",
-        "expansion in $1/N$ not trusted",
+        "not judged",
     ]

@@ -78,6 +78,7 @@ def problems(draw: st.DrawFn) -> ts.Problem:
         seed=draw(st.integers(0, 2**64)),
         name=draw(st.text(max_size=20)),
         description=draw(st.text(max_size=50)),
+        output_scaling=draw(st.sampled_from(["1", "1/K", "1/sqrt(K)"])),
     )
 
 
@@ -136,6 +137,8 @@ BAD += [
     ("rule.teacher_activation", '"x"'),
 ]
 BAD += [(key, "1") for key in ("unknown", "initial.unknown", "rule.unknown", "run.unknown", "rule.eta", "run.n")]
+BAD += [("initial.output_scaling", v) for v in ('"K"', '""', "1", "true", "[1]")]
+BAD += [("initial.output_scaling_applied", v) for v in ("1", '"yes"', "[]")]
 BAD += [("initial.Q", "[[-0.5]]"), ("initial.R", "[[5.0]]"), ("initial.T", "[[-1.0]]")]
 
 

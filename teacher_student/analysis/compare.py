@@ -15,6 +15,7 @@ from teacher_student.errors import refuse
 from teacher_student.problem_file import parse_problem
 from teacher_student.theory.integrate import integrate, predicts_fluctuations
 from teacher_student.theory.predictions import predict
+from teacher_student.theory.sampling_error import sampling_error
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -68,7 +69,8 @@ class Comparison:
     theory, simulation : xarray.Dataset
         The trajectories, at the same alpha.
     z : xarray.Dataset
-        (mean over replicas - theory) / standard error for every variable; NaN where replicas do not differ.
+        (mean over replicas - theory) / standard error for every variable; NaN where replicas do not differ. The error
+        includes that of the theory where its Gaussian averages are sampled, see `averages`.
     z_predicted : xarray.Dataset
         The same with the mean and spread predicted at this N instead of the ODE and the replicas' own spread.
     deviations : tuple of Deviation
@@ -76,11 +78,14 @@ class Comparison:
     prediction : xarray.Dataset or None
         Predicted mean and spread at this N; None where nothing learns, or g' has jumps and its averages are sampled.
     verdict : Verdict
-        Whether simulation and theory agree; "not judged" where Gaussian averages are sampled, for it would see their error.
+        Whether simulation and theory agree; "not judged" without a prediction.
     other : xarray.Dataset or None
         A second simulation by the other method.
     agreement : tuple of Test
         Tests of the two simulations against each other.
+    averages : xarray.Dataset or None
+        Standard errors of the theory where its Gaussian averages are sampled. They are part of the errors that `z` and
+        `z_predicted` are in units of.
     """
 
     theory: xr.Dataset
@@ -92,6 +97,15 @@ class Comparison:
     verdict: Verdict
     other: xr.Dataset | None = None
     agreement: tuple[Test, ...] = ()
+    averages: xr.Dataset | None = None
+
+    @property
+    def largest_sampling_error(self) -> float:
+        """Largest standard error that sampled averages give the theory, in those of the mean over the runs."""
+        if self.averages is None:
+            return 0.0
+        ratios = [self.averages[name].values / standard_error(self.simulation, name) for name in VARIABLES]
+        return max((float(np.nanmax(ratio)) for ratio in ratios if np.isfinite(ratio).any()), default=0.0)
 
     @property
     def simulations_agree(self) -> bool:
@@ -162,16 +176,16 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
             raise KeyboardInterrupt
     fluctuates = "covariance" in theory
     prediction = predict(theory, simulation.attrs["n_inputs"]) if fluctuates else None
-    # The error of sampled averages, a tenth of a percent of a rate, is what the verdict would see.
-    exact = theory.attrs.get("average_error", 0.0) == 0.0
+    averages = sampling_error(theory) if "average_error" in theory.attrs else None
     z, z_predicted = (xr.Dataset(coords={"alpha": simulation["alpha"]}) for _ in range(2))
     deviations = []
     for name in VARIABLES:
         error = standard_error(simulation, name)
         mean = simulation[name].mean("replica").values
-        z[name] = (theory[name].dims, (mean - theory[name].values) / error)
+        of_theory = 0.0 if averages is None else averages[name].values
+        z[name] = (theory[name].dims, (mean - theory[name].values) / np.hypot(error, of_theory))
         expected, predicted_error = _predicted(prediction, name, theory, error, simulation.sizes["replica"])
-        z_predicted[name] = (theory[name].dims, (mean - expected) / predicted_error)
+        z_predicted[name] = (theory[name].dims, (mean - expected) / np.hypot(predicted_error, of_theory))
         deviations.append(_deviation(name, z[name], z_predicted[name], error / predicted_error, mean - theory[name].values))
     return Comparison(
         theory=theory,
@@ -180,9 +194,10 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
         z_predicted=z_predicted,
         deviations=tuple(deviations),
         prediction=prediction,
-        verdict=judge(theory, simulation) if fluctuates and exact else not_judged(),
+        verdict=judge(theory, simulation) if fluctuates else not_judged(),
         other=other,
         agreement=() if other is None else agreement(simulation, other),
+        averages=averages,
     )
 
 

@@ -23,6 +23,7 @@ from teacher_student.schedules import Schedule, scaled
 from teacher_student.theory.coordinates import Coordinates, coordinates_of
 from teacher_student.theory.integrate import integrate
 from teacher_student.theory.predictions import moving_coordinates
+from teacher_student.theory.sampling_error import set_solutions
 
 FloatArray = npt.NDArray[np.float64]
 Spans = tuple[tuple[float, float], ...]
@@ -38,6 +39,8 @@ _SMALLEST_EIGENVALUE = 0.05
 _SMALLEST_OF_PEAK = 1e-5
 _SMALLEST_VARIANCE = 1e-14
 _RELATIVE_STEP = 1e-3
+# Where sampled averages leave the theory less certain than this, in standard errors of the runs' mean, it is not judged.
+_LARGEST_SAMPLING_ERROR = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,17 +48,26 @@ class Sample:
     """Deviations of runs along whitened directions, and what is predicted for them.
 
     Shapes: `runs` (replica, directions), in units of the predicted standard deviation of one run; `shift` (directions,), the
-    predicted mean; `sensitivity` (directions, parameters), its change per relative change of a parameter.
+    predicted mean; `sensitivity` (directions, parameters), its change per relative change of a parameter; `averages` (sets,
+    directions), rows whose products sum to the covariance that sampled Gaussian averages give the theory, no rows without.
     """
 
     runs: FloatArray
     shift: FloatArray
     sensitivity: FloatArray
+    averages: FloatArray
 
     @property
     def nonlinearity(self) -> float:
         """Root mean square of predicted mean over spread: the expansion's small parameter, of order 1 / sqrt(N)."""
         return float(np.sqrt(np.mean(self.shift**2))) if len(self.shift) else 0.0
+
+    @property
+    def sampling_error(self) -> float:
+        """Root mean square error of the theory from sampled averages, in standard errors of the mean over the runs."""
+        if self.averages.size == 0:
+            return 0.0
+        return float(np.sqrt(len(self.runs) * np.mean((self.averages**2).sum(axis=0))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +84,7 @@ class Evidence:
     variance_error : float
         Relative error that the predicted variances may have: typical error of the quasi-random averages, and next order in 1/N.
     judged, left_out : tuple of (float, float)
-        Intervals of alpha at whose ends the expansion can and cannot be trusted at this N.
+        Intervals of alpha at whose ends the theory can and cannot be trusted: the expansion at this N, and sampled averages.
     """
 
     innovations: list[Sample]
@@ -90,6 +102,9 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     coordinates = coordinates_of(problem.initial, problem.rule)
     y = moving_coordinates(theory, coordinates)
     deviation = moving_coordinates(simulation, coordinates) - y
+    of_sets = set_solutions(theory)
+    if len(of_sets):
+        of_sets = (of_sets - of_sets.mean(axis=0)) / np.sqrt(len(of_sets) * (len(of_sets) - 1))
     parameters = _parameters(problem.rule)
     sensitivity = _sensitivities(problem, coordinates, theory["alpha"].values, y)
     # The next order moves means by about nonlinearity^3 spreads: that is to stay below 0.3 standard errors.
@@ -99,8 +114,8 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     spans: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     trusted_before = True
     for i, j in itertools.pairwise(check_times(theory["alpha"].values, N, n_replicas)):
-        innovation, whole = (_sample(theory, deviation, sensitivity, start, j, N) for start in (i, None))
-        trusted = whole.runs.shape[1] > 0 and whole.nonlinearity <= largest
+        innovation, whole = (_sample(theory, deviation, of_sets, sensitivity, start, j, N) for start in (i, None))
+        trusted = whole.runs.shape[1] > 0 and whole.nonlinearity <= largest and whole.sampling_error <= _LARGEST_SAMPLING_ERROR
         if trusted:
             wholes.append(whole)
         if trusted and trusted_before and innovation.runs.shape[1] > 0 and innovation.nonlinearity <= largest:
@@ -144,15 +159,22 @@ def whitening(covariance: FloatArray, floor: float | FloatArray) -> FloatArray:
 
 
 def _sample(
-    theory: xr.Dataset, deviation: FloatArray, sensitivity: FloatArray, start: int | None, end: int, n_inputs: int
+    theory: xr.Dataset,
+    deviation: FloatArray,
+    of_sets: FloatArray,
+    sensitivity: FloatArray,
+    start: int | None,
+    end: int,
+    n_inputs: int,
 ) -> Sample:
     """Return the innovations from output time `start` to `end`, or (None) the whole deviation at `end`.
 
-    `deviation` (replica, alpha, n) is that of the runs from the ODE.
+    `deviation` (replica, alpha, n) is that of the runs from the ODE, `of_sets` (sets, alpha, n) that of sets of points.
     """
     V, m = theory["covariance"].values, theory["shift"].values
     if start is None:
-        covariance, shift, change, gained = V[end], m[end], sensitivity[end], deviation[:, end]
+        covariance, shift, change = V[end], m[end], sensitivity[end]
+        gained, gained_of_sets = deviation[:, end], of_sets[:, end]
     else:
         propagator = np.eye(V.shape[1])
         for step in range(start + 1, end + 1):
@@ -160,11 +182,11 @@ def _sample(
         covariance = V[end] - propagator @ V[start] @ propagator.T
         shift = m[end] - propagator @ m[start]
         change = sensitivity[end] - propagator @ sensitivity[start]
-        gained = deviation[:, end] - deviation[:, start] @ propagator.T
+        gained, gained_of_sets = (each[:, end] - each[:, start] @ propagator.T for each in (deviation, of_sets))
     floor = np.maximum(_SMALLEST_OF_PEAK * np.diagonal(V[: end + 1], axis1=1, axis2=2).max(axis=0), _SMALLEST_VARIANCE * n_inputs)
     matrix = whitening(covariance, floor)
     root = np.sqrt(n_inputs)
-    return Sample(root * gained @ matrix.T, matrix @ shift / root, root * matrix @ change)
+    return Sample(root * gained @ matrix.T, matrix @ shift / root, root * matrix @ change, root * gained_of_sets @ matrix.T)
 
 
 def _covariance_error(theory: xr.Dataset) -> float:

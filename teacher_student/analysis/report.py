@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 
 from teacher_student.analysis.compare import Comparison
-from teacher_student.analysis.verdict import FALSE_ALARM_RATE, FINITE_N, NOT_JUDGED, Test, Verdict
+from teacher_student.analysis.verdict import FALSE_ALARM_RATE, FINITE_N, NOT_JUDGED, Test
+from teacher_student.problem import Problem
 from teacher_student.problem_file import parse_problem
 
 
@@ -28,11 +29,12 @@ def report(comparison: Comparison, seconds: dict[str, float], command: str) -> s
         lines.append(_run("Second simulation", other, seconds["other"]))
     lines += [
         f"- Compared at {simulation.sizes['alpha']} times up to alpha = {float(simulation['alpha'][-1]):g}",
+        *_scaling(problem),
         "- The seconds include compilation where nothing was in the cache.",
         "",
         "## Verdict",
         "",
-        *_verdict(comparison.verdict, theory),
+        *_verdict(comparison),
     ]
     if comparison.agreement:
         says = "agree with each other" if comparison.simulations_agree else "DIFFER from each other"
@@ -60,6 +62,13 @@ def _run(kind: str, simulation: xr.Dataset, seconds: float) -> str:
     )
 
 
+def _scaling(problem: Problem) -> list[str]:
+    if problem.output_scaling == "1":
+        return []
+    text = f"- Output scaling {problem.output_scaling} (of the teacher with M for K): v, v_teacher and eta_v below contain it"
+    return [text]
+
+
 def _points(theory: xr.Dataset) -> str:
     if "covariance" not in theory:
         return ""
@@ -73,15 +82,21 @@ def _points(theory: xr.Dataset) -> str:
     )
 
 
-def _verdict(verdict: Verdict, theory: xr.Dataset) -> list[str]:
+def _verdict(comparison: Comparison) -> list[str]:
+    verdict, theory = comparison.verdict, comparison.theory
     lines = [f"**{verdict.outcome}**"]
+    if comparison.averages is not None:
+        lines += [
+            "",
+            f"The theory's Gaussian averages are sampled ({theory.attrs['average_points']} points, error of the right-hand "
+            f"side {theory.attrs['average_error']:.1e}). Their error moves the theory by up to "
+            f"{comparison.largest_sampling_error:.2g} standard errors of these runs' mean. What follows allows for it.",
+        ]
     if verdict.outcome == NOT_JUDGED:
-        why = "There is no time at which the expansion in 1/N can be trusted, or nothing that fluctuates."
-        if "average_error" in theory.attrs:
-            why = (
-                f"The theory's Gaussian averages are sampled ({theory.attrs['average_points']} points, error of the right-hand "
-                f"side {theory.attrs['average_error']:.1e}), and the verdict would see their error: see the deviations below."
-            )
+        why = (
+            "There is no time at which the theory can be trusted (expansion in 1/N, sampled averages), nothing that fluctuates, "
+            "or no linear noise (g' has jumps, and averages are sampled)."
+        )
         return [*lines, "", why]
     if verdict.outcome == FINITE_N:
         lines += ["", "Without the predicted shift of order 1/N the means differ; with it they agree: larger N brings agreement."]
@@ -92,7 +107,7 @@ def _verdict(verdict: Verdict, theory: xr.Dataset) -> list[str]:
         "in units of the predicted spread (see the theory page).",
         "",
         f"Judged: alpha in {_spans(verdict.judged)}."
-        + (f" Left out, for the expansion in 1/N fails there at this N: {_spans(verdict.left_out)}." if verdict.left_out else ""),
+        + (f" Left out, for the theory cannot be trusted there: {_spans(verdict.left_out)}." if verdict.left_out else ""),
         "",
         "| test | against the ODE | p | with the predicted shift | p |",
         "|---|---|---|---|---|",

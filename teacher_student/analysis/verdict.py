@@ -23,6 +23,9 @@ FALSE_ALARM_RATE = 0.01
 
 # From here on the replicas' own spread is used for the mean (Student's t), the predicted one below.
 _OWN_SPREAD_FROM = 8
+# The error of sampled averages is known from 8 sets of points. Their variance times this is an upper limit, at 99 %, of the
+# true one.
+_UPPER_LIMIT = 7.0 / float(scipy.stats.chi2.ppf(0.01, 7))
 # Eigenvalue of the correlation matrix of scores below which a combination of parameters cannot be told.
 _SMALLEST_INFORMATION = 1e-8
 
@@ -66,7 +69,8 @@ class Verdict:
     judged : tuple of (float, float)
         Intervals of alpha that were judged.
     left_out : tuple of (float, float)
-        Intervals where the expansion in 1/N cannot be trusted at this N, as at the exit from a plateau.
+        Intervals where the expansion in 1/N cannot be trusted at this N, as at the exit from a plateau, or where sampled averages
+        are not known well enough for this many runs.
     """
 
     outcome: str
@@ -137,47 +141,60 @@ def _z_of_mean(runs: FloatArray, expected: FloatArray) -> FloatArray:
 def _mean_tests(evidence: Evidence, shifted: bool) -> tuple[FloatArray, tuple[Test, ...]]:
     """Return the standardised mean innovations, and the tests made of them and of whole deviations."""
     factor = 1.0 if shifted else 0.0
-    z = np.concatenate([_z_of_mean(sample.runs, factor * sample.shift) for sample in evidence.innovations])
+    plain = np.concatenate([_z_of_mean(sample.runs, factor * sample.shift) for sample in evidence.innovations])
+    averages = np.concatenate([sample.averages for sample in evidence.innovations], axis=1)
+    z = _discounted(plain, averages, len(evidence.innovations[0].runs))
     n = len(z)
     largest = float(np.abs(z).max())
-    square = float((z**2).sum())
     sums = []
     for whole in evidence.wholes:
         deviates = _z_of_mean(whole.runs, factor * whole.shift)
-        sums.append(_two_sided(float((deviates**2).sum()), len(deviates)))
+        sums.append(_two_sided(_discounted(deviates, whole.averages, len(whole.runs)), deviates))
     return z, (
         Test(
             "largest innovation", f"z = {largest:.2f} of {n} (either sign)", min(1.0, 2 * n * float(scipy.stats.norm.sf(largest)))
         ),
-        Test("all innovations", f"rms z = {np.sqrt(square / n):.3f} of {n}", _two_sided(square, n)),
+        Test("all innovations", f"rms z = {np.sqrt(np.mean(z**2)):.3f} of {n}", _two_sided(z, plain)),
         Test("their distribution", "Kolmogorov-Smirnov, standard normal", float(scipy.stats.kstest(z, "norm").pvalue)),
         _parameter_test(evidence, factor),
         Test("whole deviation", f"worst of {len(sums)} times", min(1.0, len(sums) * min(sums))),
     )
 
 
-def _two_sided(square: float, degrees: int) -> float:
-    distribution = scipy.stats.chi2(degrees)
-    return float(min(1.0, 2.0 * min(distribution.sf(square), distribution.cdf(square))))
+def _discounted(z: FloatArray, averages: FloatArray, n_replicas: int) -> FloatArray:
+    """Return `z` (directions,) without the part that the error of sampled `averages` (sets, directions) may have in it.
+
+    The covariance of z is at most 1 + n_replicas times the upper limit of that error; this is what z is whitened with.
+    """
+    _, sizes, directions = np.linalg.svd(np.sqrt(n_replicas * _UPPER_LIMIT) * averages, full_matrices=False)
+    return z - directions.T @ ((1.0 - 1.0 / np.sqrt(1.0 + sizes**2)) * (directions @ z))
 
 
-def _scores(innovations: list[Sample]) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the innovations along the parameters' sensitivities, (replica, parameters), the part due to the shift, and the
-    predicted covariance of one run's scores, (parameters, parameters)."""
+def _two_sided(z: FloatArray, plain: FloatArray) -> float:
+    """Return how likely sums of squares so large as that of `z`, or so small as that of `plain`, not discounted, are."""
+    distribution = scipy.stats.chi2(len(z))
+    return float(min(1.0, 2.0 * min(distribution.sf((z**2).sum()), distribution.cdf((plain**2).sum()))))
+
+
+def _scores(innovations: list[Sample]) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return the innovations along the parameters' sensitivities, (replica, parameters), the part due to the shift, the
+    predicted covariance of one run's scores, (parameters, parameters), and the scores of sampled averages, (sets, parameters)."""
     scores = sum((sample.runs @ sample.sensitivity for sample in innovations), np.zeros(1))
     expected = sum((sample.shift @ sample.sensitivity for sample in innovations), np.zeros(1))
     information = sum((sample.sensitivity.T @ sample.sensitivity for sample in innovations), np.zeros(1))
-    return scores, expected, information
+    averages = sum((sample.averages @ sample.sensitivity for sample in innovations), np.zeros(1))
+    return scores, expected, information, averages
 
 
 def _parameter_test(evidence: Evidence, factor: float) -> Test:
     """Test the scores of all parameters that the mean depends on; the shift counts `factor` times."""
-    scores, expected, information = _scores(evidence.innovations)
+    scores, expected, information, averages = _scores(evidence.innovations)
     spread = np.sqrt(np.diagonal(information))
     seen = np.flatnonzero(spread > 0.0)
     if len(seen) == 0:
         return Test("parameters", "the mean depends on none", 1.0)
     z = np.abs(_z_of_mean(scores[:, seen] / spread[seen], factor * expected[seen] / spread[seen]))
+    z /= np.sqrt(1.0 + _UPPER_LIMIT * len(scores) * (averages[:, seen] ** 2).sum(axis=0) / spread[seen] ** 2)
     which = int(z.argmax())
     finding = f"{list(evidence.parameters)[seen[which]]} at z = {z[which]:.2f} (either sign)"
     return Test("parameters", finding, min(1.0, 2 * len(seen) * float(scipy.stats.norm.sf(z[which]))))
@@ -188,7 +205,7 @@ def _estimates(evidence: Evidence) -> tuple[Estimate, ...]:
 
     A parameter that the runs cannot tell, alone or from others, has an infinite error.
     """
-    scores, expected, information = _scores(evidence.innovations)
+    scores, expected, information, averages = _scores(evidence.innovations)
     diagonal = np.diagonal(information)
     scale = np.where(diagonal > 0.0, 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0)), 0.0)
     eigenvalues, vectors = np.linalg.eigh(scale[:, np.newaxis] * information * scale)
@@ -198,7 +215,8 @@ def _estimates(evidence: Evidence) -> tuple[Estimate, ...]:
     changes = (scores - expected) @ inverse
     n = len(changes)
     own = changes.std(axis=0, ddof=1) if n >= _OWN_SPREAD_FROM else np.sqrt(np.diagonal(inverse))
-    errors = np.where(unknown, np.inf, own / np.sqrt(n))
+    of_averages = ((averages @ inverse) ** 2).sum(axis=0)
+    errors = np.where(unknown, np.inf, np.sqrt(own**2 / n + of_averages))
     return tuple(
         Estimate(name, value, float(value * (1.0 + change)), float(value * error))
         for (name, value), change, error in zip(evidence.parameters.items(), changes.mean(axis=0), errors, strict=True)

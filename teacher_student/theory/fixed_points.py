@@ -233,7 +233,7 @@ def _described(problem: Problem, residual: float, distance: float) -> FixedPoint
     return FixedPoint(
         problem=problem,
         state=state,
-        eps_g=state.eps_g(rule.activation),
+        eps_g=state.eps_g(rule.activation, rule.teacher_activation),
         residual=residual,
         distance=distance,
         labels=coordinates.labels,

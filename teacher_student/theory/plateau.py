@@ -188,7 +188,8 @@ def _time_to_level(point: FixedPoint, deviation: FloatArray, fraction: float, ra
     def above(alpha: float, y: FloatArray) -> float:
         factors = unpack(coordinates.expand(y), state)
         Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
-        return float(generalisation_error(Q, R, state.T, factors["v"], state.v_teacher, rule.activation)) - target
+        error = generalisation_error(Q, R, state.T, factors["v"], state.v_teacher, rule.activation, rule.teacher_activation)
+        return float(error) - target
 
     above.terminal = True  # type: ignore[attr-defined]
     start = coordinates.start[coordinates.moving] + deviation

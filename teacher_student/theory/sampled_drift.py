@@ -99,13 +99,13 @@ class SampledDrift:
         return rates
 
     def by_set(self, rates: FloatArray, y: FloatArray) -> FloatArray:
-        """Return the right-hand side at the `rates` (4,) from each set of points, (N_SETS, n)."""
+        """Return the right-hand side at the `rates` (4,) from each set of points, (sets, n)."""
         state, rule = self.state, self.rule
         full = self.coordinates.expand(y)
         factors = unpack(full, state)
         student, teacher = get_activations(rule.activation, rule.teacher_activation)
         fields = field_map(state.T, factors["R_modes"], factors["Q_modes"])
-        rows = np.empty((N_SETS, len(full)))
+        rows = np.empty((len(self.point_sets), len(full)))
         for points, row in zip(self.point_sets, rows, strict=True):
             mean_increment(
                 student.g,

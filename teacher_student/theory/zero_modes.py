@@ -65,7 +65,7 @@ def name_zero_modes(
     free = _take_changing(
         "conserved", "overlaps of modes the student does not use", conserved_quantities(state, rule, coordinates), free, modes
     )
-    if rule.noise == 0 and rule.weight_decay == 0 and state.eps_g(rule.activation) < _ZERO_ERROR:
+    if rule.noise == 0 and rule.weight_decay == 0 and state.eps_g(rule.activation, rule.teacher_activation) < _ZERO_ERROR:
         rising: list[ZeroMode] = []
         flat = _take_changing("unexplained", "", gradient_of_eps_g(state, rule, coordinates)[np.newaxis], free, rising)
         return (*modes, *(ZeroMode("family", "zero generalisation error", vector) for vector in flat), *rising)
@@ -88,7 +88,7 @@ def gradient_of_eps_g(state: OrderParameters, rule: LearningRule, coordinates: C
     steps = 1e-5 * np.vstack([np.eye(len(y)), -np.eye(len(y))])
     factors = unpack(coordinates.expand(y + steps), state)
     Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
-    eps_g = generalisation_error(Q, R, state.T, factors["v"], state.v_teacher, rule.activation)
+    eps_g = generalisation_error(Q, R, state.T, factors["v"], state.v_teacher, rule.activation, rule.teacher_activation)
     return (eps_g[: len(y)] - eps_g[len(y) :]) / 2e-5
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import teacher_student as ts
-from teacher_student.analysis.compare import Comparison
+from teacher_student.analysis.compare import Comparison, standard_error
 from teacher_student.analysis.report import report
 
 PROBLEM = dataclasses.replace(ts.load_problem("all-factors"), alpha=np.array([0.0, 0.5, 1.0, 2.0]))
@@ -70,16 +70,21 @@ def test_what_does_not_learn_is_not_judged() -> None:
     assert "not judged" in report(result, {"theory": 0.0, "simulation": 0.0}, "command")
 
 
-def test_sampled_averages_are_compared_but_not_judged() -> None:
+def test_the_error_of_sampled_averages_is_counted() -> None:
     rule = ts.LearningRule(activation="tanh", eta_xi_in=0.5, eta_v=0.2)
     initial = ts.plain_committee(Q=[[0.5]], R=[[0.1]], T=[[1.0]], v=[0.6], v_teacher=[1.0])
     problem = ts.Problem(initial=initial, rule=rule, alpha=np.array([0.0, 1.0]))
     result = ts.compare(ts.integrate(problem), ts.simulate(problem, n_inputs=100, replicas=20))
-    assert result.verdict.outcome == "not judged"
+    assert result.passed
     assert result.prediction is not None
     assert "averages are sampled" in report(result, {"theory": 0.0, "simulation": 0.0}, "command")
     (deviation,) = [d for d in result.deviations if d.name == "eps_g"]
     assert deviation.largest < 4.5
+    # Both errors are in z: with that of the averages taken out again it is the plain one.
+    plain = (result.simulation["Q"].mean("replica") - result.theory["Q"]).values / standard_error(result.simulation, "Q")
+    both = np.hypot(1.0, result.averages["Q"].values / standard_error(result.simulation, "Q"))
+    np.testing.assert_allclose((result.z["Q"].values * both)[1], plain[1], rtol=1e-12)
+    assert 0.0 < result.largest_sampling_error < 0.3
 
 
 def test_one_replica_has_no_standard_error_and_the_report_says_so() -> None:

@@ -13,7 +13,7 @@ import scipy.special
 
 import teacher_student as ts
 from teacher_student.analysis.stages import passage_times
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side, state_vector
+from teacher_student.theory.coordinates import coordinates_of, right_hand_side, state_vector, unpack
 from teacher_student.theory.fixed_points import FixedPoint, NoFixedPoint
 from teacher_student.theory.plateau import escape_probability, sample_escape_times
 from teacher_student.theory.zero_modes import change_of
@@ -434,3 +434,24 @@ def test_identical_students_have_no_noise_that_parts_them() -> None:
         ts.plateau_length(symmetric_point(2, 0.5), 1000)
     with pytest.raises(ts.InvalidInput, match="exactly one"):
         ts.plateau_length(ts.fixed_point(ts.load_problem("saad-solla-1995"), near=30.0), 1000)
+
+
+def test_a_teacher_of_another_activation_counts_in_every_error() -> None:
+    """A leaky student of a ReLU teacher on its symmetric plateau: its error, and when that has halved, are those of the flow."""
+    initial = ts.plain_committee(
+        Q=[[0.55, 0.25], [0.25, 0.55]], R=np.full((2, 2), 0.4), T=np.eye(2), v=[1.0, 1.0], v_teacher=[1.0, 1.0]
+    )
+    rule = ts.LearningRule("leaky_relu", eta_xi_in=0.1, teacher_activation="relu")
+    point = ts.fixed_point(ts.Problem(initial=initial, rule=rule))
+    assert point.eps_g == pytest.approx(point.state.eps_g("leaky_relu", "relu"), rel=1e-12)
+    assert point.eps_g != pytest.approx(point.state.eps_g("leaky_relu"), rel=1e-2)
+    length = ts.plateau_length(point, 1000)
+    direction = point.eigenvectors[:, 0].real
+    coordinates = coordinates_of(point.state, rule)
+    for sign, reach in zip((1.0, -1.0), length.reach, strict=True):
+        y = coordinates.start[coordinates.moving] + sign * 1e-4 * direction
+        state = unpack(coordinates.expand(y), point.state)
+        near = ts.OrderParameters(**state, T=point.state.T, v_teacher=point.state.v_teacher)
+        theory = ts.integrate(ts.Problem(initial=near, rule=rule), np.linspace(0.0, 1000.0, 2001), progress=False)
+        passage = float(passage_times(theory, 0.5 * point.eps_g))
+        assert passage == pytest.approx(np.log(reach / 1e-4) / length.rate, rel=1e-3)

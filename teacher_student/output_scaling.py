@@ -1,0 +1,71 @@
+"""Factors of the output that depend on the width: 1, 1/K (mean field) and 1/sqrt(K) (neural tangent kernel).
+
+The output is omega sum_k v_k g(lambda_k) with omega = omega(K), that of the teacher has the factor omega(M). SGD follows the
+gradient of this output, so that omega appears once in every step: with v' = omega v the steps of xi_in, sigma and xi_out are
+those of a network with output weights v' and no factor, and v'_k moves by -omega^2 eta_v / N delta g(lambda_k). A problem with a
+factor is therefore one without, with output weights omega v and the rate omega^2 eta_v, and nothing else in this package knows of
+factors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from teacher_student.errors import refuse
+from teacher_student.schedules import scaled
+
+if TYPE_CHECKING:
+    from teacher_student.problem import Problem
+
+OUTPUT_SCALINGS: dict[str, Callable[[int], float]] = {
+    "1": lambda n_units: 1.0,
+    "1/K": lambda n_units: 1.0 / n_units,
+    "1/sqrt(K)": lambda n_units: 1.0 / math.sqrt(n_units),
+}
+
+
+def check_output_scaling(output_scaling: object) -> str:
+    """Return `output_scaling`; raises `InvalidInput` unless it is the name of one."""
+    if not isinstance(output_scaling, str) or output_scaling not in OUTPUT_SCALINGS:
+        refuse("output_scaling", output_scaling, "one of " + ", ".join(f'"{name}"' for name in OUTPUT_SCALINGS))
+    return output_scaling
+
+
+def with_output_scaling(problem: Problem, output_scaling: str) -> Problem:
+    """Return `problem` with the factor omega in the outputs: v, v_teacher and eta_v of `problem` are stated without it.
+
+    Parameters
+    ----------
+    problem : Problem
+        v of an output omega(K) sum_k v_k g(lambda_k), v_teacher of omega(M) sum_m v*_m g(rho_m), and the rate eta_v of this v.
+    output_scaling : str
+        "1", "1/K" or "1/sqrt(K)"; for the teacher with M in place of K.
+
+    Returns
+    -------
+    Problem
+        The equivalent one without factor: output weights omega(K) v and omega(M) v_teacher, rate omega(K)^2 eta_v. Other rates
+        are the same, not multiplied by any power of K. Its `output_scaling` says how it was stated.
+
+    Raises
+    ------
+    InvalidInput
+        For another name; if `problem` has a factor already; if output weights learn and decay, for omega v would decay
+        with a constant kappa / omega^2 of its own.
+    """
+    check_output_scaling(output_scaling)
+    if problem.output_scaling != "1":
+        refuse("output_scaling", output_scaling, f"a problem without one, not one of scaling {problem.output_scaling} already")
+    initial, rule = problem.initial, problem.rule
+    scale, teacher_scale = (OUTPUT_SCALINGS[output_scaling](n) for n in (initial.n_units, initial.n_teacher))
+    if scale != 1.0 and rule.largest_rates[3] > 0.0 and rule.weight_decay > 0.0:
+        refuse("rule.weight_decay", rule.weight_decay, f"0 where output weights learn with output scaling {output_scaling}")
+    return dataclasses.replace(
+        problem,
+        initial=dataclasses.replace(initial, v=scale * initial.v, v_teacher=teacher_scale * initial.v_teacher),
+        rule=dataclasses.replace(rule, eta_v=scaled(rule.eta_v, scale**2)),
+        output_scaling=output_scaling,
+    )

@@ -1,0 +1,55 @@
+"""The error of trajectories from sampled averages: against a trajectory whose averages are known in closed form."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+import teacher_student as ts
+from teacher_student.activations import ACTIVATIONS
+
+# Student's t with the 7 degrees of freedom of 8 sets of points: of 48 values one exceeds 7.5 with probability 0.007, and they
+# are correlated.
+LARGEST_T = 7.5
+NAMES = ("Q", "R", "v")
+SCHEDULE = ts.Piecewise(rates=[0.6, 0.2], alpha=[2.0])
+
+
+@pytest.fixture(autouse=True)
+def erf_without_closed_form() -> Iterator[None]:
+    ts.register_activation("sampled_erf", lambda x: math.erf(x * math.sqrt(0.5)))
+    yield
+    del ACTIVATIONS["sampled_erf"]
+
+
+def deviations(problem: ts.Problem, mistake: float = 1.0) -> np.ndarray:
+    """Return how far a trajectory of sampled averages is from that in closed form (eta_v times `mistake`), in its errors."""
+    times = [1.0, 2.0, 4.0]
+    theory = ts.integrate(problem, times, progress=False)
+    errors = ts.sampling_error(theory)
+    exact = dataclasses.replace(problem.rule, activation="erf", eta_v=mistake * problem.rule.eta_v)
+    reference = ts.integrate(dataclasses.replace(problem, rule=exact), times, progress=False)
+    return np.concatenate([((theory[name] - reference[name]) / errors[name]).values.ravel() for name in NAMES])
+
+
+def test_trajectories_are_off_by_what_their_error_says(
+    make_problem: Callable[..., ts.Problem], record_check: Callable[..., None]
+) -> None:
+    rule = {"activation": "sampled_erf", "eta_sigma": 0.0, "eta_xi_out": 0.0, "eta_xi_in": SCHEDULE}
+    problems = [make_problem(2, 1, 1, seed=seed, **rule) for seed in range(2)]
+    t = np.concatenate([deviations(problem) for problem in problems])
+    record_check("trajectory of sampled averages: largest |t|", "averages in closed form", np.abs(t).max(), LARGEST_T)
+    assert 0.3 < np.sqrt(np.mean(t**2)) < 3.0
+    assert np.abs(deviations(problems[0], mistake=1.01)).max() > LARGEST_T
+
+
+def test_averages_in_closed_form_have_no_error_and_runs_are_refused(make_problem: Callable[..., ts.Problem]) -> None:
+    problem = make_problem()
+    assert (ts.sampling_error(ts.integrate(problem, [0.0, 1.0], progress=False)).to_array() == 0.0).all()
+    runs = ts.simulate(problem, [1.0], n_inputs=20, progress=False)
+    with pytest.raises(ts.InvalidInput, match="theory: got 'Dataset', expected a trajectory of the theory"):
+        ts.sampling_error(runs)
