@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from teacher_student.compiled_code import ensure_a_place
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from teacher_student.schedules import Cosine as Cosine
     from teacher_student.schedules import Piecewise as Piecewise
     from teacher_student.schedules import PowerLaw as PowerLaw
+    from teacher_student.sweeps.design import Sweep as Sweep
+    from teacher_student.sweeps.run import sweep as sweep
+    from teacher_student.sweeps.sweep_file import load_sweep as load_sweep
     from teacher_student.theory.continuation import continuation as continuation
     from teacher_student.theory.fixed_points import fixed_point as fixed_point
     from teacher_student.theory.integrate import integrate as integrate
@@ -36,6 +41,8 @@ if TYPE_CHECKING:
     from teacher_student.theory.sampling_error import sampling_error as sampling_error
     from teacher_student.trajectory import load_trajectory as load_trajectory
     from teacher_student.trajectory import save_trajectory as save_trajectory
+
+ensure_a_place()
 
 # Names are imported on first use: xarray, SciPy and matplotlib take a second that `--help` need not pay.
 _WHERE = {
@@ -64,6 +71,9 @@ _WHERE = {
     "sampling_error": "theory.sampling_error",
     "compare": "analysis.compare",
     "scaling": "analysis.scaling",
+    "Sweep": "sweeps.design",
+    "load_sweep": "sweeps.sweep_file",
+    "sweep": "sweeps.run",
     "stages": "analysis.stages",
     "specialization": "analysis.specialization",
     "load_trajectory": "trajectory",

@@ -14,6 +14,7 @@ follows it in this (it has no delta function at the jump).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from numba import cfunc, njit
+from numba.core.ccallback import CFunc
 
 from teacher_student.errors import refuse
 
@@ -37,133 +39,107 @@ _TRIED = np.arange(-8.0, 8.0 + _STEP / 4, _STEP / 2)
 _SMOOTH = 1e-7
 
 
-@cfunc("float64(float64)", cache=True)
 def _erf(x: float) -> float:
     return math.erf(x * _SQRT_HALF)
 
 
-@cfunc("float64(float64)", cache=True)
 def _erf_prime(x: float) -> float:
     return _SQRT_2_OVER_PI * math.exp(-0.5 * x * x)
 
 
-@cfunc("float64(float64)", cache=True)
 def _linear(x: float) -> float:
     return x
 
 
-@cfunc("float64(float64)", cache=True)
 def _linear_prime(x: float) -> float:
     return 1.0
 
 
-@cfunc("float64(float64)", cache=True)
 def _relu(x: float) -> float:
     return x if x > 0.0 else 0.0 * x  # NaN stays NaN
 
 
-@cfunc("float64(float64)", cache=True)
 def _relu_prime(x: float) -> float:
     return 1.0 if x > 0.0 else (0.0 if x < 0.0 else 0.5)
 
 
-@cfunc("float64(float64)", cache=True)
 def _leaky_relu(x: float) -> float:
     return x if x > 0.0 else _LEAK * x
 
 
-@cfunc("float64(float64)", cache=True)
 def _leaky_relu_prime(x: float) -> float:
     return 1.0 if x > 0.0 else (_LEAK if x < 0.0 else 0.5 * (1.0 + _LEAK))
 
 
-@cfunc("float64(float64)", cache=True)
 def _quadratic(x: float) -> float:
     return x * x
 
 
-@cfunc("float64(float64)", cache=True)
 def _quadratic_prime(x: float) -> float:
     return 2.0 * x
 
 
-@cfunc("float64(float64)", cache=True)
 def _centred_quadratic(x: float) -> float:
     return x * x - 1.0
 
 
-@cfunc("float64(float64)", cache=True)
 def _sign(x: float) -> float:
     return 1.0 if x > 0.0 else (-1.0 if x < 0.0 else x)  # NaN stays NaN
 
 
-@cfunc("float64(float64)", cache=True)
 def _sign_prime(x: float) -> float:
     return 0.0
 
 
-@cfunc("float64(float64)", cache=True)
 def _tanh(x: float) -> float:
     return math.tanh(x)
 
 
-@cfunc("float64(float64)", cache=True)
 def _tanh_prime(x: float) -> float:
     t = math.tanh(x)
     return 1.0 - t * t
 
 
-@cfunc("float64(float64)", cache=True)
 def _gelu(x: float) -> float:
     return 0.5 * x * math.erfc(-x * _SQRT_HALF)
 
 
-@cfunc("float64(float64)", cache=True)
 def _gelu_prime(x: float) -> float:
     return 0.5 * math.erfc(-x * _SQRT_HALF) + x * _SQRT_1_OVER_2_PI * math.exp(-0.5 * x * x)
 
 
-@cfunc("float64(float64)", cache=True)
 def _softplus(x: float) -> float:
     return math.log1p(math.exp(-abs(x))) + (x if x > 0.0 else 0.0)
 
 
-@cfunc("float64(float64)", cache=True)
 def _sigmoid(x: float) -> float:
     return 0.5 + 0.5 * math.tanh(0.5 * x)
 
 
-@cfunc("float64(float64)", cache=True)
 def _sigmoid_prime(x: float) -> float:
     return 0.25 / math.cosh(0.5 * x) ** 2 if abs(x) < 700.0 else 0.0 * x
 
 
-@cfunc("float64(float64)", cache=True)
 def _hermite2(x: float) -> float:
     return _SQRT_HALF * (x * x - 1.0)
 
 
-@cfunc("float64(float64)", cache=True)
 def _hermite2_prime(x: float) -> float:
     return 2.0 * _SQRT_HALF * x
 
 
-@cfunc("float64(float64)", cache=True)
 def _hermite3(x: float) -> float:
     return x * (x * x - 3.0) / _SQRT_6
 
 
-@cfunc("float64(float64)", cache=True)
 def _hermite3_prime(x: float) -> float:
     return 3.0 * (x * x - 1.0) / _SQRT_6
 
 
-@cfunc("float64(float64)", cache=True)
 def _hermite4(x: float) -> float:
     return ((x * x - 6.0) * x * x + 3.0) / _SQRT_24
 
 
-@cfunc("float64(float64)", cache=True)
 def _hermite4_prime(x: float) -> float:
     return 4.0 * x * (x * x - 3.0) / _SQRT_24
 
@@ -176,8 +152,8 @@ class Activation:
     ----------
     name : str
         The name used in problems and files.
-    g, g_prime : numba.core.ccallback.CFunc
-        Compiled ``float64(float64)``; call ``g.ctypes(x)`` from Python.
+    function, derivative : callable
+        g and g' in Python, or compiled already.
     families : dict of str to tuple of float
         Modules of `teacher_student.theory.gaussian_averages` with the closed forms, each with the parameters that make `g` of
         the family: (slope for x < 0,) if piecewise linear, (c0, c1, c2) of c0 + c1 x + c2 x^2 if polynomial. Averages of
@@ -185,9 +161,25 @@ class Activation:
     """
 
     name: str
-    g: Any
-    g_prime: Any
+    function: Any
+    derivative: Any
     families: dict[str, tuple[float, ...]]
+
+    @property
+    def g(self) -> Any:
+        """g compiled, ``float64(float64)``, a `numba.core.ccallback.CFunc`; call ``g.ctypes(x)`` from Python."""
+        return _compiled(self.function)
+
+    @property
+    def g_prime(self) -> Any:
+        """g' compiled, likewise."""
+        return _compiled(self.derivative)
+
+
+@functools.cache
+def _compiled(function: Any) -> Any:
+    """Return `function` as a C callback, compiled or loaded only when it is first used."""
+    return function if isinstance(function, CFunc) else cfunc("float64(float64)", cache=True)(function)
 
 
 ACTIVATIONS = {

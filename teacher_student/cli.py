@@ -1,4 +1,4 @@
-"""The command line: teacher-student presets | ode | simulate | compare | plot | stages | animate | deep."""
+"""The command line: teacher-student presets | ode | simulate | compare | sweep | plot | stages | animate | deep."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,6 +22,7 @@ from teacher_student.jobs import (
     OK,
     REFUSED,
     output_file,
+    report_divergence,
     run_simulation,
     run_theory,
     save,
@@ -76,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="trajectory (default: NAME-simulation.nc)")
     command.add_argument("--n-inputs", type=int, metavar="N", help="inputs (default: the problem's)")
     _add_simulation_options(command, ("weights", "overlaps"), "weights")
+    command.add_argument("--checkpoint", type=Path, metavar="FILE", help="keep the state there; the same command goes on from it")
     command.set_defaults(run=_simulate)
 
     command = commands.add_parser("compare", help="theory and simulation, with figure and report (the main job)")
@@ -87,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_simulation_options(command, ("both", "weights", "overlaps"), "both")
     command.set_defaults(run=_compare, problem="staircase")
 
+    _add_sweep(commands)
+
     command = commands.add_parser("plot", help="draw stored trajectories, each into a PNG beside it")
     command.add_argument("files", metavar="FILE", nargs="+", type=Path)
     command.set_defaults(run=_plot)
@@ -95,6 +100,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_animate(commands)
     add_commands(commands.add_parser("deep", help="mode-decomposed networks on data (needs scikit-learn)"))
     return parser
+
+
+def _add_sweep(commands: argparse._SubParsersAction[_Parser]) -> None:
+    command = commands.add_parser("sweep", help="many problems that differ in some fields, into one dataset; resumable")
+    command.add_argument("sweep", metavar="SWEEP", type=Path, help="a TOML file")
+    command.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="(default: SWEEP without its suffix)")
+    command.add_argument("--workers", type=int, metavar="W", help="processes on this machine (default: one a core)")
+    command.add_argument("--cluster", metavar="ADDRESS", help="run on this dask.distributed scheduler instead")
+    command.set_defaults(run=_sweep)
 
 
 def _add_stages(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -143,8 +157,23 @@ def _simulate(options: argparse.Namespace) -> int:
 
     problem = load_problem(options.problem)
     path = output_file(options.output, problem, "simulation")
-    trajectory, status = run_simulation(problem, simulation_settings(problem, options.n_inputs, options), options.method)
+    settings = simulation_settings(problem, options.n_inputs, options)
+    trajectory, status = run_simulation(problem, settings, options.method, options.checkpoint)
     return save(trajectory, path, status)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from teacher_student.sweeps.run import DATASET, progress_of, sweep
+
+    folder = options.output or options.sweep.with_suffix("")
+    try:
+        dataset = sweep(options.sweep, folder, workers=options.workers, cluster=options.cluster)
+    except (KeyboardInterrupt, BrokenExecutor) as error:
+        cause = "interrupted" if isinstance(error, KeyboardInterrupt) else "a worker process died"
+        print(f"teacher-student: {cause}; {progress_of(folder)}; the same command goes on from there", file=sys.stderr)
+        return INTERRUPTED
+    print(folder / DATASET)
+    return report_divergence(dataset)
 
 
 def _compare(options: argparse.Namespace) -> int:

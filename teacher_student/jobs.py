@@ -33,13 +33,15 @@ def run_theory(problem: Problem, alpha: npt.ArrayLike | None = None, fluctuation
     return trajectory, _status(trajectory)
 
 
-def run_simulation(problem: Problem, settings: tuple[int, int, int], method: str) -> tuple[xr.Dataset | None, int]:
+def run_simulation(
+    problem: Problem, settings: tuple[int, int, int], method: str, checkpoint: Path | None = None
+) -> tuple[xr.Dataset | None, int]:
     """Return the simulation of `settings` (N, replicas, seed), or what there is of it, and an exit status."""
     from teacher_student.sgd.run import simulate
 
     n_inputs, replicas, seed = settings
     try:
-        trajectory = simulate(problem, n_inputs=n_inputs, replicas=replicas, seed=seed, method=method)
+        trajectory = simulate(problem, n_inputs=n_inputs, replicas=replicas, seed=seed, method=method, checkpoint=checkpoint)
     except Diverged as error:
         print(f"teacher-student: {error}", file=sys.stderr)
         return error.trajectory, DIVERGED
@@ -61,6 +63,17 @@ def _status(trajectory: xr.Dataset) -> int:
         print(f"teacher-student: {trajectory.attrs['source']} interrupted; what was computed is kept", file=sys.stderr)
         return INTERRUPTED
     return OK
+
+
+def report_divergence(dataset: xr.Dataset) -> int:
+    """Say how many points of a sweep diverged, if any did, and return an exit status."""
+    names = [name for name in ("status", "simulated_status") if name in dataset]
+    diverged = (dataset[names].to_dataarray() != "complete").any("variable")
+    if not diverged.any():
+        return OK
+    count = f"{int(diverged.sum())} of {diverged.size} points"
+    print(f"teacher-student: {count} diverged, see {' and '.join(names)}; what was computed is kept", file=sys.stderr)
+    return DIVERGED
 
 
 def save(trajectory: xr.Dataset | None, path: Path, status: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import MISSING, fields
@@ -37,31 +38,50 @@ def load_problem(source: str | Path) -> Problem:
 
     Raises `InvalidInput` if there is neither, if the file is no TOML, or at the first field that is unknown or impossible.
     """
-    path = Path(source)
-    names = presets()
-    try:
-        if str(source) in names:
-            text = (resources.files("teacher_student") / "presets" / f"{source}.toml").read_text("utf-8")
-        elif path.is_file():
-            text = path.read_text("utf-8")
-        else:
-            refuse("problem", str(source), "a TOML file or one of the presets " + ", ".join(names))
-    except UnicodeDecodeError:
-        raise InvalidInput(f"problem: got {str(source)!r} (no UTF-8), expected a TOML file") from None
-    except OSError as error:
-        raise InvalidInput(f"problem: got {str(source)!r} ({error.strerror}), expected a readable file") from None
+    text = _text(source)
     try:
         return parse_problem(text)
     except InvalidInput as error:
         raise InvalidInput(f"{source}: {error}") from None
 
 
+def load_document(source: str | Path) -> dict[str, Any]:
+    """Return the tables of a problem in a TOML file, or of the preset of that name, as they stand there.
+
+    Raises `InvalidInput` if there is neither or the file is no TOML.
+    """
+    return parse_document(_text(source))
+
+
 def parse_problem(text: str) -> Problem:
     """Return the problem that `text` states in TOML; raises `InvalidInput` naming the first field at fault."""
+    return build_problem(parse_document(text))
+
+
+def _text(source: str | Path) -> str:
+    path = Path(source)
+    names = presets()
     try:
-        document = tomllib.loads(text)
+        if str(source) in names:
+            return (resources.files("teacher_student") / "presets" / f"{source}.toml").read_text("utf-8")
+        if path.is_file():
+            return path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput(f"problem: got {str(source)!r} (no UTF-8), expected a TOML file") from None
+    except OSError as error:
+        raise InvalidInput(f"problem: got {str(source)!r} ({error.strerror}), expected a readable file") from None
+    refuse("problem", str(source), "a TOML file or one of the presets " + ", ".join(names))
+
+
+def parse_document(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"problem: got text that is no TOML ({error}), expected a problem") from None
+
+
+def build_problem(document: dict[str, Any]) -> Problem:
+    """Return the problem of the tables of a TOML file; raises `InvalidInput` naming the first field at fault."""
     _check_keys("", document, ("name", "description", "initial", "rule", "run"))
     tables = {name: document.get(name, {}) for name in ("initial", "rule", "run")}
     for name, table in tables.items():
@@ -90,30 +110,37 @@ def parse_problem(text: str) -> Problem:
 
 def write_problem(problem: Problem) -> str:
     """Return `problem` as TOML text with every number written out in full."""
-    lines = [f"name = {_toml(problem.name)}", f"description = {_toml(problem.description)}", "", "[initial]"]
-    lines += [f"{f.name} = {_toml(getattr(problem.initial, f.name).tolist())}" for f in fields(OrderParameters)]
+    lines = [f"name = {toml(problem.name)}", f"description = {toml(problem.description)}", "", "[initial]"]
+    lines += [f"{f.name} = {toml(getattr(problem.initial, f.name).tolist())}" for f in fields(OrderParameters)]
     if problem.output_scaling != "1":
-        lines += [f"output_scaling = {_toml(problem.output_scaling)}", "output_scaling_applied = true"]
+        lines += [f"output_scaling = {toml(problem.output_scaling)}", "output_scaling_applied = true"]
     lines += ["", "[rule]"]
     rule = {f.name: getattr(problem.rule, f.name) for f in fields(LearningRule)}
-    lines += [f"{name} = {_toml(value)}" for name, value in rule.items() if value is not None]
+    lines += [f"{name} = {toml(value)}" for name, value in rule.items() if value is not None]
     lines += ["", "[run]"]
-    lines += [f"{key} = {_toml(np.asarray(getattr(problem, key)).tolist())}" for key in _RUN_KEYS]
+    lines += [f"{key} = {toml(np.asarray(getattr(problem, key)).tolist())}" for key in _RUN_KEYS]
     return "\n".join(lines) + "\n"
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """Return `value` as the right-hand side of a line of TOML."""
     if isinstance(value, Schedule):
         kind = next(kind for kind, schedule in _SCHEDULES.items() if isinstance(value, schedule))
-        numbers = {f.name: getattr(value, f.name) for f in fields(value)}
-        return f"{{ kind = {_toml(kind)}, " + ", ".join(f"{name} = {_toml(number)}" for name, number in numbers.items()) + " }"
-    if isinstance(value, bool):
-        return str(value).lower()
+        return toml({"kind": kind, **{f.name: getattr(value, f.name) for f in fields(value)}})
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{toml_key(key)} = {toml(entry)}" for key, entry in value.items()) + " }"
+    if isinstance(value, bool):
+        return str(value).lower()
     return repr(value)
+
+
+def toml_key(key: str) -> str:
+    """Return `key` as the left-hand side of a line of TOML."""
+    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else toml(key)
 
 
 class _Prefix:
@@ -167,7 +194,7 @@ def _output_scaling(table: dict[str, Any]) -> tuple[str, bool]:
 def _schedule(prefix: str, table: dict[str, Any]) -> Schedule:
     """Return the schedule of a rate that is a table; `prefix` is its name with a dot."""
     if "kind" not in table:
-        refuse(prefix[:-1], table, "a number of at least 0, or a table with kind = " + " or ".join(map(_toml, _SCHEDULES)))
+        refuse(prefix[:-1], table, "a number of at least 0, or a table with kind = " + " or ".join(map(toml, _SCHEDULES)))
     table = dict(table)
     kind = table.pop("kind")
     if not isinstance(kind, str) or kind not in _SCHEDULES:

@@ -30,7 +30,7 @@ DIMENSIONS = {
     "R": ("student", "teacher"),
     "eps_g": (),
 }
-_LONG_NAMES = {
+LONG_NAMES = {
     "Q_modes": "overlaps of input modes",
     "R_modes": "overlaps of input modes with teacher units",
     "sigma": "mode strengths",
@@ -67,7 +67,7 @@ def build_trajectory(
     data["v_teacher"] = (("teacher",), v_teacher)
     coordinates = {"alpha": ("alpha", alpha, {"long_name": "alpha = steps / N"})}
     trajectory = xr.Dataset(data, coords=coordinates)
-    for name, text in _LONG_NAMES.items():
+    for name, text in LONG_NAMES.items():
         trajectory[name].attrs["long_name"] = text
     trajectory.attrs = {"format": _FORMAT, "problem": problem.to_toml(), "status": COMPLETE, **attributes}
     return trajectory

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from teacher_student.theory.coordinates import coordinates_of, smooth_pieces, un
 from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 LEAST_INPUTS = 10_000
 # A run's own points, of which every leap uses a block.
@@ -55,6 +57,7 @@ def leap(
     seed: int | None = None,
     tolerance: float = 1e-4,
     executor: Executor | None = None,
+    checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Return trajectories of SGD at large N that take many steps at once, with the drift and the noise of the theory.
@@ -75,15 +78,15 @@ def leap(
         Number of independent runs. Replica r is the same run however many there are, but not at other output times.
     tolerance : float
         Relative error of the covariance that the noise of one leap adds; decides how long leaps are.
-    executor, progress
+    executor, checkpoint, progress
         As in `simulate`.
 
     Returns
     -------
     xarray.Dataset
-        A trajectory like that of `simulate`, of method "leap". Its attributes tell the mean number of ``leaps`` a replica took and
-        the SGD steps in one (``steps_per_leap``), and the largest estimated error of a leap (``leap_error``). If noise left overlaps
-        that no vectors have, they were put right, and ``gram_defect`` is by how much relative to Q_modes.
+        A trajectory like that of `simulate`, of method "leap". Its attributes tell the mean number of ``leaps`` that replicas took
+        and the largest estimated error of one (``leap_error``). If noise left overlaps that no vectors have, they were put right, and
+        ``gram_defect`` is by how much relative to Q_modes.
 
     Raises
     ------
@@ -109,20 +112,22 @@ def leap(
     largest = max(1e-3, float(problem.rule.largest_rates.max()))
     method = Method(
         name="leap",
-        start=partial(start, problem, tolerance),
-        advance=partial(advance, problem, tolerance, N),
-        measure=measure,
+        together=1,
+        start=partial(_start, problem, tolerance),
+        advance=partial(_advance, problem, tolerance, N),
+        measure=_measure,
         # In units of the rate; a leap with a sampled drift takes a thousand times as long.
         steps_per_call=max(1, int(N * (0.5 if sampled else 50.0) / largest)),
-        describe=partial(_attributes, tolerance),
+        describe=_describe,
+        settings={"tolerance": tolerance},
     )
-    return run_replicas(problem, method, alpha, N, replicas, seed, executor, progress)
+    return run_replicas(problem, method, alpha, N, replicas, seed, executor, checkpoint, progress)
 
 
-def start(problem: Problem, tolerance: float, rng: np.random.Generator) -> LeapReplica:
-    """Return a run that starts from the overlaps of `problem`."""
-    state, rule = problem.initial, problem.rule
-    coordinates = coordinates_of(state, rule)
+def _start(problem: Problem, tolerance: float, generators: list[np.random.Generator]) -> LeapReplica:
+    """Return the run of the one generator."""
+    state, (rng,) = problem.initial, generators
+    coordinates = coordinates_of(state, problem.rule)
     tangent = np.zeros(len(coordinates.start))
     tangent[coordinates.moving] = rng.standard_normal(len(coordinates.moving))
     tangent[coordinates.mirror] = tangent[coordinates.moving]
@@ -133,15 +138,10 @@ def start(problem: Problem, tolerance: float, rng: np.random.Generator) -> LeapR
     return replica
 
 
-def advance(
-    problem: Problem, tolerance: float, n_inputs: int, replica: LeapReplica, first_step: int, n_steps: int
-) -> tuple[LeapReplica, int]:
-    """Cover `n_steps` steps, the first of them the run's step `first_step`; return the run, and how many were covered.
-
-    They are fewer than `n_steps` if the state left the finite numbers.
-    """
+def _advance(problem: Problem, tolerance: float, N: int, replica: LeapReplica, first_step: int, n_steps: int) -> IntArray:
+    """Cover `n_steps` steps, the first of them the run's step `first_step`; return how many were covered, (1,)."""
     dynamics = dynamics_of(problem)
-    begin, end = first_step / n_inputs, (first_step + n_steps) / n_inputs
+    begin, end = first_step / N, (first_step + n_steps) / N
     for piece in smooth_pieces(problem.rule, end):
         alpha = max(begin, piece.start)
         if piece.end <= alpha:
@@ -158,29 +158,25 @@ def advance(
             replica.points,
             PER_KICK,
             span,
-            float(n_inputs),
+            float(N),
             tolerance,
             replica.record,
             replica.rng,
         )
         if covered < span:
-            return replica, int((alpha + covered - begin) * n_inputs)
-    return replica, n_steps
+            return np.array([int((alpha + covered - begin) * N)])
+    return np.array([n_steps])
 
 
-def measure(replica: LeapReplica) -> dict[str, FloatArray]:
-    """Return Q_modes, R_modes, sigma, xi_out and v of the present state."""
-    return {name: array.copy() for name, array in unpack(replica.y, replica.initial).items()}
+def _measure(replica: LeapReplica) -> dict[str, FloatArray]:
+    return {name: array[np.newaxis].copy() for name, array in unpack(replica.y, replica.initial).items()}
 
 
-def _attributes(tolerance: float, runs: list[LeapReplica], n_steps: int) -> dict[str, Any]:
-    records = np.array([run.record for run in runs])
-    leaps = float(records[:, LEAPS].mean())
+def _describe(replicas: list[LeapReplica]) -> dict[str, Any]:
+    records = np.array([replica.record for replica in replicas])
     return {
         "note": _NOTE,
-        "tolerance": tolerance,
-        "leaps": leaps,
-        "steps_per_leap": n_steps / max(leaps, 1.0),
+        "leaps": float(records[:, LEAPS].mean()),
         "leap_error": float(records[:, ERROR].max()),
         "gram_defect": float(records[:, DEFECT].max()),
         "diffusion_points": N_POINTS,

@@ -72,10 +72,15 @@ def step_slow_factors(
     `rates` are (eta_xi_in, eta_sigma, eta_xi_out, eta_v); a factor of rate zero does not move.
     """
     K, P = xi_out.shape
-    for a in range(P):
-        sigma[a] -= rates[1] / n_inputs * (slow[a] / batch_size + weight_decay * sigma[a])
+    mean, shrink = 1.0 / (float(batch_size) * n_inputs), weight_decay / n_inputs
+    if rates[1] > 0.0:
+        for a in range(P):
+            sigma[a] -= rates[1] * (mean * slow[a] + shrink * sigma[a])
+    if rates[2] > 0.0:
+        for a in range(P):
+            for k in range(K):
+                xi_out[k, a] -= rates[2] * (mean * slow[P + k * P + a] + shrink * xi_out[k, a])
+    if rates[3] > 0.0:
         for k in range(K):
-            xi_out[k, a] -= rates[2] / n_inputs * (slow[P + k * P + a] / batch_size + weight_decay * xi_out[k, a])
-    for k in range(K):
-        v[k] -= rates[3] / n_inputs * (slow[P + K * P + k] / batch_size + weight_decay * v[k])
+            v[k] -= rates[3] * (mean * slow[P + K * P + k] + shrink * v[k])
     slow[:] = 0.0

@@ -3,12 +3,14 @@
 The input enters a step only through its components along teacher and modes and through its length. In coordinates along an
 orthonormal basis of an (M + P)-dimensional space that contains teacher and modes, the components z are N(0, 1) and the
 squared length of the rest is chi-square with N - M - P degrees of freedom. The state is the triangular factor of the Gram
-matrix of (W*, xi_in) / sqrt(N) in such a basis,
+matrix of (W*, xi_in) / sqrt(N) in such a basis, F_teacher (M, M) above F (P, M + P):
 
-    [[ F_teacher, 0      ],      T       = F_teacher F_teacher^T
-     [ F_along,   F_rest ]],     R_modes = F_along F_teacher^T,   Q_modes = F_along F_along^T + F_rest F_rest^T,
+    T = F_teacher F_teacher^T,     R_modes = F[:, :M] F_teacher^T,     Q_modes = F F^T,
 
 so that no overlap is ever a difference of larger numbers, and a step costs O((P + M)^2), P^3 at worst, whatever N is.
+
+`LANES` replicas are computed at once, one in each lane of the processor's vectors. Where there are fewer, the other lanes repeat
+the first.
 """
 
 from __future__ import annotations
@@ -20,55 +22,94 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from teacher_student.activations import Activation
 from teacher_student.networks import gram_factor
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.schedules import is_constant, rates_at
-from teacher_student.sgd.gradient import add_gradient, step_slow_factors
+from teacher_student.sgd.draws import empty_draws, refill
+from teacher_student.sgd.lane_activations import activate, lane_form
+from teacher_student.sgd.lanes import ALL_LANES, LANES, absolute, choose, load, square_root, store, vectors, which_above
+from teacher_student.sgd.normals import WordArray, normal_stream
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+# Rows whose squared length is below it are zero: the squares of their entries lose their digits.
+_SMALLEST_SQUARE = 1e-280
+# What the rows of `units` hold.
+_FIELD, _VALUE, _SLOPE = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
-class OverlapsReplica:
-    """One run in progress: the factor of its overlaps and the slow factors, updated in place, and its random stream.
+class OverlapsReplicas:
+    """Up to `LANES` runs in progress, updated in place: the factor of their overlaps, slow factors, and random streams.
 
-    Shapes: `F_teacher` (M, M) and `F_rest` (P, P) lower triangular, `F_along` (P, M), `sigma` (P,), `xi_out` (K, P), `v` (K,);
-    `lengths` (P,) are those of the modes at the start, in units of sqrt(N).
+    Attributes
+    ----------
+    F_teacher, v_teacher, lengths : arrays, (M, M), (M,) and (P,)
+        The teacher, and the modes' lengths at the start in units of sqrt(N).
+    F, sigma, xi_out, v : arrays, (copies, P, columns, LANES), (copies, P, LANES), (copies, K, P, LANES) and (copies, K, LANES)
+        The state is copy 0. Batches are summed in a copy 1. `F` has M + P columns, lower triangular after the first M, and
+        columns of zeros for the directions that a batch adds.
+    streams, spares : arrays, (replicas, 4, words) and (LANES, 4)
+        State of the generators of every replica's inputs, and of those that replace rejected numbers.
+    draws : array
+        Random numbers of the next steps (`teacher_student.sgd.draws`).
+    used : array, (1,)
+        For how many steps `draws` have been used.
     """
 
     F_teacher: FloatArray
-    F_along: FloatArray
-    F_rest: FloatArray
+    v_teacher: FloatArray
+    lengths: FloatArray
+    F: FloatArray
     sigma: FloatArray
     xi_out: FloatArray
     v: FloatArray
-    v_teacher: FloatArray
-    lengths: FloatArray
-    rng: np.random.Generator
+    streams: WordArray
+    spares: WordArray
+    draws: FloatArray
+    used: IntArray
 
 
-def start(initial: OrderParameters, n_inputs: int, rng: np.random.Generator) -> OverlapsReplica:
-    """Return a run that starts from the overlaps of `initial`; `n_inputs` enters only later, with the steps."""
-    M = initial.n_teacher
+def start(initial: OrderParameters, n_inputs: int, batch_size: int, rngs: list[np.random.Generator]) -> OverlapsReplicas:
+    """Return runs that start from the overlaps of `initial`, one for each of at most `LANES` generators.
+
+    Their random numbers come from children of the seeds of `rngs`.
+    """
+    M, P = initial.n_teacher, initial.n_modes
     factor = gram_factor(initial)
-    return OverlapsReplica(
+    draws = empty_draws(n_inputs, M + P, batch_size)
+    copies = 1 if batch_size == 1 else 2
+    seeds = [rng.bit_generator.seed_seq.spawn(2) for rng in rngs]  # type: ignore[attr-defined]  # numpy's stubs lack it
+    spares = [spare.generate_state(4, np.uint64) for _, spare in seeds]
+    return OverlapsReplicas(
         F_teacher=np.ascontiguousarray(factor[:M, :M]),
-        F_along=np.ascontiguousarray(factor[M:, :M]),
-        F_rest=np.ascontiguousarray(factor[M:, M:]),
-        sigma=initial.sigma.copy(),
-        xi_out=initial.xi_out.copy(),
-        v=initial.v.copy(),
         v_teacher=initial.v_teacher.copy(),
         lengths=np.sqrt(initial.Q_modes.diagonal()),
-        rng=rng,
+        F=_in_lanes(factor[M:], copies, draws.shape[2] - 2),
+        sigma=_in_lanes(initial.sigma, copies),
+        xi_out=_in_lanes(initial.xi_out, copies),
+        v=_in_lanes(initial.v, copies),
+        streams=np.array([normal_stream(stream) for stream, _ in seeds]),
+        spares=np.array(spares + [spares[0]] * (LANES - len(spares)), dtype=np.uint64),
+        draws=draws,
+        used=np.array([len(draws)]),
     )
 
 
+def _in_lanes(array: FloatArray, copies: int, columns: int | None = None) -> FloatArray:
+    """Return `copies` of `array` in every lane, with zeros up to `columns` on its last axis."""
+    n = array.shape[-1]
+    out = vectors(copies, *array.shape[:-1], columns or n)
+    out[..., :n, :] = array[..., None]
+    return out
+
+
 def advance(
-    replica: OverlapsReplica,
-    g: Any,
-    g_prime: Any,
-    g_teacher: Any,
+    replicas: OverlapsReplicas,
+    student: Activation,
+    teacher: Activation,
     schedules: FloatArray,
     noise: float,
     weight_decay: float,
@@ -77,176 +118,251 @@ def advance(
     n_inputs: int,
     first_step: int,
     n_steps: int,
-) -> int:
-    """Take `n_steps` steps in place, the first of them the run's step `first_step`, and return how many were taken.
+) -> IntArray:
+    """Take `n_steps` steps in place, the first of them the runs' step `first_step`; return how many each replica took.
 
-    They are fewer than `n_steps` if the error left the finite numbers.
+    `batch_size` is that of `start`. The counts are fewer than `n_steps` where the error left the finite numbers; the state of such a
+    replica means nothing any more.
     """
-    return run_steps(
-        g,
-        g_prime,
-        g_teacher,
-        replica.F_teacher,
-        replica.F_along,
-        replica.F_rest,
-        replica.sigma,
-        replica.xi_out,
-        replica.v,
-        replica.v_teacher,
+    assert batch_size == replicas.draws.shape[1]
+    (_, K, P, _), M = replicas.xi_out.shape, len(replicas.v_teacher)
+    taken = np.full(LANES, n_steps)
+    run_steps(
+        lane_form(student),
+        student.g,
+        student.g_prime,
+        lane_form(teacher),
+        teacher.g,
+        replicas.F_teacher,
+        replicas.v_teacher,
+        replicas.lengths if spherical else np.empty(0),
+        replicas.F,
+        replicas.sigma,
+        replicas.xi_out,
+        replicas.v,
+        vectors(3, K + M),
+        vectors(2, P),
+        replicas.streams,
+        replicas.spares,
+        replicas.draws,
+        np.empty(replicas.draws.size // LANES),
+        replicas.used,
         schedules,
         noise,
         weight_decay,
-        batch_size,
-        replica.lengths if spherical else np.empty(0),
         n_inputs,
         first_step,
-        n_steps,
-        replica.rng,
+        taken,
     )
+    return taken[: len(replicas.streams)]
 
 
-def measure(replica: OverlapsReplica) -> dict[str, FloatArray]:
-    """Return Q_modes, R_modes, sigma, xi_out and v of the present state."""
+def measure(replicas: OverlapsReplicas) -> dict[str, FloatArray]:
+    """Return Q_modes, R_modes, sigma, xi_out and v of the present state with the lane as first axis."""
+    M = len(replicas.v_teacher)
+    F, sigma, xi_out, v = (np.moveaxis(array[0], -1, 0) for array in (replicas.F, replicas.sigma, replicas.xi_out, replicas.v))
     return {
-        "Q_modes": replica.F_along @ replica.F_along.T + replica.F_rest @ replica.F_rest.T,
-        "R_modes": replica.F_along @ replica.F_teacher.T,
-        "sigma": replica.sigma.copy(),
-        "xi_out": replica.xi_out.copy(),
-        "v": replica.v.copy(),
+        "Q_modes": F @ np.swapaxes(F, 1, 2),
+        "R_modes": F[:, :, :M] @ replicas.F_teacher.T,
+        "sigma": sigma.copy(),
+        "xi_out": xi_out.copy(),
+        "v": v.copy(),
     }
 
 
-@njit(cache=True, nogil=True)
-def rotate_into_triangle(F_rest: FloatArray, extra: FloatArray) -> None:
-    """Make `F_rest` (P, P) lower triangular and `extra` (P, b) zero by rotations that keep F F^T + extra extra^T.
+@njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)
+def fold(F: FloatArray, copy: int, M: int) -> None:
+    """Make F[copy], (P, columns, LANES), lower triangular after its first M columns, the diagonal not negative, keeping F F^T.
 
-    Each Givens rotation turns one entry of row a to the right of the diagonal into the diagonal. It divides by the length of
-    the two entries alone, so that a vanishing diagonal, a student within the teacher's span, needs no special case.
+    The Householder reflection of row a turns what it has from column M + a on into one entry, of the sign opposite to the first
+    of them so that nothing cancels; then the column is given the sign that makes it positive. A row of zeros, a student within
+    the teacher's span, stays.
     """
-    P, width = extra.shape
+    _, P, columns, _ = F.shape
     for a in range(P):
-        for j in range(a + 1, P + width):
-            other = F_rest[a, j] if j < P else extra[a, j - P]
-            if other == 0.0:
-                continue
-            length = np.sqrt(F_rest[a, a] ** 2 + other**2)
-            cosine, sine = F_rest[a, a] / length, other / length
-            F_rest[a, a] = length
-            if j < P:
-                F_rest[a, j] = 0.0
-                for b in range(a + 1, P):
-                    kept, turned = F_rest[b, a], F_rest[b, j]
-                    F_rest[b, a] = cosine * kept + sine * turned
-                    F_rest[b, j] = cosine * turned - sine * kept
-            else:
-                extra[a, j - P] = 0.0
-                for b in range(a + 1, P):
-                    kept, turned = F_rest[b, a], extra[b, j - P]
-                    F_rest[b, a] = cosine * kept + sine * turned
-                    extra[b, j - P] = cosine * turned - sine * kept
+        c = M + a
+        head = load(F, (copy, a, c))
+        squared = head * head
+        for j in range(c + 1, columns):
+            squared += load(F, (copy, a, j)) * load(F, (copy, a, j))
+        length = square_root(squared)
+        sign = choose(head, 0.0, -1.0, 1.0)
+        reflected = sign * length
+        factor = choose(squared, _SMALLEST_SQUARE, 1.0 / (squared - head * reflected), 0.0)
+        for b in range(a + 1, P):
+            below = load(F, (copy, b, c))
+            product = head * below
+            for j in range(c + 1, columns):
+                product += load(F, (copy, a, j)) * load(F, (copy, b, j))
+            product = factor * (product - reflected * below)
+            store(F, (copy, b, c), sign * (below - product * (head - reflected)))
+            for j in range(c + 1, columns):
+                store(F, (copy, b, j), load(F, (copy, b, j)) - product * load(F, (copy, a, j)))
+        store(F, (copy, a, c), length)
+        for j in range(c + 1, columns):
+            store(F, (copy, a, j), 0.0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)
+def rescale(F: FloatArray, copy: int, M: int, lengths: FloatArray) -> None:
+    """Give the rows of the triangle F[copy], (P, columns, LANES), the `lengths`, (P,)."""
+    for a in range(len(lengths)):
+        squared = load(F, (copy, a, 0)) * load(F, (copy, a, 0))
+        for j in range(1, M + a + 1):
+            squared += load(F, (copy, a, j)) * load(F, (copy, a, j))
+        scale = lengths[a] / square_root(squared)
+        for j in range(M + a + 1):
+            store(F, (copy, a, j), scale * load(F, (copy, a, j)))
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)
+def write_fields(
+    F_teacher: FloatArray,
+    F: FloatArray,
+    sigma: FloatArray,
+    xi_out: FloatArray,
+    draws: FloatArray,
+    now: int,
+    sample: int,
+    units: FloatArray,
+    modes: FloatArray,
+) -> None:
+    """Write fields of a sample, lambda and rho into units[_FIELD], (K + M, LANES), u and sigma u into `modes`, (2, P, LANES)."""
+    M = len(F_teacher)
+    _, K, P, _ = xi_out.shape
+    for m in range(M):
+        rho = F_teacher[m, 0] * load(draws, (now, sample, 0))
+        for j in range(1, m + 1):
+            rho += F_teacher[m, j] * load(draws, (now, sample, j))
+        store(units, (_FIELD, K + m), rho)
+    for a in range(P):
+        u = load(F, (0, a, 0)) * load(draws, (now, sample, 0))
+        for j in range(1, M + a + 1):
+            u += load(F, (0, a, j)) * load(draws, (now, sample, j))
+        store(modes, (0, a), u)
+        store(modes, (1, a), load(sigma, (0, a)) * u)
+    for k in range(K):
+        field = load(xi_out, (0, k, 0)) * load(modes, (1, 0))
+        for a in range(1, P):
+            field += load(xi_out, (0, k, a)) * load(modes, (1, a))
+        store(units, (_FIELD, k), field)
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 def run_steps(
+    student: FloatArray,
     g: Any,
     g_prime: Any,
+    teacher: FloatArray,
     g_teacher: Any,
     F_teacher: FloatArray,
-    F_along: FloatArray,
-    F_rest: FloatArray,
+    v_teacher: FloatArray,
+    lengths: FloatArray,
+    F: FloatArray,
     sigma: FloatArray,
     xi_out: FloatArray,
     v: FloatArray,
-    v_teacher: FloatArray,
+    units: FloatArray,
+    modes: FloatArray,
+    streams: WordArray,
+    spares: WordArray,
+    draws: FloatArray,
+    numbers: FloatArray,
+    used: IntArray,
     schedules: FloatArray,
     noise: float,
     weight_decay: float,
-    batch_size: int,
-    lengths: FloatArray,
     n_inputs: int,
     first_step: int,
-    n_steps: int,
-    rng: np.random.Generator,
-) -> int:
-    """Take `n_steps` steps of the chain in place; return the number of steps taken.
+    taken: IntArray,
+) -> None:
+    """Take taken[0] steps of the chain in place; write into `taken`, (LANES,), how many came before an error that is not finite.
 
-    Shapes as in `OverlapsReplica`; `schedules` are those of a `LearningRule`, taken at alpha = step / N for the run's steps from
-    `first_step` on; modes are rescaled to `lengths` (P,) after each step, or not if it is empty. All right-hand sides use the
-    values before the step. Stops before a step whose error is not finite.
+    Shapes as in `OverlapsReplicas`; `student` and `teacher` are the `lane_form` of their activations, `units` (3, K + M, LANES),
+    `modes` (2, P, LANES) and `numbers` are work space. `schedules` are those of a `LearningRule`, taken at alpha = step / N for
+    the runs' steps from `first_step` on; modes are rescaled to `lengths` (P,) after each step, or not if it is empty. All
+    right-hand sides use the values before the step.
     """
-    P, M = F_along.shape
-    K = len(v)
-    n_residual = n_inputs - M - P
-    z = np.empty(M + P)
-    u = np.empty(P)
-    rho = np.empty(M)
-    work = np.empty((2, K))
-    d = np.empty(P)
-    slow = np.zeros(P + K * P + K)
-    along = np.zeros((P, M))
-    rest = np.zeros((P, P))
-    extra = np.zeros((P, batch_size))
+    P, columns, K, M = F.shape[1], F.shape[2], v.shape[1], len(v_teacher)
+    n_ahead, batch_size, width, _ = draws.shape
+    new = 0 if batch_size == 1 else 1
     rates = np.empty(4)
     constant = is_constant(schedules)
-    rate, keep = 0.0, 1.0
-    for step in range(n_steps):
+    eta_xi_in = eta_sigma = eta_xi_out = eta_v = 0.0
+    alive = ALL_LANES
+    now = used[0]
+    for step in range(taken[0]):
         if step == 0 or not constant:
             rates_at(schedules, (first_step + step) / n_inputs, rates)
-            rate = rates[0] / (float(n_inputs) * batch_size)
-            keep = 1.0 - rates[0] * weight_decay / n_inputs
+            eta_xi_in, eta_sigma, eta_xi_out, eta_v = rates[0], rates[1], rates[2], rates[3]
+        if now == n_ahead:
+            refill(draws, streams, spares, numbers, n_inputs, M + P)
+            now = 0
+        # The first sample of a batch adds to the state, shrunk, the others to what the first has made of it.
+        base, shrink = 0, weight_decay / n_inputs
         for sample in range(batch_size):
-            for i in range(M + P):
-                z[i] = rng.standard_normal()
+            write_fields(F_teacher, F, sigma, xi_out, draws, now, sample, units, modes)
+            activate(teacher, g_teacher, g_teacher, units, K, K + M)
+            activate(student, g, g_prime, units, 0, K)
+            delta = -noise * load(draws, (now, sample, width - 1))
             for m in range(M):
-                rho[m] = 0.0
-                for n in range(m + 1):
-                    rho[m] += F_teacher[m, n] * z[n]
+                delta -= v_teacher[m] * load(units, (_VALUE, K + m))
+            for k in range(K):
+                weight = load(v, (0, k))
+                delta += weight * load(units, (_VALUE, k))
+                store(units, (_SLOPE, k), weight * load(units, (_SLOPE, k)))
+            finite = which_above(np.inf, absolute(delta))
+            if finite & alive != alive:
+                for lane in range(LANES):
+                    if (alive & ~finite) >> lane & 1:
+                        taken[lane] = step
+                alive &= finite
+            rate = -1.0 / (float(n_inputs) * batch_size) * delta
             for a in range(P):
-                u[a] = 0.0
-                for m in range(M):
-                    u[a] += F_along[a, m] * z[m]
-                for b in range(a + 1):
-                    u[a] += F_rest[a, b] * z[M + b]
-            label_noise = noise * rng.standard_normal() if noise > 0.0 else 0.0
-            delta = add_gradient(g, g_prime, g_teacher, u, rho, label_noise, sigma, xi_out, v, v_teacher, work, d, slow)
-            if not np.isfinite(delta):
-                return step
-            if rates[0] == 0.0:
-                continue
-            for a in range(P):
-                h = -rate * delta * d[a]
-                d[a] = h
-                for m in range(M):
-                    along[a, m] += h * z[m]
-                for b in range(P):
-                    rest[a, b] += h * z[M + b]
-            # The inputs' parts outside the space: row `sample` of the triangular factor of a Wishart matrix (Bartlett).
-            for j in range(min(sample + 1, n_residual)):
-                if j == sample:
-                    component = np.sqrt(rng.chisquare(float(n_residual - j)))
-                else:
-                    component = rng.standard_normal()
-                for a in range(P):
-                    extra[a, j] += d[a] * component
+                strength, rate_u = load(sigma, (0, a)), rate * load(modes, (0, a))
+                keep, h = 1.0 - eta_xi_out * shrink, eta_xi_out * rate_u * strength
+                back = 0.0 * strength
+                for k in range(K):
+                    slope = load(units, (_SLOPE, k))
+                    back += slope * load(xi_out, (0, k, a))
+                    if eta_xi_out > 0.0:
+                        store(xi_out, (new, k, a), keep * load(xi_out, (base, k, a)) + h * slope)
+                if eta_xi_in > 0.0:
+                    keep, h = 1.0 - eta_xi_in * shrink, eta_xi_in * rate * back * strength
+                    for j in range(min(M + P + sample + 1, columns)):
+                        store(F, (new, a, j), keep * load(F, (base, a, j)) + h * load(draws, (now, sample, j)))
+                if eta_sigma > 0.0:
+                    keep = 1.0 - eta_sigma * shrink
+                    store(sigma, (new, a), keep * load(sigma, (base, a)) + eta_sigma * rate_u * back)
+            if eta_v > 0.0:
+                keep, h = 1.0 - eta_v * shrink, eta_v * rate
+                for k in range(K):
+                    store(v, (new, k), keep * load(v, (base, k)) + h * load(units, (_VALUE, k)))
+            base, shrink = new, 0.0
+        if eta_xi_in > 0.0:
+            fold(F, new, M)
+            rescale(F, new, M, lengths)
+        if new == 1:
+            adopt(F, sigma, xi_out, v, rates)
+        now += 1
+        if alive == 0:
+            break
+    used[0] = now
+
+
+@njit(cache=True, nogil=True)
+def adopt(F: FloatArray, sigma: FloatArray, xi_out: FloatArray, v: FloatArray, rates: FloatArray) -> None:
+    """Make copy 1 of what moves the state, copy 0."""
+    _, K, P, _ = xi_out.shape
+    for a in range(P):
         if rates[0] > 0.0:
-            for a in range(P):
-                for m in range(M):
-                    F_along[a, m] = keep * F_along[a, m] + along[a, m]
-                    along[a, m] = 0.0
-                for b in range(P):
-                    F_rest[a, b] = keep * F_rest[a, b] + rest[a, b]
-                    rest[a, b] = 0.0
-            rotate_into_triangle(F_rest, extra)
-            for a in range(len(lengths)):
-                square = 0.0
-                for m in range(M):
-                    square += F_along[a, m] ** 2
-                for b in range(a + 1):
-                    square += F_rest[a, b] ** 2
-                scale = lengths[a] / np.sqrt(square)
-                for m in range(M):
-                    F_along[a, m] *= scale
-                for b in range(a + 1):
-                    F_rest[a, b] *= scale
-        step_slow_factors(slow, sigma, xi_out, v, rates, weight_decay, batch_size, n_inputs)
-    return n_steps
+            for j in range(F.shape[2]):
+                store(F, (0, a, j), load(F, (1, a, j)))
+        if rates[1] > 0.0:
+            store(sigma, (0, a), load(sigma, (1, a)))
+        if rates[2] > 0.0:
+            for k in range(K):
+                store(xi_out, (0, k, a), load(xi_out, (1, k, a)))
+    if rates[3] > 0.0:
+        for k in range(K):
+            store(v, (0, k), load(v, (1, k)))

@@ -1,13 +1,18 @@
-"""Replicas side by side: SGD from one output time to the next, on threads or on any executor."""
+"""Replicas side by side, on threads or on any executor.
+
+Each goes through its output times at its own pace; none waits for another until all have arrived.
+"""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from types import ModuleType
+from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -20,14 +25,25 @@ from teacher_student.activations import get_activations
 from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged, refuse
 from teacher_student.networks import check_n_inputs
+from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule, Problem, check_seed_and_replicas, output_times, whole_steps
 from teacher_student.sgd import overlaps, weights
+from teacher_student.sgd.checkpoint import Checkpoint
 from teacher_student.sgd.inputs import replica_generators
+from teacher_student.sgd.lanes import LANES
 from teacher_student.trajectory import build_trajectory
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
-METHODS: dict[str, ModuleType] = {"weights": weights, "overlaps": overlaps}
+# How long a replica goes on by itself: on threads, all have their turn within _ROUND, and Ctrl-C waits for one turn; what runs
+# elsewhere is sent to and fro.
+_ROUND, _SHORTEST, _LONGEST, _ELSEWHERE = 1.0, 0.02, 0.25, 1.0
+# Order parameters are measured every so many steps at least to see whether they diverge; that costs as much as some ten steps.
+_STEPS_UNSEEN = 200
+
+# The methods, and how many replicas a run of each holds.
+METHODS = {"weights": 1, "overlaps": LANES}
 
 
 def simulate(
@@ -39,6 +55,7 @@ def simulate(
     seed: int | None = None,
     method: str = "weights",
     executor: Executor | None = None,
+    checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Return trajectories of independent SGD runs of `problem` at finite N.
@@ -57,6 +74,9 @@ def simulate(
         "weights": SGD on N-dimensional weights. "overlaps": the exact chain of their overlaps, of the same law.
     executor : concurrent.futures.Executor, optional
         Where replicas run; by default one thread a core.
+    checkpoint : str or Path, optional
+        A file to keep the state of all replicas in, every half minute and at Ctrl-C. The same call goes on from there, and
+        ends in the same numbers, bit for bit, as one that was never interrupted.
     progress : bool
         Show a progress bar on a terminal.
 
@@ -69,49 +89,56 @@ def simulate(
     Raises
     ------
     InvalidInput
-        For impossible times, sizes, seeds or methods.
+        For impossible times, sizes, seeds or methods, and for a checkpoint of another simulation.
     Diverged
         If an order parameter of a replica leaves every bound; carries what was computed before.
     """
     N = check_n_inputs(problem.initial, problem.n_inputs if n_inputs is None else n_inputs)
     if not isinstance(method, str) or method not in METHODS:
         refuse("method", method, "one of " + ", ".join(METHODS))
-    module = METHODS[method]
-    how = Method(
+    stepwise = Method(
         name=method,
-        start=partial(module.start, problem.initial, N),
+        together=METHODS[method],
+        start=partial(_start, method, problem, N),
         advance=partial(_advance, method, problem.rule, N),
-        measure=module.measure,
+        measure=partial(_measure, method),
         steps_per_call=_steps_per_call(problem, N, method),
     )
-    return run_replicas(problem, how, alpha, N, replicas, seed, executor, progress)
+    return run_replicas(problem, stepwise, alpha, N, replicas, seed, executor, checkpoint, progress)
 
 
 @dataclass(frozen=True)
 class Method:
-    """How a replica is started, advanced and measured.
+    """How runs of one kind, each of a number of replicas, are started, advanced and measured; all of it can be sent elsewhere.
 
     Attributes
     ----------
     name : str
+    together : int
+        How many replicas a run holds.
     start : callable
-        The run that a random generator starts.
+        The run of at most that many random generators.
     advance : callable
-        The run carried on from a first step by a number of steps, and how many it took: fewer if it left the finite numbers.
+        Carries a run on from a first step by a number of steps; returns how many each of its replicas took, fewer if its state
+        left the finite numbers.
     measure : callable
-        The factors of a run, by name.
+        The order parameters of a run by name, with the replica as first axis.
     steps_per_call : int
-        Steps in about a tenth of a second, so that Ctrl-C is answered within one.
+        Calls end at multiples of it, so that Ctrl-C is answered soon.
     describe : callable, optional
-        Attributes for a trajectory of runs that took a number of steps.
+        Attributes of a trajectory that tell about the runs it comes from.
+    settings : dict, optional
+        What decides the numbers besides problem, N and seed.
     """
 
     name: str
-    start: Callable[[np.random.Generator], Any]
-    advance: Callable[[Any, int, int], tuple[Any, int]]
+    together: int
+    start: Callable[[list[np.random.Generator]], Any]
+    advance: Callable[[Any, int, int], IntArray]
     measure: Callable[[Any], dict[str, FloatArray]]
     steps_per_call: int
-    describe: Callable[[list[Any], int], dict[str, Any]] = lambda runs, n_steps: {}
+    describe: Callable[[list[Any]], dict[str, Any]] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def run_replicas(
@@ -122,50 +149,99 @@ def run_replicas(
     replicas: int,
     seed: int | None,
     executor: Executor | None,
+    checkpoint: str | Path | None,
     progress: bool,
 ) -> xr.Dataset:
-    """Return the trajectories of replicas of one `method`; arguments as those of `simulate`."""
+    """Return trajectories of replicas by one `method`; the other arguments are those of `simulate`."""
     replicas, seed = check_seed_and_replicas(replicas, problem.seed if seed is None else seed)
     times = problem.alpha if alpha is None else output_times(alpha)
     output_steps = whole_steps(times, N)
 
-    runs = [method.start(rng) for rng in replica_generators(seed, replicas)]
-    rows: list[list[dict[str, FloatArray]]] = []
-    status, failure, step = "complete", None, 0
-    jobs: list[Any] = []
-    pool = executor or ThreadPoolExecutor(min(replicas, os.cpu_count() or 1))
+    together, generators = method.together, replica_generators(seed, replicas)
+    runs = [method.start(generators[r : r + together]) for r in range(0, replicas, together)]
+    starts = [method.measure(run) for run in runs]
+    rows: list[list[dict[str, FloatArray]]] = [[start] if output_steps[0] == 0 else [] for start in starts]
+    steps, end = [0] * len(runs), int(output_steps[-1])
+    kept = None
+    if checkpoint is not None:
+        settings = {"version": teacher_student.__version__, "method": method.name, "n_inputs": N, "seed": seed, "replicas": replicas}
+        kept = Checkpoint(Path(checkpoint), {**settings, **method.settings, "alpha": output_steps.tolist(), "problem": problem.to_toml()})
+        rows, steps = kept.load(runs) or (rows, steps)
+    status, failures = "complete", []
+    jobs: dict[Any, int] = {}
+    away: set[int] = set()  # runs that a job has, or may have if Ctrl-C comes before it is in `jobs`
+    resting: list[int] = []  # runs that wait until all can be kept
+    finished: SimpleQueue[Any] = SimpleQueue()
+    threads = min(len(runs), os.cpu_count() or 1)
+    pool = executor or ThreadPoolExecutor(threads)
+    seconds = _ELSEWHERE if executor else min(_LONGEST, max(_SHORTEST, _ROUND * threads / len(runs)))
+
+    def send(r: int) -> None:
+        away.add(r)
+        job = pool.submit(_go_on, method, runs[r], problem.initial, steps[r], output_steps, seconds)
+        jobs[job] = r
+        job.add_done_callback(finished.put)
+
+    def land(job: Any) -> tuple[int, str] | None:
+        run, step, passed, failure = job.result()
+        r = jobs[job]
+        rows[r], runs[r], steps[r] = rows[r] + passed, run, step
+        del jobs[job]
+        away.remove(r)
+        return failure
+
     with tqdm(
-        total=replicas * int(output_steps[-1]),
+        total=together * len(runs) * end,
+        initial=together * sum(steps),
         unit="step",
         unit_scale=True,
         disable=None if progress else True,
         desc=f"{method.name} N={N}",
     ) as bar:
         try:
-            for target in output_steps:
-                while step < target and failure is None:
-                    n_steps = int(min(method.steps_per_call, target - step))
-                    jobs = [pool.submit(method.advance, run, step, n_steps) for run in runs]
-                    results = [job.result() for job in jobs]
-                    runs = [run for run, _ in results]
-                    failure = _failure(problem, method.measure, runs, [taken for _, taken in results], step, n_steps, N)
-                    step += n_steps
-                    bar.update(replicas * n_steps)
+            for r in range(len(runs)):
+                if steps[r] < end:
+                    send(r)
+            while jobs:
+                job = finished.get()
+                r = jobs[job]
+                begin = steps[r]
+                failure = land(job)
+                bar.update(together * (steps[r] - begin))
                 if failure is not None:
-                    break
-                rows.append([method.measure(run) for run in runs])
+                    failures.append((steps[r], r * together + failure[0], failure[1]))
+                    end = min(end, steps[r])  # up to there the others go on, for one of them may fail before
+                elif steps[r] < end:
+                    if kept is not None and kept.is_due():
+                        resting.append(r)
+                    else:
+                        send(r)
+                if kept is not None and resting and not jobs:
+                    if not failures:
+                        kept.save(runs, rows, steps)
+                    for r in resting:
+                        if steps[r] < end:
+                            send(r)
+                    resting = []
+            if kept is not None and not failures:
+                kept.save(runs, rows, steps)
         except KeyboardInterrupt:
             status = "interrupted"
-            for job in jobs:
-                job.cancel()
+            under_way = [job for job in jobs if not job.cancel()]
+            if kept is not None and not failures and away == set(jobs.values()) and not any([land(job) for job in under_way]):
+                kept.save(runs, rows, steps)
         finally:
             if executor is None:
                 pool.shutdown(wait=True, cancel_futures=True)
-    if failure is not None:
-        status = f"diverged {failure}"
+    if failures:
+        step, r, reason = min(failures)
+        status = f"diverged at alpha = {step / N:.6g}: {reason} in replica {r}"
+    n_rows = min(len(row) for row in rows)
     factors = {
-        name: np.array([[row[r][name] for row in rows] for r in range(replicas)]).reshape(replicas, len(rows), *array.shape)
-        for name, array in method.measure(runs[0]).items()
+        name: np.array([[state[name][i] for state in row[:n_rows]] for row in rows for i in range(together)][:replicas]).reshape(
+            replicas, n_rows, *array.shape[1:]
+        )
+        for name, array in starts[0].items()
     }
     attributes = {
         "source": "simulation",
@@ -174,22 +250,57 @@ def run_replicas(
         "seed": seed,
         "status": status,
         "version": teacher_student.__version__,
-        **method.describe(runs, step),
+        **(method.describe(runs) if method.describe else {}),
     }
-    trajectory = build_trajectory(problem, output_steps[: len(rows)] / N, factors, replicas=True, attributes=attributes)
-    if failure is not None:
+    trajectory = build_trajectory(problem, output_steps[:n_rows] / N, factors, replicas=True, attributes=attributes)
+    if failures:
         raise Diverged(f"simulation {status}", trajectory)
     return trajectory
 
 
-def _advance(method: str, rule: LearningRule, N: int, run: Any, first_step: int, n_steps: int) -> tuple[Any, int]:
-    module = METHODS[method]
+def _go_on(
+    method: Method, run: Any, initial: OrderParameters, step: int, output_steps: IntArray, seconds: float
+) -> tuple[Any, int, list[dict[str, FloatArray]], tuple[int, str] | None]:
+    """Advance one run from `step` for `seconds`, or to the last of `output_steps`.
+
+    Returns it, its step, what was measured at the output times on the way, and which of its replicas left every bound, and how,
+    if one did. That is looked for at output times and at multiples of a number of steps, however long they take.
+    """
+    rows: list[dict[str, FloatArray]] = []
+    chunk = method.steps_per_call
+    deadline, unseen = time.monotonic() + seconds, chunk * max(1, _STEPS_UNSEEN // chunk)
+    for output in output_steps[np.searchsorted(output_steps, step, side="right") :].tolist():
+        while step < output:
+            n_steps = min(output, (step // chunk + 1) * chunk) - step
+            taken = method.advance(run, step, n_steps)
+            step += int(taken.min())
+            if taken.min() < n_steps:
+                return run, step, rows, (int(taken.argmin()), "delta is not finite")
+            if step == output or step % unseen == 0:
+                with np.errstate(over="ignore", invalid="ignore"):  # overflow is what is looked for
+                    state = method.measure(run)
+                    for i in range(len(taken)):
+                        beyond = first_out_of_bounds({name: array[i] for name, array in state.items()}, initial)
+                        if beyond is not None:
+                            return run, step, rows, (i, f"{beyond[0]} = {beyond[1]:.6g}")
+                if step == output:
+                    rows.append(state)
+            if time.monotonic() > deadline:
+                return run, step, rows, None
+    return run, step, rows, None
+
+
+def _start(method: str, problem: Problem, N: int, generators: list[np.random.Generator]) -> Any:
+    """Return a run of as many replicas as there are generators."""
+    if method == "weights":
+        return weights.start(problem.initial, N, *generators)
+    return overlaps.start(problem.initial, N, problem.rule.batch_size, generators)
+
+
+def _advance(method: str, rule: LearningRule, N: int, run: Any, first_step: int, n_steps: int) -> IntArray:
+    """Take `n_steps` steps and return how many each replica of the run took."""
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
-    taken = module.advance(
-        run,
-        student.g,
-        student.g_prime,
-        teacher.g,
+    arguments: list[Any] = [
         rule.schedules,
         rule.noise,
         rule.weight_decay,
@@ -198,31 +309,21 @@ def _advance(method: str, rule: LearningRule, N: int, run: Any, first_step: int,
         N,
         first_step,
         n_steps,
-    )
-    return run, taken
+    ]
+    if method == "overlaps":
+        return overlaps.advance(run, student, teacher, *arguments)
+    return np.array([weights.advance(run, student.g, student.g_prime, teacher.g, *arguments)])
 
 
-def _failure(
-    problem: Problem,
-    measure: Callable[[Any], dict[str, FloatArray]],
-    runs: list[Any],
-    taken: list[int],
-    step: int,
-    n_steps: int,
-    N: int,
-) -> str | None:
-    """Return where and how the first replica left every bound within the last `n_steps` steps, or None."""
-    for r, run in enumerate(runs):
-        if taken[r] < n_steps:
-            return f"at alpha = {(step + taken[r]) / N:.6g}: delta of replica {r} is not finite"
-        beyond = first_out_of_bounds(measure(run), problem.initial)
-        if beyond is not None:
-            return f"at alpha = {(step + n_steps) / N:.6g}: {beyond[0]} = {beyond[1]:.6g} in replica {r}"
-    return None
+def _measure(method: str, run: Any) -> dict[str, FloatArray]:
+    """Return the order parameters of a run with the replica as first axis."""
+    if method == "overlaps":
+        return overlaps.measure(run)
+    return {name: array[None] for name, array in weights.measure(run).items()}
 
 
 def _steps_per_call(problem: Problem, N: int, method: str) -> int:
-    """Return how many steps take about a tenth of a second, so that Ctrl-C is answered within one."""
-    width = problem.initial.n_modes + problem.initial.n_teacher + 3
-    nanoseconds = problem.rule.batch_size * (1000.0 + (N * width if method == "weights" else 0.0))
-    return max(1, int(1e8 / nanoseconds))
+    """Return how many steps take a few hundredths of a second."""
+    width = problem.initial.n_modes + problem.initial.n_teacher + 8
+    nanoseconds = problem.rule.batch_size * (1000.0 + (0.1 * N * width if method == "weights" else 0.0))
+    return max(1, int(5e7 / nanoseconds))

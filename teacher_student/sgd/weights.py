@@ -1,4 +1,8 @@
-"""SGD on N-dimensional weights, one fresh Gaussian input a sample, in compiled code."""
+"""SGD on N-dimensional weights in compiled code: fresh Gaussian inputs, a block of them in one pass over the weights.
+
+The block in use, its projections and how far it has been used are part of a replica. Calls may end within a block, at any step:
+the weights are then those after that step, and the numbers of a run do not depend on where its calls end, bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +16,79 @@ from numba import njit
 from teacher_student.networks import Weights, draw_weights
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.schedules import is_constant, rates_at
+from teacher_student.sgd.blocks import BLOCK, TILE, draw_block, foresee, keep_lengths, move_rows, squared_lengths
 from teacher_student.sgd.gradient import add_gradient, step_slow_factors
-from teacher_student.sgd.inputs import draw_input
+from teacher_student.sgd.normals import WordArray, normal_stream
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class WeightsReplica:
-    """One run in progress: its weights, which are updated in place, and its random stream.
+    """One run in progress, updated in place: its weights, its random streams, and the block of inputs that it is at.
 
-    `lengths` (P,) are those of the input modes at the start, in units of sqrt(N).
+    Attributes
+    ----------
+    weights : Weights
+    lengths : array, (P,)
+        Lengths of the modes at the start, in units of sqrt(N).
+    rng : numpy.random.Generator
+        Stream of the label noise.
+    stream : array
+        Stream of the inputs (`teacher_student.sgd.normals`).
+    inputs : array, (tile, BLOCK, TILE)
+        The block: input s has the component i TILE + j at [i, s, j].
+    products : array, (P + M + BLOCK, BLOCK)
+        Scalar products / sqrt(N) of the modes, the teacher's rows and the inputs with the inputs of the block.
+    used : array, (1,)
+        How many inputs of the block steps were taken with; at 0 the next step draws one.
     """
 
     weights: Weights
     lengths: FloatArray
     rng: np.random.Generator
+    stream: WordArray
+    inputs: FloatArray
+    products: FloatArray
+    used: IntArray
 
 
 def start(initial: OrderParameters, n_inputs: int, rng: np.random.Generator) -> WeightsReplica:
     """Return a run that starts from weights with exactly the overlaps of `initial`."""
-    return WeightsReplica(draw_weights(initial, n_inputs, rng), np.sqrt(initial.Q_modes.diagonal()), rng)
+    return replica_of(draw_weights(initial, n_inputs, rng), rng)
+
+
+def replica_of(weights: Weights, rng: np.random.Generator) -> WeightsReplica:
+    """Return a run that starts from `weights`, which are copied; its inputs come from a child of the seed of `rng`."""
+    P, N = weights.xi_in.shape
+    M = len(weights.W_teacher)
+    copied = Weights(
+        xi_in=_aligned(weights.xi_in),
+        sigma=weights.sigma.copy(),
+        xi_out=weights.xi_out.copy(),
+        v=weights.v.copy(),
+        W_teacher=_aligned(weights.W_teacher),
+        v_teacher=weights.v_teacher.copy(),
+    )
+    return WeightsReplica(
+        weights=copied,
+        lengths=np.sqrt((weights.xi_in**2).sum(axis=1) / N),
+        rng=rng,
+        stream=normal_stream(rng.bit_generator.seed_seq.spawn(1)[0]),  # type: ignore[attr-defined]  # numpy's stubs lack it
+        inputs=_aligned(np.zeros((-(-N // TILE), BLOCK, TILE))),
+        products=np.zeros((P + M + BLOCK, BLOCK)),
+        used=np.zeros(1, dtype=np.int64),
+    )
+
+
+def _aligned(array: FloatArray) -> FloatArray:
+    """Return a contiguous copy that begins at a cache line: vector loads across two of them take twice as long."""
+    buffer = np.empty(array.size + 7)
+    begin = -buffer.ctypes.data % 64 // 8
+    copy = buffer[begin : begin + array.size].reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def advance(
@@ -72,6 +128,10 @@ def advance(
         first_step,
         n_steps,
         replica.rng,
+        replica.stream,
+        replica.inputs,
+        replica.products,
+        replica.used,
     )
 
 
@@ -88,32 +148,7 @@ def measure(replica: WeightsReplica) -> dict[str, FloatArray]:
     }
 
 
-# Sums over N may be reordered into vector lanes; NaN and infinity keep their meaning, divergence is detected by them.
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def project(rows: FloatArray, x: FloatArray, out: FloatArray) -> None:
-    """Write rows . x / sqrt(N), (n_rows,), into `out`."""
-    scale = 1.0 / np.sqrt(len(x))
-    for a in range(rows.shape[0]):
-        total = 0.0
-        for i in range(len(x)):
-            total += rows[a, i] * x[i]
-        out[a] = total * scale
-
-
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def rescale(rows: FloatArray, lengths: FloatArray) -> None:
-    """Give row a of `rows` (P, N) the length `lengths[a]` sqrt(N)."""
-    P, N = rows.shape
-    for a in range(P):
-        total = 0.0
-        for i in range(N):
-            total += rows[a, i] * rows[a, i]
-        scale = lengths[a] * np.sqrt(N / total)
-        for i in range(N):
-            rows[a, i] *= scale
-
-
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def run_steps(
     g: Any,
     g_prime: Any,
@@ -132,55 +167,90 @@ def run_steps(
     first_step: int,
     n_steps: int,
     rng: np.random.Generator,
+    stream: WordArray,
+    inputs: FloatArray,
+    products: FloatArray,
+    used: IntArray,
 ) -> int:
     """Take `n_steps` SGD steps on the student's factors in place; return the number of steps taken.
 
-    Shapes as in `Weights`; `schedules` are those of a `LearningRule`, taken at alpha = step / N for the run's steps from
-    `first_step` on; input modes are rescaled to `lengths` (P,) after each step, or not if it is empty. All right-hand sides use
-    the values before the step. Stops before a step whose error is not finite.
+    Shapes as in `Weights` and `WeightsReplica`; `schedules` are those of a `LearningRule`, taken at alpha = step / N for the
+    run's steps from `first_step` on. All right-hand sides use the values before the step. Stops before a step whose error is not
+    finite. The modes are rescaled to `lengths` (P,) after each step, or not if it is empty. A block holds as many whole batches
+    as fit; a batch of more inputs takes several blocks.
     """
     P, N = xi_in.shape
-    K = len(v)
-    x = np.empty(N)
+    M, K = len(v_teacher), len(v)
     u = np.empty(P)
-    rho = np.empty(W_teacher.shape[0])
+    rho = np.empty(M)
     work = np.empty((2, K))
     d = np.empty(P)
     slow = np.zeros(P + K * P + K)
+    keep = np.ones((P, BLOCK))
+    h = np.zeros((P, BLOCK))
     rates = np.empty(4)
+    rate, shrink = 0.0, 1.0
+    spherical = len(lengths) > 0
+    squares = lengths**2
     constant = is_constant(schedules)
-    rate, keep = 0.0, 1.0
-    # A batch is summed here, for every sample of it sees the weights before the step.
-    summed = np.zeros((P, N)) if batch_size > 1 else np.zeros((0, N))
-    for step in range(n_steps):
-        if step == 0 or not constant:
-            rates_at(schedules, (first_step + step) / N, rates)
+    several_blocks = batch_size > BLOCK
+    usable = BLOCK if several_blocks else BLOCK - BLOCK % batch_size
+    # Every sample of a batch sees the weights before the step: a sum over several blocks is gathered beside them.
+    gathered = xi_in.copy() if several_blocks else xi_in
+    moves = False
+    taken = 0
+    while taken < n_steps:
+        if taken == 0 or not constant:
+            rates_at(schedules, (first_step + taken) / N, rates)
             rate = rates[0] / (np.sqrt(N) * batch_size)
-            keep = 1.0 - rates[0] * weight_decay / N
-        for _ in range(batch_size):
-            draw_input(rng, x)
-            project(xi_in, x, u)
-            project(W_teacher, x, rho)
+            shrink = 1.0 - rates[0] * weight_decay / N
+            moves |= rates[0] > 0.0
+        begin = used[0]
+        delta = 0.0
+        for sample in range(batch_size):
+            if used[0] == 0:
+                draw_block(stream, xi_in, W_teacher, inputs, products)
+                if spherical and not several_blocks:
+                    squared_lengths(xi_in, squares)
+            s = used[0]
+            for a in range(P):
+                u[a] = products[a, s]
+            for m in range(M):
+                rho[m] = products[P + m, s]
             label_noise = noise * rng.standard_normal() if noise > 0.0 else 0.0
             delta = add_gradient(g, g_prime, g_teacher, u, rho, label_noise, sigma, xi_out, v, v_teacher, work, d, slow)
             if not np.isfinite(delta):
-                return step
-            if rates[0] == 0.0:
-                continue
+                break
             for a in range(P):
-                h = -rate * delta * d[a]
-                if batch_size == 1:
-                    for i in range(N):
-                        xi_in[a, i] = keep * xi_in[a, i] + h * x[i]
-                else:
-                    for i in range(N):
-                        summed[a, i] += h * x[i]
-        if batch_size > 1 and rates[0] > 0.0:
-            for a in range(P):
-                for i in range(N):
-                    xi_in[a, i] = keep * xi_in[a, i] + summed[a, i]
-                    summed[a, i] = 0.0
-        if rates[0] > 0.0 and len(lengths) > 0:
-            rescale(xi_in, lengths)
+                h[a, s] = -rate * delta * d[a]
+            used[0] += 1
+            if several_blocks and (used[0] == BLOCK or sample + 1 == batch_size):
+                if sample < BLOCK:
+                    keep[:, 0] = shrink
+                if moves:
+                    move_rows(gathered, inputs, keep, h)
+                used[0] = 0
+        if not np.isfinite(delta):
+            h[:, begin:] = 0.0
+            used[0] = begin
+            break
+        if several_blocks:
+            if spherical and rates[0] > 0.0:
+                squared_lengths(gathered, squares)
+                for a in range(P):
+                    gathered[a] *= lengths[a] / np.sqrt(squares[a])
+            xi_in[:] = gathered
+        elif moves:
+            keep[:, begin] = shrink
+            if spherical and rates[0] > 0.0:
+                keep_lengths(products, M, N, begin, used[0], lengths, squares, keep, h)
+            foresee(products, M, begin, used[0], keep, h)
+        if used[0] == usable:
+            if moves:
+                move_rows(xi_in, inputs, keep, h)
+            used[0] = 0
         step_slow_factors(slow, sigma, xi_out, v, rates, weight_decay, batch_size, N)
-    return n_steps
+        taken += 1
+    if moves and used[0] > 0:
+        move_rows(xi_in, inputs, keep, h)
+    return taken

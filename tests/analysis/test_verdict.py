@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import types
+import inspect
+import textwrap
 from collections.abc import Callable
 
 import numpy as np
@@ -160,22 +161,15 @@ def test_the_square_of_the_rate_without_the_batch_size_is_seen(problem: ts.Probl
     assert judge(predict(problem, batch_size=4), simulation).passed
 
 
-_add_gradient = overlaps.add_gradient
-
-
-@njit(nogil=True)
-def add_gradient_without_sigma(g, g_prime, g_teacher, u, rho, label_noise, sigma, xi_out, v, v_teacher, work, d, slow):  # type: ignore[no-untyped-def]
-    delta = _add_gradient(g, g_prime, g_teacher, u, rho, label_noise, sigma, xi_out, v, v_teacher, work, d, slow)
-    for a in range(len(d)):
-        d[a] /= sigma[a]
-    return delta
-
-
 def test_a_sigma_missing_from_the_chain_is_seen(problem: ts.Problem, theory: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The chain compiled again with d_a = sum_k v_k g'(lambda_k) xi_out[k,a]."""
-    chain = overlaps.run_steps.py_func
-    names = {**chain.__globals__, "add_gradient": add_gradient_without_sigma}
-    monkeypatch.setattr(overlaps, "run_steps", njit(nogil=True)(types.FunctionType(chain.__code__, names)))
+    """The chain compiled again with h_a = -eta delta sum_k v_k g'(lambda_k) xi_out[k,a] / N."""
+    right = textwrap.dedent(inspect.getsource(overlaps.run_steps.py_func))
+    right = right[right.index("def run_steps") :]
+    wrong = right.replace("rate * back * strength", "rate * back")
+    assert wrong != right
+    names = dict(vars(overlaps))
+    exec(wrong, names)
+    monkeypatch.setattr(overlaps, "run_steps", njit(nogil=True, error_model="numpy")(names["run_steps"]))
     assert is_alarm(judge(theory, run(problem)))
 
 

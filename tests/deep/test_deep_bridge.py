@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
+from drawn import drawn_inputs
 
+import teacher_student as ts
 from teacher_student.activations import get_activation
 from teacher_student.deep.network import Architecture, factors, n_parameters
 from teacher_student.deep.stream import Teacher, on_line_sgd
-from teacher_student.sgd.weights import run_steps
+from teacher_student.networks import Weights
+from teacher_student.sgd.weights import advance, replica_of
 
 Array = npt.NDArray[np.float64]
 
@@ -38,23 +44,41 @@ def flat(values: dict[str, Array | float]) -> Array:
     return theta
 
 
+class Numbers:
+    """Stands for a generator: vectors are the inputs of a run on line, single numbers its label noise."""
+
+    def __init__(self, inputs: Iterator[Array], rng: np.random.Generator) -> None:
+        self.inputs, self.rng = inputs, rng
+
+    def standard_normal(self, size: int | None = None) -> Any:
+        """Return the next input, or the next number if there is no `size`."""
+        return self.rng.standard_normal() if size is None else next(self.inputs)
+
+
 class OnLine:
-    """The on-line SGD of this package from the factors of `student`, on the stream of seed 11."""
+    """The on-line SGD of this package from the factors of `student`, on the streams of seed 11."""
 
     def __init__(self, student: dict[str, Array], teacher: Teacher, batch_size: int, weight_decay: float) -> None:
-        self.xi_in, self.sigma = student["xi_in0"].copy(), student["sigma0"].copy()
-        self.xi_out, self.v = np.ascontiguousarray(student["xi_out0"].T), student["W1"][0].copy()
-        self.eta = np.array([RATES[name] for name in ("xi_in0", "sigma0", "xi_out0", "W1")])
-        self.rest = (teacher.W, teacher.v, self.eta, teacher.noise, weight_decay, batch_size, 1, np.random.default_rng(11))
+        rates = dict(zip(("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v"), RATES.values(), strict=True))
+        self.rule = ts.LearningRule(noise=teacher.noise, weight_decay=weight_decay, batch_size=batch_size, **rates)
+        factors = (student["xi_in0"], student["sigma0"], np.ascontiguousarray(student["xi_out0"].T), student["W1"][0])
+        self.run = replica_of(Weights(*factors, teacher.W, teacher.v), np.random.default_rng(11))
         self.erf = get_activation("erf")
+
+    def numbers(self) -> Numbers:
+        """Return the inputs and noise of the run, at its beginning, as a generator."""
+        return Numbers(drawn_inputs(self.run.stream.copy(), N, self.rule.batch_size), np.random.default_rng(11))
 
     def step(self) -> None:
         """Take one step."""
-        run_steps(self.erf.g, self.erf.g_prime, self.erf.g, self.xi_in, self.sigma, self.xi_out, self.v, *self.rest)
+        rule, erf = self.rule, self.erf
+        rates_and_more = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, rule.spherical)
+        assert advance(self.run, erf.g, erf.g_prime, erf.g, *rates_and_more, N, 0, 1) == 1
 
     def state(self) -> Array:
         """Return the flat vector as the deep code has it."""
-        return flat({"xi_in0": self.xi_in, "sigma0": self.sigma, "xi_out0": self.xi_out.T, "W1": self.v})
+        w = self.run.weights
+        return flat({"xi_in0": w.xi_in, "sigma0": w.sigma, "xi_out0": w.xi_out.T, "W1": w.v})
 
 
 def deep_rates(weight_decay: float) -> tuple[Array, Array]:
@@ -72,7 +96,7 @@ def differences_of_single_steps(batch_size: int, weight_decay: float, n_steps: i
     """Return the largest difference of any parameter after each step of both codes from the same state, (n_steps,)."""
     student, teacher = draw(5)
     on_line = OnLine(student, teacher, batch_size, weight_decay)
-    stream = teacher.batches(np.random.default_rng(11), batch_size)
+    stream = teacher.batches(on_line.numbers(), batch_size)
     rate, decay = deep_rates(weight_decay)
     result = np.empty(n_steps)
     for step in range(n_steps):
@@ -105,7 +129,7 @@ def test_whole_runs_differ_less_than_those_from_starts_a_millionth_of_a_milliont
     shifted = {name: value * (1 + 1e-12) for name, value in student.items()}
     runs = [OnLine(start, teacher, batch_size, weight_decay) for start in (student, shifted)]
     theta, (rate, decay) = flat(student), deep_rates(weight_decay)
-    on_line_sgd(ARCHITECTURE, theta, teacher.batches(np.random.default_rng(11), batch_size), rate, 600, decay)
+    on_line_sgd(ARCHITECTURE, theta, teacher.batches(runs[0].numbers(), batch_size), rate, 600, decay)
     for run in runs:
         for _ in range(600):
             run.step()

@@ -91,7 +91,7 @@ def test_chain_is_sgd_on_weights_in_law(
 ) -> None:
     problem = make_problem(*sizes, teacher_rank=rank, batch_size=batch_size)
     on_weights = run(problem, n_inputs, "weights", REPLICAS, seed=1)
-    chain = run(problem, n_inputs, "overlaps", 2 * REPLICAS, seed=2)
+    chain = run(problem, n_inputs, "overlaps", 8 * REPLICAS, seed=2)
     found = differences(on_weights, chain)
     record_check("chain of order parameters: significant differences in law", "SGD on weights", len(found), 0)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
@@ -14,8 +17,8 @@ import xarray as xr
 
 import teacher_student as ts
 from teacher_student.sgd import overlaps, weights
+from teacher_student.sgd.run import METHODS
 
-METHODS = ("weights", "overlaps")
 TIMES = [0.0, 0.33, 2.0]
 N_INPUTS = 40
 
@@ -147,24 +150,90 @@ def test_divergence_keeps_the_trajectory(make_problem: Callable[..., ts.Problem]
 def test_interrupt_keeps_the_outputs(
     make_problem: Callable[..., ts.Problem], monkeypatch: pytest.MonkeyPatch, method: str, module: Any, n_outputs: int
 ) -> None:
-    """Ctrl-C after some outputs, or before any, gives those with the status "interrupted"; a later run is complete."""
+    """Ctrl-C after some outputs, or before any, gives those with the status "interrupted"; a later run is complete.
+
+    Three runs take turns here, an output time a turn; Ctrl-C comes in the second run's turn.
+    """
     problem = dataclasses.replace(make_problem(), alpha=[0.25, 0.5, 0.75, 1.0])
-    complete = run(problem, method, None)
+    replicas = 2 * METHODS[method] + 1
+    complete = run(problem, method, None, replicas=replicas)
     original, calls = module.advance, []
 
     def interrupted(*arguments: Any) -> int:
         calls.append(None)
-        if len(calls) > 3 * n_outputs:
+        if len(calls) > 3 * n_outputs + 1:
             raise KeyboardInterrupt
         return original(*arguments)
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, ThreadPoolExecutor(1) as pool:
         patch.setattr(module, "advance", interrupted)
-        result = run(problem, method, None)
+        patch.setattr("teacher_student.sgd.run._ELSEWHERE", -1.0)
+        result = run(problem, method, None, replicas=replicas, executor=pool)
     assert result.attrs["status"] == "interrupted"
     assert result["alpha"].values.tolist() == problem.alpha[:n_outputs].tolist()
     assert result.equals(complete.isel(alpha=slice(n_outputs)))
-    assert run(problem, method, None).identical(complete)
+    assert run(problem, method, None, replicas=replicas).identical(complete)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_control_c_is_answered(make_problem: Callable[..., ts.Problem], method: str) -> None:
+    """A run of days ends soon after the signal, with the outputs that every replica has passed."""
+    run(make_problem(), method)  # compiles
+    threading.Timer(3.0, signal.raise_signal, (signal.SIGINT,)).start()
+    begin = time.monotonic()
+    result = run(make_problem(), method, [0.0, 1.0, 1e9], replicas=5)
+    assert time.monotonic() - begin < 20.0
+    assert result.attrs["status"] == "interrupted"
+    assert result["alpha"].values.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_replicas_do_not_wait_for_each_other(
+    make_problem: Callable[..., ts.Problem], monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Where the run of the first replica stands still, the other one goes through all its output times."""
+    module, other_arrived = {"weights": weights, "overlaps": overlaps}[method], threading.Event()
+    original, first = module.advance, []
+
+    def advance(replica: Any, *arguments: Any) -> int:
+        if not first:
+            first.append(replica)
+            assert other_arrived.wait(60.0)
+        taken = original(replica, *arguments)
+        if replica is not first[0] and arguments[-2] + np.min(taken) == N_INPUTS * TIMES[-1]:
+            other_arrived.set()
+        return taken
+
+    replicas = METHODS[method] + 1
+    expected = run(make_problem(), method, replicas=replicas)
+    monkeypatch.setattr(module, "advance", advance)
+    with ThreadPoolExecutor(2) as pool:
+        assert run(make_problem(), method, replicas=replicas, executor=pool).identical(expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("seconds", [-1.0, 1.0])
+def test_the_earliest_divergence_is_reported(
+    make_problem: Callable[..., ts.Problem], monkeypatch: pytest.MonkeyPatch, method: str, workers: int, seconds: float
+) -> None:
+    """Whichever replica is computed first: the report names the one that failed first, and the outputs before that are kept."""
+    problem = make_problem(activation="quadratic", eta_xi_in={"weights": 3.0, "overlaps": 1.5}[method])
+    times = np.linspace(0.0, 10.0, 81)
+    alone = []
+    for replicas in {"weights": range(1, 7), "overlaps": (1, 2, 3, 8, 11, 17)}[method]:
+        with pytest.raises(ts.Diverged) as caught:
+            run(problem, method, times, replicas=replicas)
+        alone.append((float(str(caught.value).split("alpha = ")[1].split(":")[0]), int(str(caught.value).split()[-1])))
+    assert alone == sorted(alone, reverse=True)  # one more replica can only bring an earlier failure
+    assert len(set(alone)) > 1
+    monkeypatch.setattr("teacher_student.sgd.run._ELSEWHERE", seconds)
+    with ThreadPoolExecutor(workers) as pool, pytest.raises(ts.Diverged) as caught:
+        run(problem, method, times, replicas=replicas, executor=pool)
+    assert f"alpha = {alone[-1][0]:g}: " in str(caught.value)
+    assert str(caught.value).endswith(f" in replica {alone[-1][1]}")
+    kept = caught.value.trajectory
+    assert kept["alpha"].values.tolist() == times[times < alone[-1][0]].tolist()
 
 
 class InterruptedExecutor(ThreadPoolExecutor):

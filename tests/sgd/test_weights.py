@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+from drawn import drawn_inputs
 from scipy.special import erf
 
 import teacher_student as ts
 from teacher_student.activations import get_activations
 from teacher_student.networks import Weights, draw_weights
 from teacher_student.sgd import weights as sgd_on_weights
+from teacher_student.sgd.blocks import TILE
 
 N_INPUTS = 40
 N_STEPS = 30
@@ -19,70 +23,94 @@ TOLERANCE = 1e-12
 TRAINED = ("xi_in", "sigma", "xi_out", "v")
 
 
-def plain_sgd(w: Weights, rule: ts.LearningRule, n_steps: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return the student after `n_steps` steps: down the mean gradient of delta^2 / 2, with decay."""
+PLAIN = {
+    "erf": (lambda x: erf(x / np.sqrt(2)), lambda x: np.sqrt(2 / np.pi) * np.exp(-(x**2) / 2)),
+    "quadratic": (lambda x: x**2, lambda x: 2 * x),
+}
+
+
+def plain_sgd(w: Weights, rule: ts.LearningRule, n_steps: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Return the student after `n_steps` steps: down the mean gradient of delta^2 / 2, with decay.
+
+    It ends earlier before a step whose delta is not finite; "steps" are those taken.
+    """
+    g, g_prime = PLAIN[rule.activation]
     xi_in, sigma, xi_out, v = w.xi_in.copy(), w.sigma.copy(), w.xi_out.copy(), w.v.copy()
     N = xi_in.shape[1]
-    for _ in range(n_steps):
+    inputs = drawn_inputs(sgd_on_weights.replica_of(w, rng).stream, N, rule.batch_size)
+    for step in range(n_steps):
         gradients = [np.zeros_like(factor) for factor in (xi_in, sigma, xi_out, v)]
         for _ in range(rule.batch_size):
-            x = rng.standard_normal(N)
-            label = w.v_teacher @ erf(w.W_teacher @ x / np.sqrt(2 * N))
+            x = next(inputs)
+            label = w.v_teacher @ g(w.W_teacher @ x / np.sqrt(N))
             if rule.noise > 0:
                 label += rule.noise * rng.standard_normal()
             u = xi_in @ x / np.sqrt(N)
             field = xi_out @ (sigma * u)
-            activity, slope = erf(field / np.sqrt(2)), np.sqrt(2 / np.pi) * np.exp(-(field**2) / 2)
+            activity, slope = g(field), g_prime(field)
             delta = v @ activity - label
+            if not np.isfinite(delta):
+                return {**dict(zip(TRAINED, (xi_in, sigma, xi_out, v), strict=True)), "steps": step}
             back = (v * slope) @ xi_out
             gradients[0] += delta * np.outer(back * sigma, x) * np.sqrt(N)
             gradients[1] += delta * u * back
             gradients[2] += delta * np.outer(v * slope, u * sigma)
             gradients[3] += delta * activity
+        rates = [rate if isinstance(rate, float) else plain_rate(rate, step / N) for rate in rates_of(rule)]
         shrunk_and_moved = [
             factor - rate / N * (gradient / rule.batch_size + rule.weight_decay * factor)
-            for factor, rate, gradient in zip((xi_in, sigma, xi_out, v), rule.rates, gradients, strict=True)
+            for factor, rate, gradient in zip((xi_in, sigma, xi_out, v), rates, gradients, strict=True)
         ]
         lengths = np.linalg.norm(xi_in, axis=1, keepdims=True)
         xi_in, sigma, xi_out, v = shrunk_and_moved
         if rule.spherical:
-            xi_in = xi_in * lengths / np.linalg.norm(xi_in, axis=1, keepdims=True)
-    return dict(zip(TRAINED, (xi_in, sigma, xi_out, v), strict=True))
+            xi_in *= lengths / np.linalg.norm(xi_in, axis=1, keepdims=True)
+    return {**dict(zip(TRAINED, (xi_in, sigma, xi_out, v), strict=True)), "steps": n_steps}
+
+
+def rates_of(rule: ts.LearningRule) -> list[float | ts.PowerLaw]:
+    return [rule.eta_xi_in, rule.eta_sigma, rule.eta_xi_out, rule.eta_v]
+
+
+def plain_rate(schedule: ts.PowerLaw, alpha: float) -> float:
+    return schedule.start * (1.0 + alpha / schedule.alpha) ** -schedule.exponent
+
+
+def advance(run: sgd_on_weights.WeightsReplica, rule: ts.LearningRule, first_step: int, n_steps: int) -> int:
+    student, teacher = get_activations(rule.activation, rule.teacher_activation)
+    return sgd_on_weights.advance(
+        run,
+        student.g,
+        student.g_prime,
+        teacher.g,
+        rule.schedules,
+        rule.noise,
+        rule.weight_decay,
+        rule.batch_size,
+        rule.spherical,
+        run.weights.xi_in.shape[1],
+        first_step,
+        n_steps,
+    )
 
 
 def compiled_sgd(w: Weights, rule: ts.LearningRule, calls: tuple[int, ...], rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Return the student after one compiled call for each number of steps in `calls`."""
-    copies = {name: getattr(w, name).copy() for name in TRAINED}
-    lengths = np.linalg.norm(w.xi_in, axis=1) / np.sqrt(w.xi_in.shape[1])
-    run = sgd_on_weights.WeightsReplica(Weights(**copies, W_teacher=w.W_teacher, v_teacher=w.v_teacher), lengths, rng)
-    student, teacher = get_activations(rule.activation, rule.teacher_activation)
+    run = sgd_on_weights.replica_of(w, rng)
+    step = 0
     for n_steps in calls:
-        taken = sgd_on_weights.advance(
-            run,
-            student.g,
-            student.g_prime,
-            teacher.g,
-            rule.schedules,
-            rule.noise,
-            rule.weight_decay,
-            rule.batch_size,
-            rule.spherical,
-            w.xi_in.shape[1],
-            0,
-            n_steps,
-        )
-        assert taken == n_steps
-    return copies
+        assert advance(run, rule, step, n_steps) == n_steps
+        step += n_steps
+    return {name: getattr(run.weights, name) for name in TRAINED}
 
 
 def largest_difference(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> float:
     return max(float(np.abs(first[name] - second[name]).max()) for name in TRAINED)
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
-@pytest.mark.parametrize("noise", [0.0, 0.3])
-@pytest.mark.parametrize("weight_decay", [0.0, 0.5])
-@pytest.mark.parametrize("sizes", [(4, 3, 2), (2, 3, 4)])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 5, 11])
+@pytest.mark.parametrize(("noise", "weight_decay"), [(0.0, 0.0), (0.3, 0.5)])
+@pytest.mark.parametrize("sizes", [(4, 3, 2), (2, 3, 4), (3, 2, 2)])
 def test_steps_equal_plain_numpy(
     make_problem: Callable[..., ts.Problem],
     batch_size: int,
@@ -101,7 +129,7 @@ def test_steps_equal_plain_numpy(
         assert np.abs(got[name] - getattr(w, name)).max() > 1e-3, f"{name} did not learn"
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5])
 def test_rows_keep_their_lengths(make_problem: Callable[..., ts.Problem], batch_size: int) -> None:
     problem = make_problem(batch_size=batch_size, weight_decay=0.5, spherical=True)
     w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
@@ -112,6 +140,14 @@ def test_rows_keep_their_lengths(make_problem: Callable[..., ts.Problem], batch_
     np.testing.assert_allclose(lengths, np.linalg.norm(w.xi_in, axis=1), rtol=1e-14)
     free = make_problem(batch_size=batch_size, weight_decay=0.5)
     assert largest_difference(expected, compiled_sgd(w, free.rule, (N_STEPS,), np.random.default_rng(2))) > 1e-3
+
+
+def test_lengths_do_not_drift(make_problem: Callable[..., ts.Problem]) -> None:
+    """Within a block lengths follow from scalar products alone; over 200,000 steps nothing adds up."""
+    problem = make_problem(batch_size=1, noise=0.1, eta_xi_in=2.0, spherical=True)
+    w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
+    got = compiled_sgd(w, problem.rule, (200_002,), np.random.default_rng(2))
+    np.testing.assert_allclose(np.linalg.norm(got["xi_in"], axis=1), np.linalg.norm(w.xi_in, axis=1), rtol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -148,22 +184,81 @@ def test_factor_of_rate_zero_never_moves(make_problem: Callable[..., ts.Problem]
     assert largest_difference(expected, got) < TOLERANCE
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
-def test_steps_do_not_depend_on_the_number_of_calls(make_problem: Callable[..., ts.Problem], batch_size: int) -> None:
-    problem = make_problem(batch_size=batch_size)
+@pytest.mark.parametrize("n_inputs", [7, 128, TILE, TILE + 1, 2 * TILE + 333])
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_any_number_of_tiles(make_problem: Callable[..., ts.Problem], n_inputs: int, batch_size: int) -> None:
+    """Inputs of less than a vector, of whole tiles and of a part of the last one."""
+    problem = make_problem(batch_size=batch_size, noise=0.3, weight_decay=0.5)
+    w = draw_weights(problem.initial, n_inputs, np.random.default_rng(1))
+    expected = plain_sgd(w, problem.rule, N_STEPS, np.random.default_rng(2))
+    assert largest_difference(expected, compiled_sgd(w, problem.rule, (N_STEPS,), np.random.default_rng(2))) < TOLERANCE
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_rates_change_within_a_block(make_problem: Callable[..., ts.Problem], batch_size: int) -> None:
+    """Each step has its own rates; those of the first step for all of them give something else."""
+    problem = make_problem(
+        batch_size=batch_size, weight_decay=0.5, eta_xi_in=ts.PowerLaw(1.0, 0.1, 2.0), eta_v=ts.PowerLaw(0.4, 0.2, 1.0)
+    )
+    w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
+    expected = plain_sgd(w, problem.rule, N_STEPS, np.random.default_rng(2))
+    assert largest_difference(expected, compiled_sgd(w, problem.rule, (5, 25), np.random.default_rng(2))) < TOLERANCE
+    frozen_rates = make_problem(batch_size=batch_size, weight_decay=0.5, eta_xi_in=1.0, eta_v=0.4)
+    assert largest_difference(expected, compiled_sgd(w, frozen_rates.rule, (30,), np.random.default_rng(2))) > 1e-3
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 9])
+@pytest.mark.parametrize(("n_inputs", "spherical"), [(40, False), (TILE + 77, False), (40, True)])
+def test_steps_do_not_depend_on_the_number_of_calls(
+    make_problem: Callable[..., ts.Problem], batch_size: int, n_inputs: int, spherical: bool
+) -> None:
+    """Calls end anywhere in a block: every bit of the replica is the same, and the weights are those after the last step."""
+    problem = make_problem(batch_size=batch_size, weight_decay=0.5, eta_xi_in=ts.PowerLaw(1.0, 0.1, 2.0), spherical=spherical)
+    w = draw_weights(problem.initial, n_inputs, np.random.default_rng(1))
+    at_once = compiled_sgd(w, problem.rule, (N_STEPS,), np.random.default_rng(2))
+    for calls in ((1, 7, 0, N_STEPS - 8), (1,) * N_STEPS):
+        split = compiled_sgd(w, problem.rule, calls, np.random.default_rng(2))
+        assert all(np.array_equal(at_once[name], split[name]) for name in TRAINED)
+    for n_steps in (1, 2, 3, 6):
+        expected = plain_sgd(w, problem.rule, n_steps, np.random.default_rng(2))
+        assert largest_difference(expected, compiled_sgd(w, problem.rule, (n_steps,), np.random.default_rng(2))) < TOLERANCE
+
+
+def test_a_copied_replica_continues(make_problem: Callable[..., ts.Problem]) -> None:
+    """All there is to a run is in its replica: pickled within a block it goes on bit for bit, without its block not."""
+    problem = make_problem(batch_size=1)
     w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
     at_once = compiled_sgd(w, problem.rule, (N_STEPS,), np.random.default_rng(2))
-    split = compiled_sgd(w, problem.rule, (1, 7, 0, N_STEPS - 8), np.random.default_rng(2))
-    assert all(np.array_equal(at_once[name], split[name]) for name in TRAINED)
+    run = sgd_on_weights.replica_of(w, np.random.default_rng(2))
+    advance(run, problem.rule, 0, 6)
+    copy = pickle.loads(pickle.dumps(run))
+    advance(copy, problem.rule, 6, N_STEPS - 6)
+    assert all(np.array_equal(at_once[name], getattr(copy.weights, name)) for name in TRAINED)
+    run.products[:] = 0.0
+    advance(run, problem.rule, 6, N_STEPS - 6)
+    assert largest_difference(at_once, {name: getattr(run.weights, name) for name in TRAINED}) > 1e-3
 
 
 def test_steps_stop_before_an_error_that_is_not_finite(make_problem: Callable[..., ts.Problem]) -> None:
     problem = make_problem()
     w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
     w.v[0] = np.inf
-    run = sgd_on_weights.WeightsReplica(w, np.ones(len(w.xi_in)), np.random.default_rng(2))
-    erf, _ = get_activations("erf")
-    taken = sgd_on_weights.advance(
-        run, erf.g, erf.g_prime, erf.g, problem.rule.schedules, 0.0, 0.0, 1, False, N_INPUTS, 0, N_STEPS
-    )
-    assert taken == 0
+    assert advance(sgd_on_weights.replica_of(w, np.random.default_rng(2)), problem.rule, 0, N_STEPS) == 0
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+@pytest.mark.parametrize("seed", range(6))
+def test_divergence_is_found_at_its_step(make_problem: Callable[..., ts.Problem], batch_size: int, seed: int) -> None:
+    """Where a block overflows, steps end exactly where they do one by one, with the weights before the step.
+
+    Overflow of a quadratic student is so sudden that rounding does not move it.
+    """
+    problem = make_problem(batch_size=batch_size, activation="quadratic", eta_xi_in=30.0)
+    w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = plain_sgd(w, problem.rule, N_STEPS, np.random.default_rng(seed))
+    assert 0 < expected["steps"] < N_STEPS
+    run = sgd_on_weights.replica_of(w, np.random.default_rng(seed))
+    assert advance(run, problem.rule, 0, N_STEPS) == expected["steps"]
+    for name in TRAINED:
+        np.testing.assert_allclose(getattr(run.weights, name), expected[name], rtol=1e-6)

@@ -18,7 +18,7 @@ from teacher_student.theory import coordinates, sampled_drift
 
 LARGEST_Z = 4.5
 REPLICAS = 32
-SIZES = {"weights": 1_000, "overlaps": 10_000}
+SIZES = {"weights": 4_000, "overlaps": 10_000}
 TIMES = [0.5, 1.5, 3.0]
 NAMES = ("Q_modes", "R_modes", "sigma", "xi_out", "v", "eps_g")
 

@@ -1,0 +1,102 @@
+"""Seconds until something happens: import, a preset's theory, the first step of a second process, the first comparison ever.
+
+Each in processes of its own, as ratios to a bare `import numpy` in the same run; the least of several runs. The last one starts
+with no compiled code, and is followed by where its seconds of compilation go.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+RUNS = 5
+SIMULATION = """
+import teacher_student as ts
+ts.simulate(ts.load_problem("staircase"), [1 / 400], n_inputs=400, method="{}", progress=False)
+"""
+COMPARISON = """
+import json, sys, time
+from numba.core import event
+from teacher_student import cli
+
+class Compilation(event.Listener):
+    "Seconds of every kernel without those that it calls."
+    def __init__(self):
+        self.stack, self.seconds = [], {}
+
+    def on_start(self, _):
+        self.stack.append([time.process_time(), 0.0])
+
+    def on_end(self, finished):
+        begin, inner = self.stack.pop()
+        taken = time.process_time() - begin
+        function = finished.data["dispatcher"].py_func
+        name = f"{function.__module__}.{function.__qualname__}"
+        self.seconds.setdefault(name, []).append(taken - inner)
+        if self.stack:
+            self.stack[-1][1] += taken
+
+compilation = Compilation()
+event.register("numba:compile", compilation)
+cli.main(["compare", "--alpha", "1", "--n-inputs", "50", "--replicas", "4"])
+json.dump(compilation.seconds, open(sys.argv[1], "w"))
+"""
+
+
+def seconds_of(arguments: list[str], cache: str, runs: int) -> tuple[float, float]:
+    """Return the least wall and processor seconds of `runs` processes, in a folder that is thrown away."""
+    wall, processor = [], []
+    for _ in range(runs):
+        with tempfile.TemporaryDirectory() as folder:
+            before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+            environment = {**os.environ, "NUMBA_CACHE_DIR": cache, "MPLBACKEND": "Agg"}
+            subprocess.run(arguments, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+            wall.append(time.perf_counter() - begin)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            processor.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(wall), min(processor)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=RUNS, help="runs of each but the last (default: %(default)s)")
+    runs = parser.parse_args().runs
+    python, command_line = [sys.executable, "-c"], [sys.executable, "-m", "teacher_student.cli"]
+    print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, {os.cpu_count()} cores")
+    print("                                                wall [s]   processor [s]   ratio")
+    with tempfile.TemporaryDirectory() as warm, tempfile.TemporaryDirectory() as cold:
+        warming = {
+            "import numpy": [*python, "import numpy"],
+            "import teacher_student": [*python, "import teacher_student"],
+            "ode saad-solla-1995": [*command_line, "ode", "saad-solla-1995"],
+            "first step of SGD on weights": [*python, SIMULATION.format("weights")],
+            "first step of the chain": [*python, SIMULATION.format("overlaps")],
+        }
+        for arguments in warming.values():
+            seconds_of(arguments, warm, 1)
+        bare = 0.0
+        for name, arguments in warming.items():
+            wall, processor = seconds_of(arguments, warm, runs)
+            bare = bare or processor
+            print(f"{name:45s}   {wall:8.2f}   {processor:13.2f}   {processor / bare:5.1f}")
+        report = os.path.join(cold, "compilation.json")
+        wall, processor = seconds_of([*python, COMPARISON, report], cold, 1)
+        print(f"{'a short compare, nothing compiled before':45s}   {wall:8.2f}   {processor:13.2f}   {processor / bare:5.1f}")
+        with open(report, encoding="utf-8") as file:
+            kernels: dict[str, list[float]] = json.load(file)
+    of_numba = sum(sum(parts) for name, parts in kernels.items() if name.startswith("numba."))
+    print(f"\nof which compilation {sum(map(sum, kernels.values())):.2f} s: of numba's own functions {of_numba:.2f} s, and")
+    for name, parts in sorted(kernels.items(), key=lambda entry: -sum(entry[1])):
+        if not name.startswith("numba.") and sum(parts) >= 0.1:
+            print(f"{sum(parts):8.2f} s   {name}" + (f" ({len(parts)} times)" if len(parts) > 1 else ""))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The results of a sweep as one labelled dataset."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+import teacher_student
+from teacher_student.problem_file import toml
+from teacher_student.sweeps.design import Sweep
+from teacher_student.sweeps.results import stored_headers, stored_points
+from teacher_student.sweeps.sweep_file import write_sweep
+from teacher_student.trajectory import DIMENSIONS, LONG_NAMES
+
+FloatArray = npt.NDArray[np.float64]
+
+_FORMAT = "teacher_student sweep 1"
+_FIXED = {"alpha": ("alpha",), "T": ("teacher", "teacher_"), "v_teacher": ("teacher",)}
+
+
+def assemble(sweep: Sweep, folder: Path) -> xr.Dataset:
+    """Return the dataset of a finished sweep, whose results are in `folder`; `sweep` in the guide describes it."""
+    stored = stored_headers(folder)
+    swept = sweep.dimensions
+    sizes = _sizes(header for headers in stored.values() for header in headers)
+    names = list(dict.fromkeys(name for headers in stored.values() for header in headers for name, _ in header["arrays"]))
+    arrays = {name: np.full((sweep.n_points, *(sizes[d] for d in _dimensions(name))), np.nan) for name in names}
+    seeds = np.zeros(sweep.n_points, np.int64)
+    sources = [source for source in ("theory", "simulation") if getattr(sweep, source)]
+    status = {source: np.full(sweep.n_points, "", dtype=object) for source in sources}
+    for path, headers in stored.items():
+        for header, found in stored_points(path, headers):
+            index = header["index"]
+            seeds[index] = header["seed"]
+            for source in sources:
+                status[source][index] = header[source]
+            for name, array in found.items():
+                arrays[name][(index, *(slice(size) for size in array.shape))] = array
+    coordinates, alpha_name = _coordinates(sweep, arrays.pop("alpha"))
+    data: dict[str, Any] = {}
+    for name, array in arrays.items():
+        dimensions = tuple(alpha_name if d == "alpha" else d for d in _dimensions(name))
+        long_name = {"long_name": LONG_NAMES[name.split(".")[-1]]}
+        data[_label(name)] = ((*swept, *dimensions), array.reshape(*swept.values(), *array.shape[1:]), long_name)
+    for source in sources:
+        data[_label(f"{source}.status")] = (tuple(swept), status[source].reshape(*swept.values()))
+    if sweep.simulation is not None:
+        data["seed"] = (tuple(swept), seeds.reshape(*swept.values()))
+    attributes = {"format": _FORMAT, "sweep": write_sweep(sweep), "version": teacher_student.__version__}
+    return xr.Dataset(data, coordinates, attributes)
+
+
+def _dimensions(name: str) -> tuple[str, ...]:
+    """Return the dimensions, at one point, of an array of `points.Results`."""
+    source, _, variable = name.rpartition(".")
+    if not source:
+        return _FIXED[variable]
+    return (("replica",) if source == "simulation" else ()) + ("alpha",) + DIMENSIONS[variable]
+
+
+def _label(name: str) -> str:
+    """Return the name in the dataset: that of the variable, with ``simulated_`` before what is simulated."""
+    source, _, variable = name.rpartition(".")
+    return f"simulated_{variable}" if source == "simulation" else variable
+
+
+def _sizes(headers: Any) -> dict[str, int]:
+    """Return the largest size of every dimension: shapes that differ from point to point are padded with NaN."""
+    sizes: dict[str, int] = {}
+    for header in headers:
+        for name, shape in header["arrays"]:
+            for dimension, size in zip(_dimensions(name), shape, strict=True):
+                sizes[dimension] = max(size, sizes.get(dimension, 0))
+    return sizes
+
+
+def _coordinates(sweep: Sweep, alpha: FloatArray) -> tuple[dict[str, Any], str]:
+    """Return the coordinates and the name of the dimension of time.
+
+    That is ``alpha``, or ``time`` if the times differ from point to point: ``alpha`` is then a coordinate of every point.
+    """
+    swept = sweep.dimensions
+    coordinates: dict[str, Any] = {}
+    for names, values in sweep.values.items():
+        name = names.split(",")[0].strip()
+        dimension = name if sweep.design == "grid" else "point"
+        coordinates[name] = ((dimension,), _labels(values), {"fields": names})
+    long_name = {"long_name": "alpha = steps / N"}
+    if (alpha == alpha[0]).all():
+        return {**coordinates, "alpha": (("alpha",), alpha[0], long_name)}, "alpha"
+    times = alpha.reshape(*swept.values(), alpha.shape[1])
+    return {**coordinates, "alpha": ((*swept, "time"), times, long_name)}, "time"
+
+
+def _labels(values: list[Any]) -> npt.NDArray[Any]:
+    """Return numbers or strings as they are, anything else as TOML."""
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+    if numbers and all(math.isfinite(value) for value in values):
+        return np.array(values)
+    return np.array([value if isinstance(value, str) else toml(value) for value in values], dtype=object)

@@ -1,0 +1,67 @@
+"""Sweeps as TOML: files, and the text that goes with the results."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from teacher_student.errors import InvalidInput, refuse
+from teacher_student.problem_file import presets, toml, toml_key
+from teacher_student.sweeps.design import Sweep
+
+_KEYS = tuple(f.name for f in fields(Sweep) if f.init)
+
+
+def load_sweep(path: str | Path) -> Sweep:
+    """Return the sweep in a TOML file; its `problem` may be a table, a preset or a file, seen from the folder of this one.
+
+    Raises `InvalidInput` if there is no such file, it is no TOML, or at the first field that is unknown or impossible.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        refuse("sweep", str(path), f"a TOML file ({error.strerror})")
+    except UnicodeDecodeError:
+        refuse("sweep", str(path), "a TOML file (this one is no UTF-8)")
+    try:
+        return _sweep(text, path.parent)
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}") from None
+
+
+def write_sweep(sweep: Sweep) -> str:
+    """Return `sweep` as TOML text that depends on no other file."""
+    lines = [
+        f"{name} = {toml(getattr(sweep, name))}"
+        for name in ("design", "points", "seed", "theory", "simulation")
+        if getattr(sweep, name) is not None
+    ]
+    lines += [f"variables = {toml(list(sweep.variables))}", "", "[vary]"]
+    lines += [f"{toml_key(name)} = {toml(spec)}" for name, spec in sweep.vary.items()]
+    tables = {name: entry for name, entry in sweep.problem.items() if isinstance(entry, dict)}
+    lines += ["", "[problem]"]
+    lines += [f"{toml_key(name)} = {toml(entry)}" for name, entry in sweep.problem.items() if name not in tables]
+    for name, table in tables.items():
+        lines += ["", f"[problem.{toml_key(name)}]"]
+        lines += [f"{toml_key(key)} = {toml(entry)}" for key, entry in table.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _sweep(text: str, folder: Path) -> Sweep:
+    try:
+        document: dict[str, Any] = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"sweep: got text that is no TOML ({error}), expected a sweep") from None
+    for key, value in document.items():
+        if key not in _KEYS:
+            refuse(key, value, "no such key; known here: " + ", ".join(_KEYS))
+    for key in ("problem", "vary"):
+        if key not in document:
+            refuse(key, None, "a value; needed here: problem, vary")
+    problem = document["problem"]
+    if isinstance(problem, str) and problem not in presets():
+        document["problem"] = folder / problem
+    return Sweep(**document)

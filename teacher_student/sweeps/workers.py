@@ -1,0 +1,77 @@
+"""Where the points of a sweep run: processes on this machine, or a dask.distributed cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing.connection import Connection
+from typing import Any
+
+from tqdm import tqdm
+
+from teacher_student.errors import check_whole, refuse
+
+SECONDS_TO_CONNECT = 10.0
+
+# An executor, and how many workers it has at the moment.
+Workers = tuple[Executor, Callable[[], int]]
+
+
+@contextlib.contextmanager
+def local_workers(count: int) -> Iterator[Workers]:
+    """Yield a pool of `count` processes; they end at once if the block fails, or if this process is killed."""
+    context = multiprocessing.get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(count, context, initializer=_prepare, initargs=(reader,))
+    try:
+        yield pool, lambda: count
+    except BaseException:
+        writer.close()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        writer.close()
+        reader.close()
+
+
+def worker_count(workers: int | None) -> int:
+    """Return the number of processes, by default one a core; raises `InvalidInput` for less than 1."""
+    if workers is None:
+        return os.cpu_count() or 1
+    return check_whole("workers", workers, 1)
+
+
+@contextlib.contextmanager
+def cluster_workers(address: str) -> Iterator[Workers]:
+    """Yield the executor of the dask.distributed scheduler at `address`; raises `InvalidInput` if there is none.
+
+    Batches of a worker that dies are run again by another one.
+    """
+    try:
+        Client: Any = importlib.import_module("distributed").Client  # an extra, and without types
+    except ImportError:
+        refuse("cluster", address, "the package distributed (pip install 'teacher_student[cluster]')")
+    try:
+        client = Client(address, timeout=SECONDS_TO_CONNECT)
+    except (OSError, ValueError) as error:
+        refuse("cluster", address, f"the address of a dask scheduler that answers ({error or type(error).__name__})")
+    with client:
+        yield client.get_executor(pure=False), lambda: sum(client.nthreads().values())
+
+
+def _prepare(reader: Connection) -> None:
+    """Leave Ctrl-C to the parent, and end when it closes its end of the pipe or is no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.set_lock(threading.RLock())  # its own lock, shared between processes, would be reported as leaked
+
+    def watch() -> None:
+        reader.poll(None)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

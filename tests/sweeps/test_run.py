@@ -1,0 +1,317 @@
+"""Sweeps that are run: the dataset, and that nothing is lost, repeated or changed however often they are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import teacher_student as ts
+from teacher_student import cli
+from teacher_student.sweeps import points
+from teacher_student.sweeps import run as sweeps_run
+
+SWEEP = """
+seed = 3
+simulation = "overlaps"
+[vary]
+rule.eta_xi_in = [0.2, 0.5, 0.8]
+rule.noise = [0.0, 0.3]
+[problem.initial]
+kind = "plain"
+Q = [[0.2, 0.0], [0.0, 0.3]]
+R = [[0.1, 0.0], [0.0, 0.05]]
+T = [[1.0, 0.0], [0.0, 1.0]]
+v = [1.0, 1.0]
+v_teacher = [1.0, 1.0]
+[problem.rule]
+eta_xi_in = 0.5
+[problem.run]
+alpha = [0.0, 1.0, 2.0]
+n_inputs = 30
+replicas = 3
+"""
+LI_HUANG = {"initial": {"kind": "li-huang", "n_inputs": 30, "n_units": 3, "n_modes": 2, "seed": 1}, "rule": {"eta_xi_in": 1.0}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the working folder, with s.toml in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.toml").write_text(SWEEP)
+    return tmp_path
+
+
+@pytest.fixture
+def pool() -> Iterator[Executor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+def sweep(source: Any, folder: str, pool: Executor) -> xr.Dataset:
+    return ts.sweep(source, folder, executor=pool, workers=1, progress=False)
+
+
+def test_dataset_holds_the_runs_of_every_point(folder: Path, pool: Executor) -> None:
+    dataset = sweep("s.toml", "out", pool)
+    with xr.open_dataset("out/sweep.nc", engine="h5netcdf") as stored:
+        xr.testing.assert_identical(stored.load(), dataset)
+    assert dataset.sizes["rule.eta_xi_in"] == 3
+    assert dataset["Q"].dims == ("rule.eta_xi_in", "rule.noise", "alpha", "student", "student_")
+    assert dataset["simulated_Q"].dims == ("rule.eta_xi_in", "rule.noise", "replica", "alpha", "student", "student_")
+    plan = ts.load_sweep("s.toml")
+    for index in (0, 3, 5):
+        settings = plan.at(index)
+        here = dataset.sel(settings)
+        problem = plan.problem_at(index)
+        assert (problem.rule.eta_xi_in, problem.rule.noise) == tuple(settings.values())
+        theory = ts.integrate(problem, progress=False)
+        seed = int(here["seed"])
+        simulation = ts.simulate(problem, replicas=3, seed=seed, method="overlaps", progress=False)
+        for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v", "Q", "R", "eps_g"):
+            np.testing.assert_array_equal(here[name], theory[name])
+            np.testing.assert_array_equal(here[f"simulated_{name}"], simulation[name])
+        np.testing.assert_array_equal(here["alpha"], simulation["alpha"])
+        assert here["status"] == here["simulated_status"] == "complete"
+    assert len(np.unique(dataset["simulated_eps_g"].isel(alpha=-1))) == 18
+
+
+def test_shapes_that_differ_are_padded_with_nan(pool: Executor, tmp_path: Path) -> None:
+    vary = {"initial.n_units": [1, 3], "initial.n_modes": [2, 1], "run.replicas": [1, 2]}
+    plan = ts.Sweep(LI_HUANG, vary, fixed={"run.alpha": [0.0, 1.0]}, theory=False, simulation="overlaps")
+    dataset = sweep(plan, str(tmp_path / "out"), pool)
+    assert "eps_g" not in dataset
+    Q = dataset["simulated_Q"]
+    assert Q.shape == (2, 2, 2, 2, 2, 3, 3)
+    counts = np.isfinite(Q).sum(("replica", "alpha", "student", "student_"))
+    np.testing.assert_array_equal(counts, [[[2, 4]] * 2, [[18, 36]] * 2])
+    sizes = np.isfinite(dataset["simulated_sigma"].isel(alpha=0, replica=0)).sum("mode")
+    np.testing.assert_array_equal(sizes.sel({"initial.n_modes": [1, 2]}).isel({"run.replicas": 0}), [[1, 2], [1, 2]])
+
+
+def test_times_that_differ_make_alpha_a_coordinate_of_every_point(pool: Executor, tmp_path: Path) -> None:
+    plan = ts.Sweep(LI_HUANG, {"run.n_inputs": [30, 100]}, fixed={"run.alpha": [0.0, 0.01, 0.5]}, simulation="overlaps")
+    dataset = sweep(plan, str(tmp_path / "out"), pool)
+    assert dataset["alpha"].dims == ("run.n_inputs", "time")
+    np.testing.assert_allclose(dataset["alpha"], [[0.0, 0.5, np.nan], [0.0, 0.01, 0.5]])
+    np.testing.assert_array_equal(np.isfinite(dataset["eps_g"]), np.isfinite(dataset["alpha"]))
+
+
+def test_random_designs_have_one_dimension(pool: Executor, tmp_path: Path) -> None:
+    vary = {"rule.eta_xi_in": {"uniform": [0.1, 1.0]}, "rule.activation": {"choices": ["erf", "linear"]}}
+    options: dict[str, Any] = {"fixed": {"run.alpha": [0.0, 1.0]}, "variables": ["eps_g"]}
+    plan = ts.Sweep(LI_HUANG, vary, design="sobol", points=5, **options)
+    dataset = sweep(plan, str(tmp_path / "out"), pool)
+    assert dataset["eps_g"].dims == ("point", "alpha")
+    assert dataset["rule.eta_xi_in"].dims == dataset["rule.activation"].dims == ("point",)
+    expected = ts.integrate(plan.problem_at(4), progress=False)["eps_g"]
+    np.testing.assert_array_equal(dataset["eps_g"].isel(point=4), expected)
+    assert "Q" not in dataset
+
+
+def test_diverged_points_are_kept_and_marked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = SWEEP.replace("[0.2, 0.5, 0.8]", "[0.2, 50.0]").replace("alpha = [0.0, 1.0, 2.0]", "alpha = [0.0, 1.0, 2000.0]")
+    (folder / "s.toml").write_text(text.replace('simulation = "overlaps"', ""))
+    assert cli.main(["sweep", "s.toml", "--workers", "1"]) == 3
+    printed = capsys.readouterr()
+    assert printed.out == "s/sweep.nc\n"
+    assert printed.err == "teacher-student: 2 of 4 points diverged, see status; what was computed is kept\n"
+    with xr.open_dataset("s/sweep.nc", engine="h5netcdf") as dataset:
+        assert (dataset["status"].sel({"rule.eta_xi_in": 0.2}) == "complete").all()
+        status = dataset["status"].sel({"rule.eta_xi_in": 50.0, "rule.noise": 0.3}).item()
+        assert status.startswith("diverged at alpha = ")
+        reached = np.isfinite(dataset["eps_g"].sel({"rule.eta_xi_in": 50.0}))
+        np.testing.assert_array_equal(reached, [[True, True, False]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        ("seed = 3", "seed = 4", "'seed = 4'"),
+        ("0.8]", "0.9]", "0.9]"),
+        ("n_inputs = 30", "n_inputs = 31", "n_inputs"),
+        ("replicas = 3", "replicas = 3\nseed = 1", "seed"),
+    ],
+)
+def test_a_folder_with_results_of_another_sweep_is_refused(
+    folder: Path, pool: Executor, old: str, new: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep("s.toml", "out", pool)
+    before = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+    (folder / "s.toml").write_text(SWEEP.replace(old, new))
+    assert cli.main(["sweep", "s.toml", "-o", "out"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("teacher-student: sweep: got ")
+    assert message.count("\n") == 1
+    assert shown in message
+    assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        (["missing.toml"], "sweep"),
+        (["s.toml", "--workers", "0"], "workers"),
+        (["s.toml", "-o", "s.toml"], "output"),
+        (["bad.toml"], "bad.toml: sweep"),
+        (["key.toml"], "key.toml: varies"),
+        (["none.toml"], "none.toml: problem"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line(
+    folder: Path, arguments: list[str], field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in {
+        "bad": "vary = [",
+        "key": 'problem = "staircase"\nvaries = 1',
+        "none": "[vary]\nrule.noise = [1.0]",
+    }.items():
+        Path(f"{name}.toml").write_text(text)
+    assert cli.main(["sweep", *arguments]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"teacher-student: {field}: got ")
+    assert message.count("\n") == 1
+
+
+class Interrupting(Executor):
+    """Runs in this thread what is submitted, notes the points, and is interrupted in place of the batch after `after` batches."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+        self.done: list[int] = []
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
+        if self.after == 0:
+            raise KeyboardInterrupt
+        self.after -= 1
+        self.done += [index for index, _, _ in arguments[0].points]
+        job: Future[Any] = Future()
+        job.set_result(function(*arguments, **options))
+        return job
+
+
+def test_an_interrupted_sweep_repeats_nothing_and_ends_in_the_same_bytes(folder: Path) -> None:
+    whole = Interrupting(after=-1)
+    sweep("s.toml", "whole", whole)
+    assert sorted(whole.done) == list(range(6))
+    first, second = Interrupting(after=2), Interrupting(after=-1)
+    with pytest.raises(KeyboardInterrupt):
+        sweep("s.toml", "parts", first)
+    assert not Path("parts/sweep.nc").exists()
+    sweep("s.toml", "parts", second)
+    assert sorted(first.done + second.done) == list(range(6))
+    assert 0 < len(first.done) < 6
+    assert Path("parts/sweep.nc").read_bytes() == Path("whole/sweep.nc").read_bytes()
+    sweep("s.toml", "parts", Interrupting(after=0))  # nothing is left to do, and nothing is submitted
+    assert Path("parts/sweep.nc").read_bytes() == Path("whole/sweep.nc").read_bytes()
+
+
+def test_a_damaged_file_of_results_is_computed_again(folder: Path) -> None:
+    sweep("s.toml", "out", Interrupting(after=-1))
+    expected = Path("out/sweep.nc").read_bytes()
+    path = sorted(Path("out/results").iterdir())[0]
+    path.write_bytes(path.read_bytes()[:100])
+    again = Interrupting(after=-1)
+    sweep("s.toml", "out", again)
+    assert again.done[0] == 0
+    assert Path("out/sweep.nc").read_bytes() == expected
+
+
+def test_a_worker_with_another_version_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = points.work_at(ts.load_sweep("s.toml"), [0])
+    monkeypatch.setattr(ts, "__version__", "0.0.1")
+    with pytest.raises(ts.InvalidInput, match=r"^worker: got 'version 0\.0\.1', expected version"):
+        points.run_batch(work)
+
+
+# Points of a tenth of a second or so, so that there is time to kill the sweep between them.
+SLOW = SWEEP.replace("[0.2, 0.5, 0.8]", "{ linear = [0.2, 1.0, 6] }").replace("replicas = 3", "replicas = 1")
+SLOW = SLOW.replace("alpha = [0.0, 1.0, 2.0]", "alpha = [0.0, 4.0]").replace("n_inputs = 30", "n_inputs = 200000")
+
+
+def results(folder: str) -> dict[Path, int]:
+    """Return the files of results, and when each was written."""
+    return {path: os.stat(path).st_mtime_ns for path in Path(folder, "results").glob("*.npz")}
+
+
+def running(folder: str) -> subprocess.Popen[str]:
+    """Return a sweep on two processes that is under way: some points are finished, some are not."""
+    command = [sys.executable, "-m", "teacher_student.cli", "sweep", "s.toml", "-o", folder, "--workers", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    before = results(folder)
+    while results(folder) == before:
+        assert process.poll() is None
+        time.sleep(0.02)
+    return process
+
+
+def children(pid: int) -> list[int]:
+    return [int(task) for path in Path(f"/proc/{pid}/task").glob("*/children") for task in path.read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for orphans in /proc")
+def test_sigkill_and_ctrl_c_lose_nothing_that_is_finished(folder: Path) -> None:
+    """Killed, interrupted and resumed, a sweep on processes writes the bytes of one that was left in peace."""
+    (folder / "s.toml").write_text(SLOW)
+    killed = running("parts")
+    workers = children(killed.pid)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    kept = results("parts")
+    assert 0 < len(kept) < 12
+    assert len(workers) >= 2
+    until = time.monotonic() + 20
+    while any(map(is_alive, workers)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not any(map(is_alive, workers))
+
+    interrupted = running("parts")
+    interrupted.send_signal(signal.SIGINT)
+    message = interrupted.communicate()[1]
+    assert interrupted.returncode == 130
+    assert message.startswith("teacher-student: interrupted; ")
+    assert "points are kept in parts" in message
+    assert message.count("\n") == 1
+    assert results("parts").items() >= kept.items()
+
+    assert cli.main(["sweep", "s.toml", "-o", "parts", "--workers", "1"]) == 0
+    assert results("parts").items() >= kept.items()
+    sweep("s.toml", "whole", Interrupting(after=-1))
+    assert Path("parts/sweep.nc").read_bytes() == Path("whole/sweep.nc").read_bytes()
+    assert not list(Path("parts").rglob(".*"))
+
+
+def test_batches_grow_until_they_take_about_a_second(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small points share a file, and no batch is so large that a worker would be left without one."""
+    text = SWEEP.replace("noise = [0.0, 0.3]", "noise = { linear = [0.0, 0.3, 100] }")
+    (folder / "s.toml").write_text("theory = false\n" + text.replace("replicas = 3", "replicas = 1"))
+    sizes = []
+
+    def store(folder: Path, results: points.Results) -> None:
+        sizes.append(len(results.headers))
+        right(folder, results)
+
+    right = sweeps_run.store
+    monkeypatch.setattr(sweeps_run, "store", store)
+    monkeypatch.setattr(points.time, "perf_counter", iter(np.arange(0.0, 1000.0, 0.01)).__next__)
+    sweep("s.toml", "out", Interrupting(after=-1))
+    assert sum(sizes) == 300
+    assert 5 < len(sizes) < 60
+    assert max(sizes) <= 150
