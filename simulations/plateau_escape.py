@@ -1,10 +1,10 @@
 """At finite N noise drives runs off a plateau that the infinite-N equations never leave; the time this takes grows as ln N.
 
 Both problems start exactly at an unstable fixed point, where the ODE stays for ever. Left: mean time until eps_g is half its
-value there, with standard errors, over six decades of N: runs of the exact chain (filled) and, where its steps are too many, leaps
-with the drift and noise of the theory (open), both at N = 10,000. The lines are the prediction (ln N + constant) / (2 lambda) from
-the rate lambda and the noise at the fixed point, which has no fitted parameter. Right: the times of single runs spread with a
-standard deviation that does not depend on N; their distribution at the smallest and the largest N against the predicted one.
+value there, with standard errors, over six decades of N: runs of the exact chain (filled), and at large N leaps, with the drift
+and the noise of the theory (open); both at one N between. The lines are the prediction (ln N + constant) / (2 lambda) from rate
+and noise at the fixed point, without a fitted parameter. Right: the times of single runs spread with a standard deviation that
+does not depend on N; their distribution at the smallest and the largest N against the predicted one (black).
 """
 
 import argparse
@@ -17,8 +17,8 @@ import teacher_student as ts
 from teacher_student.analysis.stages import passage_times
 from teacher_student.theory.plateau import escape_probability
 
-CHAIN, LEAP = [100, 1000, 10_000], [10_000, 10**5, 10**6, 10**7, 10**8]
-REPLICAS = 40
+CHAIN, LEAPS = [100, 1000, 10_000, 100_000], [10**5, 10**6, 10**7, 10**8]
+REPLICAS = 64
 
 
 def committee() -> ts.Problem:
@@ -46,36 +46,31 @@ def main() -> None:
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     for (name, (problem, near)), colour, marker in zip(STUDIES.items(), ts.plots.COLOURS, ts.plots.MARKERS, strict=False):
         point = ts.fixed_point(problem, near=near)
-        sizes = CHAIN + LEAP
-        length = ts.plateau_length(point, sizes)
-        for i, (N, mean) in enumerate(zip(sizes, length.mean, strict=True)):
-            grid = np.linspace(0.0, mean + 5.0 * length.deviation, 100)
-            settings = {"n_inputs": N, "replicas": REPLICAS, "seed": options.seed + i}
-            leaps = i >= len(CHAIN)
-            run = ts.leap(point.problem, grid, **settings) if leaps else ts.simulate(point.problem, grid, method="overlaps", **settings)
-            times = passage_times(run, 0.5 * point.eps_g).values
-            late = np.isnan(times).sum()
-            times = np.where(np.isnan(times), grid[-1], times)  # a lower bound for the few runs that are still there
-            error = times.std(ddof=1) / np.sqrt(REPLICAS)
-            label = f"{'leaps' if leaps else 'chain'}, {name}" if i in (0, len(CHAIN)) else None
-            style = {"fmt": marker, "color": colour, "mfc": "white" if leaps else colour, "markersize": 5, "capsize": 2}
-            axes[0].errorbar(N * (1.15 if leaps else 0.87), times.mean(), yerr=error, label=label, **style)
-            how = "leaps" if leaps else "chain"
-            print(f"{name}, {how} at N = {N:.0e}: {times.mean():.1f} +- {error:.1f}, predicted {mean:.1f}, {late} still there")
-            if N in (sizes[0], sizes[-1]):
-                label = f"{name}, $N=10^{{{np.log10(N):.0f}}}$"
-                axes[1].step(np.sort(times), np.arange(1, REPLICAS + 1) / REPLICAS, where="post", color=colour, label=label)
-                fine = np.linspace(0.0, grid[-1], 400)
-                axes[1].plot(fine, escape_probability(ts.plateau_length(point, N), fine)[0], color="black", linewidth=0.8)
-        axes[0].semilogx(sizes, length.mean, color=colour)
+        runs = [("chain", N) for N in CHAIN] + [("leaps", N) for N in LEAPS]
+        for i, (method, N) in enumerate(runs):
+            length = ts.plateau_length(point, N)
+            grid = np.linspace(0.0, length.mean[0] + 5.0 * length.deviation, 100)
+            run = ts.leap if method == "leaps" else lambda *args, **given: ts.simulate(*args, **given, method="overlaps")
+            trajectory = run(point.problem, grid, n_inputs=N, replicas=REPLICAS, seed=options.seed + i)
+            times = passage_times(trajectory, 0.5 * point.eps_g).values
+            times = np.where(np.isnan(times), grid[-1], times)  # a lower bound for a run that is still there
+            mean, error = times.mean(), times.std(ddof=1) / np.sqrt(REPLICAS)
+            print(f"{name}, {method}, N = {N:.0e}: {mean:.1f} +- {error:.1f}, predicted {length.mean[0]:.1f}")
+            style = {"fmt": marker, "color": colour, "mfc": "white" if method == "leaps" else colour, "markersize": 5}
+            label = f"{name}, {method}" if N in (CHAIN[0], LEAPS[1]) else None
+            axes[0].errorbar(N * (1.2 if method == "leaps" else 0.83), mean, yerr=error, capsize=2, label=label, **style)
+            if i in (0, len(runs) - 1):
+                parts, label = np.arange(1, REPLICAS + 1) / REPLICAS, name if i == 0 else None
+                axes[1].step(np.sort(times), parts, where="post", color=colour, label=label, linestyle="-" if i else "--")
+                axes[1].plot(grid, escape_probability(length, grid)[0], color="black", linewidth=0.8)
+        axes[0].semilogx(CHAIN + LEAPS, ts.plateau_length(point, CHAIN + LEAPS).mean, color=colour)
     axes[0].set(xlabel="inputs $N$", ylabel=r"mean escape time $\alpha$")
     axes[1].set(xlabel=r"time $\alpha$ = steps / $N$", ylabel="part of the runs that has escaped")
-    for ax in axes:
-        ax.legend(frameon=False, fontsize=9)
+    axes[0].legend(frameon=False, fontsize=9)
+    axes[1].legend(frameon=False, fontsize=9, loc="lower right", title="dashed: $N=10^2$\nsolid: $N=10^8$", title_fontsize=9)
     options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "simulations_plateau_escape.png"
-    fig.savefig(path, dpi=200)
-    print(path)
+    fig.savefig(options.output / "simulations_plateau_escape.png", dpi=200)
+    print(options.output / "simulations_plateau_escape.png")
 
 
 if __name__ == "__main__":

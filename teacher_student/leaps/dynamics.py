@@ -29,7 +29,7 @@ class Dynamics(NamedTuple):
 
     `drift_points` (n, M + P) are those of a sampled drift, none where the Gaussian averages are closed; `teacher_root` (M, M) is
     the symmetric root of T and `teacher_inverse` the inverse of that. `window` (2,) are the first and last time at which the
-    schedules may be asked for rates, to stay between two of their jumps. `tolerance` is the relative error of a step of the drift.
+    schedules may be asked for rates, to stay between two of their jumps. `tolerance` is the drift's relative error in a step.
     """
 
     averages: Any
@@ -76,7 +76,7 @@ def dynamics_of(problem: Problem) -> Dynamics:
         parameters=family.parameters,
         drift_points=points,
         teacher_root=root,
-        teacher_inverse=np.linalg.pinv(root, rcond=1e-7),
+        teacher_inverse=np.asarray(np.linalg.pinv(root, rcond=1e-7), dtype=np.float64),
         g=student.g,
         g_prime=student.g_prime,
         g_teacher=teacher.g,

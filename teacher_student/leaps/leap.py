@@ -21,8 +21,8 @@ from teacher_student.leaps.noise import kick
 FloatArray = npt.NDArray[np.float64]
 
 # What the record of a run holds: the length wanted of the next leap, the step of the drift, the largest rate of the Jacobian; the
-# number of leaps, the largest estimated error of one, how far overlaps were from those of vectors before they were put right, and the
-# largest trace of the diffusion matrix.
+# number of leaps, the largest estimated error of one, how far overlaps were from those of vectors before they were put right, and
+# the largest trace of the diffusion matrix.
 WANTED, STEP, FASTEST, LEAPS, ERROR, DEFECT, PEAK = range(7)
 # The first of Gauss's two points of [0, 1]. For the integral of exp(-z x) the rule has the relative error z^4 / 4320.
 FIRST = 0.5 - np.sqrt(3.0) / 6.0
@@ -46,7 +46,7 @@ def leap(
 ) -> float:
     """Take one leap of `length` from `alpha` on, in place; `points` (m, M + P + 1), `weights` (2, m).
 
-    Returns how far the logarithm of the diffusion matrix's trace changes over a leap, or NaN if the state left the finite numbers.
+    Returns by how much the logarithm of the diffusion matrix's trace changes in a leap, or NaN if the state is no longer finite.
     """
     traces = np.empty(2)
     done = 0.0
@@ -82,9 +82,7 @@ def rate_along(dynamics: Dynamics, alpha: float, y: FloatArray, tangent: FloatAr
 
 
 @njit(cache=True, nogil=True)
-def prepare(
-    dynamics: Dynamics, alpha: float, y: FloatArray, tangent: FloatArray, tolerance: float, record: FloatArray
-) -> None:
+def prepare(dynamics: Dynamics, alpha: float, y: FloatArray, tangent: FloatArray, tolerance: float, record: FloatArray) -> None:
     """Choose a first leap, short enough to see what comes: at the start, and where the rates have jumped."""
     rate = 0.0
     for _ in range(_ITERATIONS):

@@ -199,7 +199,7 @@ def rescale_modes(
 ) -> None:
     """Add `noise` and `length` times `correction` to the full state `y` and rescale every mode to its length.
 
-    Rescaling after the noise gives what rescaling after each step makes of the squares of their random parts. What it makes of the
+    Rescaling after the noise gives what rescaling after each step makes of the squares of random parts. What it makes of the
     squares of the mean `step` is, as in `teacher_student.theory.spherical`, (y_i (s^2 / 2 + sum phi^2 / 4) - s f_i) / N.
     """
     P = dynamics.P

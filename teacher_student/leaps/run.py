@@ -36,8 +36,8 @@ _NOTE = "drift and noise are those of the theory: no evidence for it"
 class LeapReplica:
     """One run in progress, updated in place.
 
-    Shapes: `y` (n_full,) the full state, `tangent` (n_full,) the direction of the fastest rate, `record` as `leap` has it, `points`
-    (N_POINTS, M + P + 1).
+    Shapes: `y` (n_full,) the full state, `tangent` (n_full,) the direction of the fastest rate, `record` as `leap` has it,
+    `points` (N_POINTS, M + P + 1).
     """
 
     initial: OrderParameters
@@ -84,8 +84,8 @@ def leap(
     Returns
     -------
     xarray.Dataset
-        A trajectory like that of `simulate`, of method "leap". Its attributes tell the mean number of ``leaps`` that replicas took
-        and the largest estimated error of one (``leap_error``). If noise left overlaps that no vectors have, they were put right, and
+        A trajectory like that of `simulate`, of method "leap". Its attributes tell the mean number of ``leaps`` of a replica and
+        the largest estimated error of one (``leap_error``). If noise left overlaps that no vectors have, they were put right, and
         ``gram_defect`` is by how much relative to Q_modes.
 
     Raises

@@ -164,8 +164,9 @@ def run_replicas(
     steps, end = [0] * len(runs), int(output_steps[-1])
     kept = None
     if checkpoint is not None:
-        settings = {"version": teacher_student.__version__, "method": method.name, "n_inputs": N, "seed": seed, "replicas": replicas}
-        kept = Checkpoint(Path(checkpoint), {**settings, **method.settings, "alpha": output_steps.tolist(), "problem": problem.to_toml()})
+        settings = {"version": teacher_student.__version__, "method": method.name, **method.settings}
+        settings |= {"n_inputs": N, "seed": seed, "replicas": replicas}
+        kept = Checkpoint(Path(checkpoint), {**settings, "alpha": output_steps.tolist(), "problem": problem.to_toml()})
         rows, steps = kept.load(runs) or (rows, steps)
     status, failures = "complete", []
     jobs: dict[Any, int] = {}

@@ -133,9 +133,7 @@ def test_escape_times_at_large_n_are_the_predicted_ones(record_check: Callable[.
 def test_the_spread_falls_with_the_root_of_n(make_problem: Callable[..., ts.Problem]) -> None:
     problem = make_problem(2, 2, 2, batch_size=1, eta_xi_out=0.0)
     sizes = [10**4, 10**6, 10**8]
-    found = scaling(
-        [ts.leap(problem, TIMES, n_inputs=N, replicas=60, seed=i, progress=False) for i, N in enumerate(sizes)]
-    )
+    found = scaling([ts.leap(problem, TIMES, n_inputs=N, replicas=60, seed=i, progress=False) for i, N in enumerate(sizes)])
     exponent = found.spread_exponent
     assert abs(exponent.value + 0.5) < 4 * exponent.error < 0.05
     z = (found.spread * np.sqrt(sizes) - 1.0) / (found.spread_error * np.sqrt(sizes))
