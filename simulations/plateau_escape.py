@@ -18,7 +18,7 @@ from teacher_student.analysis.stages import passage_times
 from teacher_student.theory.plateau import escape_probability
 
 CHAIN, LEAPS = [100, 1000, 10_000, 100_000], [10**5, 10**6, 10**7, 10**8]
-REPLICAS = 64
+REPLICAS = 96
 
 
 def committee() -> ts.Problem:
@@ -58,7 +58,8 @@ def main() -> None:
             print(f"{name}, {method}, N = {N:.0e}: {mean:.1f} +- {error:.1f}, predicted {length.mean[0]:.1f}")
             style = {"fmt": marker, "color": colour, "mfc": "white" if method == "leaps" else colour, "markersize": 5}
             label = f"{name}, {method}" if N in (CHAIN[0], LEAPS[1]) else None
-            axes[0].errorbar(N * (1.2 if method == "leaps" else 0.83), mean, yerr=error, capsize=2, label=label, **style)
+            beside = (1.25 if method == "leaps" else 0.8) if N in CHAIN and N in LEAPS else 1.0
+            axes[0].errorbar(beside * N, mean, yerr=error, capsize=2, label=label, **style)
             if i in (0, len(runs) - 1):
                 parts, label = np.arange(1, REPLICAS + 1) / REPLICAS, name if i == 0 else None
                 axes[1].step(np.sort(times), parts, where="post", color=colour, label=label, linestyle="-" if i else "--")
