@@ -29,6 +29,7 @@ checks: .venv/installed-test
 
 benchmark: .venv/installed-test
 	$(BIN)/python benchmarks/steps.py
+	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/deep.py
 
 .venv/python:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 import platform
-import time
 from collections.abc import Callable
 
 import numpy as np
 from scipy.special import erf
+from sgd_roofline import microseconds
 from steps import RULE, problem
 
 from teacher_student.activations import get_activation
@@ -28,13 +28,7 @@ GROUPS = 8
 
 def nanoseconds(work: Callable[[int], object], n_steps: int, runs: int) -> float:
     """Return the smallest thread time a step of `runs` runs of `n_steps` after one that compiles."""
-    work(n_steps)
-    shortest = np.inf
-    for _ in range(runs):
-        begin = time.thread_time()
-        work(n_steps)
-        shortest = min(shortest, time.thread_time() - begin)
-    return 1e9 * shortest / n_steps
+    return 1000.0 * microseconds(work, n_steps, runs)
 
 
 def chain(n_inputs: int, groups: int, together: int) -> Callable[[int], None]:

@@ -14,6 +14,12 @@ FloatArray = npt.NDArray[np.float64]
 LARGEST_RATIO = 1e3
 
 
+def bounds_of(initial: OrderParameters) -> tuple[float, float]:
+    """Return the largest Q and v that a run from `initial` may reach."""
+    largest_Q = LARGEST_RATIO * max(1.0, float(initial.T.max()), float(initial.Q.max()))
+    return largest_Q, LARGEST_RATIO * max(1.0, float(np.abs(initial.v_teacher).max()), float(np.abs(initial.v).max()))
+
+
 def first_out_of_bounds(factors: dict[str, FloatArray], initial: OrderParameters) -> tuple[str, float] | None:
     """Return the name and value of an order parameter that left every reasonable bound, or None.
 
@@ -25,8 +31,7 @@ def first_out_of_bounds(factors: dict[str, FloatArray], initial: OrderParameters
         if broken.any():
             return _label(name, broken), float(array[broken].flat[0])
     Q, _ = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
-    largest_Q = LARGEST_RATIO * max(1.0, initial.T.max(), initial.Q.max())
-    largest_v = LARGEST_RATIO * max(1.0, np.abs(initial.v_teacher).max(), np.abs(initial.v).max())
+    largest_Q, largest_v = bounds_of(initial)
     for name, array, largest in (("Q", Q, largest_Q), ("v", factors["v"], largest_v)):
         beyond = ~(np.abs(array) <= largest)
         if beyond.any():

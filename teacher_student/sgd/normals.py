@@ -112,4 +112,5 @@ def fill_normals(state: WordArray, out: FloatArray) -> None:
     if whole < len(out):
         last = np.empty(GROUP)
         fill_group(words, last)
-        out[whole:] = last[: len(out) - whole]
+        for i in range(whole, len(out)):  # an assignment of slices takes numba a second and a half to compile
+            out[i] = last[i - whole]

@@ -239,7 +239,9 @@ def run_steps(
                 squared_lengths(gathered, squares)
                 for a in range(P):
                     gathered[a] *= lengths[a] / np.sqrt(squares[a])
-            xi_in[:] = gathered
+            for a in range(P):
+                for i in range(N):  # not `xi_in[:] = gathered`, which takes numba a second more to compile
+                    xi_in[a, i] = gathered[a, i]
         elif moves:
             keep[:, begin] = shrink
             if spherical and rates[0] > 0.0:

@@ -12,9 +12,8 @@ import numpy.typing as npt
 from teacher_student.activations import get_activations
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
-from teacher_student.schedules import rates_at
-from teacher_student.theory.drift import drift, keep_lengths
-from teacher_student.theory.gaussian_averages import averages_of
+from teacher_student.theory.flow import Flow, slope
+from teacher_student.theory.gaussian_averages import Family, averages_of
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -94,45 +93,70 @@ def coordinates_of(state: OrderParameters, rule: LearningRule) -> Coordinates:
     )
 
 
+class ClosedDrift:
+    """f(alpha, y) = dy/dalpha on the moving coordinates, per unit of alpha, from Gaussian averages in closed form.
+
+    Attributes
+    ----------
+    flow : teacher_student.theory.flow.Flow
+        The same for compiled code.
+    """
+
+    def __init__(self, state: OrderParameters, rule: LearningRule, coordinates: Coordinates, family: Family) -> None:
+        from teacher_student.theory.dynamics import dynamics_pointer  # compiles: only where it is used
+
+        self.flow = Flow(
+            dynamics=dynamics_pointer,
+            averages=family.averages,
+            parameters=family.parameters,
+            T=state.T.copy(),
+            v_teacher=state.v_teacher.copy(),
+            n_units=state.n_units,
+            n_modes=state.n_modes,
+            schedules=rule.schedules,
+            window=np.array([-np.inf, np.inf]),
+            rates=np.empty(4),
+            noise=rule.noise,
+            weight_decay=rule.weight_decay,
+            batch_size=rule.batch_size,
+            spherical=rule.spherical,
+            moving=coordinates.moving,
+            mirror=coordinates.mirror,
+            full=coordinates.start.copy(),
+            full_slope=np.empty(len(coordinates.start)),
+        )
+
+    def __call__(self, alpha: float, y: FloatArray) -> FloatArray:
+        out = np.empty(len(y))
+        slope(self.flow, float(alpha), np.ascontiguousarray(y), out)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class DriftAt:
+    """y -> f(alpha, y) at one time, `drift` being a `ClosedDrift` or any such function."""
+
+    drift: Callable[[float, FloatArray], FloatArray]
+    alpha: float
+
+    def __call__(self, y: FloatArray) -> FloatArray:
+        return self.drift(self.alpha, y)
+
+
 def right_hand_side(
     state: OrderParameters, rule: LearningRule, coordinates: Coordinates
 ) -> Callable[[float, FloatArray], FloatArray]:
-    """Return f(alpha, y) = dy/dalpha on the moving coordinates (per unit of alpha), for SciPy's integrators.
+    """Return f(alpha, y) = dy/dalpha on the moving coordinates (per unit of alpha).
 
-    It is a `teacher_student.theory.sampled_drift.SampledDrift` where the Gaussian averages are not known in closed form.
+    It is a `ClosedDrift`, or a `teacher_student.theory.sampled_drift.SampledDrift` where the Gaussian averages are not known in
+    closed form.
     """
     family = averages_of(*get_activations(rule.activation, rule.teacher_activation))
     if family is None:
         from teacher_student.theory.sampled_drift import SampledDrift  # which builds on this module
 
         return SampledDrift(state, rule, coordinates)
-    schedules, rates = rule.schedules, np.empty(4)
-    K, P = state.n_units, state.n_modes
-    T, v_teacher = state.T, state.v_teacher
-    out = np.empty(len(coordinates.start))
-
-    def f(alpha: float, y: FloatArray) -> FloatArray:
-        rates_at(schedules, alpha, rates)
-        full = coordinates.expand(y)
-        drift(
-            family.averages,
-            family.parameters,
-            full,
-            T,
-            v_teacher,
-            K,
-            P,
-            rates,
-            rule.noise,
-            rule.weight_decay,
-            rule.batch_size,
-            out,
-        )
-        if rule.spherical:
-            keep_lengths(full, P, len(v_teacher), out)
-        return out[coordinates.moving]
-
-    return f
+    return ClosedDrift(state, rule, coordinates, family)
 
 
 @dataclass(frozen=True)

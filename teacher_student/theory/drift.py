@@ -14,37 +14,50 @@ from numba import njit
 FloatArray = npt.NDArray[np.float64]
 
 
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def add_product(A: FloatArray, B: FloatArray, out: FloatArray) -> None:
+    """Add A B to `out`; what a zero of `A` multiplies is skipped, so that identities and empty rows cost little."""
+    n_rows, n_inner = A.shape
+    for i in range(n_rows):
+        for j in range(n_inner):
+            factor = A[i, j]
+            if factor != 0.0:
+                for k in range(B.shape[1]):
+                    out[i, k] += factor * B[j, k]
+
+
 @njit(cache=True)
 def field_covariance(
-    Q_modes: FloatArray, R_modes: FloatArray, T: FloatArray, B: FloatArray, S: FloatArray, U: FloatArray
+    Q_modes: FloatArray, R_modes: FloatArray, T: FloatArray, B: FloatArray, S: FloatArray, Z: FloatArray
 ) -> None:
-    """Write the covariance `S` (n, n) of the fields (lambda, rho) and `U` (P, n) of the mode fields with them.
+    """Write the covariance `S` (n, n) of the fields psi = (lambda, rho), and `Z` (n, P + M) that of psi with (u, rho).
 
-    S = [[Q, R], [R^T, T]] and cov(u, (lambda, rho)) = (Q_modes B^T, R_modes); n = K + M.
+    S = [[Q, R], [R^T, T]], Q = B Q_modes B^T, R = B R_modes, and Z = [[B Q_modes, R], [R_modes^T, T]]; n = K + M.
     """
     K, P = B.shape
-    M = T.shape[0]
-    for a in range(P):
-        for k in range(K):
-            total = 0.0
-            for b in range(P):
-                total += Q_modes[a, b] * B[k, b]
-            U[a, k] = total
-        for m in range(M):
-            U[a, K + m] = R_modes[a, m]
+    M = len(T)
+    BQ, Q, R, B_transposed = np.zeros((K, P)), np.zeros((K, K)), np.zeros((K, M)), np.empty((P, K))
     for k in range(K):
-        for j in range(K + M):
-            total = 0.0
-            for a in range(P):
-                total += B[k, a] * U[a, j]
-            S[k, j] = total
-            S[j, k] = total
+        for a in range(P):
+            B_transposed[a, k] = B[k, a]
+    add_product(B, Q_modes, BQ)
+    add_product(BQ, B_transposed, Q)
+    add_product(B, R_modes, R)
+    for k in range(K):
+        for j in range(K):
+            S[k, j] = Q[min(k, j), max(k, j)]
+        for a in range(P):
+            Z[k, a] = BQ[k, a]
+        for m in range(M):
+            S[k, K + m] = S[K + m, k] = Z[k, P + m] = R[k, m]
     for m in range(M):
-        for n in range(M):
-            S[K + m, K + n] = T[m, n]
+        for a in range(P):
+            Z[K + m, a] = R_modes[a, m]
+        for j in range(M):
+            S[K + m, K + j] = Z[K + m, P + j] = T[m, j]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def drift(
     averages: Any,
     parameters: FloatArray,
@@ -66,7 +79,7 @@ def drift(
     Stein's lemma turns every average with a mode or teacher field z into
     F_k(z) = <delta g'(lambda_k) z> = cov(z, lambda_k) a_k + sum_j cov(z, psi_j) e_kj.
     """
-    eta_xi_in, eta_sigma, eta_xi_out, eta_v = rates
+    eta_xi_in, eta_sigma, eta_xi_out, eta_v = rates[0], rates[1], rates[2], rates[3]
     M = len(v_teacher)
     n = K + M
     end_Q = P * P
@@ -84,61 +97,53 @@ def drift(
     dxi_out = out[end_sigma:end_xi_out].reshape((K, P))
     dv = out[end_xi_out:]
 
-    B = xi_out * sigma
-    S = np.empty((n, n))
-    U = np.empty((P, n))
-    field_covariance(Q_modes, R_modes, T, B, S, U)
+    B = np.empty((K, P))
+    for k in range(K):
+        for a in range(P):
+            B[k, a] = xi_out[k, a] * sigma[a]
+    S, Z = np.empty((n, n)), np.empty((n, P + M))
+    field_covariance(Q_modes, R_modes, T, B, S, Z)
     c = np.empty(n)
-    c[:K] = v
-    c[K:] = -v_teacher
-    L = np.empty((n, n))
-    E = np.empty((K, n))
-    A = np.empty((K, n))
-    G = np.empty((K, K))
+    for i in range(n):
+        c[i] = v[i] if i < K else -v_teacher[i - K]
+    L, E, A, G = np.empty((n, n)), np.empty((K, n)), np.empty((K, n)), np.empty((K, K))
     averages(parameters, S, c, K, L, E, A, G)
 
-    F_modes = np.empty((K, P))  # <delta g'(lambda_k) u_a>
-    F_teacher = np.empty((K, M))  # <delta g'(lambda_k) rho_m>
+    # F = weights Z (K, P + M), its columns <delta g'(lambda_k) u_a> and <delta g'(lambda_k) rho_m>.
+    weights, F = np.empty((K, n)), np.zeros((K, P + M))
     for k in range(K):
         a_k = 0.0
         for j in range(n):
+            weights[k, j] = c[j] * E[k, j]
             a_k += c[j] * A[k, j]
-        for a in range(P):
-            F_modes[k, a] = U[a, k] * a_k
-            for j in range(n):
-                F_modes[k, a] += U[a, j] * c[j] * E[k, j]
-        for m in range(M):
-            F_teacher[k, m] = S[K + m, k] * a_k
-            for j in range(n):
-                F_teacher[k, m] += S[K + m, j] * c[j] * E[k, j]
+        weights[k, k] += a_k
+    add_product(weights, Z, F)
 
-    D = np.empty((K, P))  # delta-free part of d_a: d_a = sum_k D[k, a] g'(lambda_k)
+    # With d_a = sum_k D[k, a] g'(lambda_k), H = D^T F holds <delta d_a u_b> and <delta d_a rho_m>, and D^T (G + noise^2 E) D
+    # <delta^2 d_a d_b>.
+    D, D_transposed = np.empty((K, P)), np.empty((P, K))
     for k in range(K):
         for a in range(P):
-            D[k, a] = v[k] * B[k, a]
-    noise_variance = noise * noise
+            D[k, a] = D_transposed[a, k] = v[k] * B[k, a]
+        for m in range(K):
+            G[k, m] += noise * noise * E[k, m]
+    H, GD, DGD = np.zeros((P, P + M)), np.zeros((K, P)), np.zeros((P, P))
+    add_product(D_transposed, F, H)
+    add_product(G, D, GD)
+    add_product(D_transposed, GD, DGD)
     for a in range(P):
         for b in range(P):
-            first, second = 0.0, 0.0
-            for k in range(K):
-                first += D[k, a] * F_modes[k, b] + D[k, b] * F_modes[k, a]
-                for m in range(K):
-                    second += D[k, a] * D[m, b] * (G[k, m] + noise_variance * E[k, m])
-            dQ_modes[a, b] = (
-                -eta_xi_in * first + eta_xi_in**2 / batch_size * second - 2.0 * eta_xi_in * weight_decay * Q_modes[a, b]
-            )
+            linear = H[a, b] + H[b, a] + 2.0 * weight_decay * Q_modes[a, b]
+            dQ_modes[a, b] = -eta_xi_in * linear + eta_xi_in**2 / batch_size * DGD[a, b]
         for m in range(M):
-            total = 0.0
-            for k in range(K):
-                total += D[k, a] * F_teacher[k, m]
-            dR_modes[a, m] = -eta_xi_in * (total + weight_decay * R_modes[a, m])
+            dR_modes[a, m] = -eta_xi_in * (H[a, P + m] + weight_decay * R_modes[a, m])
         total = 0.0
         for k in range(K):
-            total += v[k] * xi_out[k, a] * F_modes[k, a]
+            total += v[k] * xi_out[k, a] * F[k, a]
         dsigma[a] = -eta_sigma * (total + weight_decay * sigma[a])
     for k in range(K):
         for a in range(P):
-            dxi_out[k, a] = -eta_xi_out * (v[k] * sigma[a] * F_modes[k, a] + weight_decay * xi_out[k, a])
+            dxi_out[k, a] = -eta_xi_out * (v[k] * sigma[a] * F[k, a] + weight_decay * xi_out[k, a])
         total = 0.0
         for j in range(n):
             total += c[j] * L[k, j]

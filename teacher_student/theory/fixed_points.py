@@ -14,7 +14,7 @@ import scipy.optimize
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem
-from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, state_vector, unpack
+from teacher_student.theory.coordinates import Coordinates, DriftAt, coordinates_of, right_hand_side, state_vector, unpack
 from teacher_student.theory.fluctuations import jacobian
 from teacher_student.theory.integrate import integrate
 from teacher_student.theory.sampled_drift import SampledDrift
@@ -135,15 +135,20 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
         refuse("activation", problem.rule.activation, "one whose g' has no jumps, or with Gaussian averages in closed form")
     basis = physical_basis(start, coordinates)
 
+    at = DriftAt(flow, 0.0)
+
     def f(z: FloatArray) -> FloatArray:
-        return np.asarray(basis.T @ flow(0.0, basis @ z))
+        return np.asarray(basis.T @ at(basis @ z))
+
+    def derivative(z: FloatArray) -> FloatArray:
+        return np.asarray(basis.T @ jacobian(at, basis @ z) @ basis)
 
     begin = basis.T @ coordinates.start[coordinates.moving]
-    z = newton(f, begin, tolerance)
+    z = newton(f, derivative, begin, tolerance)
     if not np.abs(f(z)).max() < tolerance:
         # Newton's direction can be stuck in a valley; Levenberg and Marquardt's step follows it.
-        valley = scipy.optimize.least_squares(f, begin, lambda z: jacobian(f, z), method="lm", max_nfev=_MAX_VALLEY_STEPS)
-        z = newton(f, valley.x, tolerance)
+        valley = scipy.optimize.least_squares(f, begin, derivative, method="lm", max_nfev=_MAX_VALLEY_STEPS)
+        z = newton(f, derivative, valley.x, tolerance)
     residual = float(np.abs(flow(0.0, basis @ z)).max())
     if not residual < tolerance:
         raise NoFixedPoint(f"Newton's method ended with abs(dy/dalpha) = {residual:.3g}, above {tolerance:.3g}", residual)
@@ -194,11 +199,13 @@ def physical_basis(state: OrderParameters, coordinates: Coordinates) -> FloatArr
     return np.hstack([others, of_R])
 
 
-def newton(f: Callable[[FloatArray], FloatArray], z: FloatArray, tolerance: float) -> FloatArray:
+def newton(
+    f: Callable[[FloatArray], FloatArray], derivative: Callable[[FloatArray], FloatArray], z: FloatArray, tolerance: float
+) -> FloatArray:
     """Return where Newton's method for f(z) = 0 comes to rest: once below `tolerance` it goes on while the residual falls."""
     values = f(z)
     for _ in range(_MAX_STEPS):
-        step = -scipy.linalg.lstsq(jacobian(f, z), values, cond=_SINGULAR)[0]
+        step = -scipy.linalg.lstsq(derivative(z), values, cond=_SINGULAR)[0]
         # A nearly singular Jacobian sends the step far out of the region in which it means anything.
         step *= min(1.0, 0.5 * (1.0 + np.linalg.norm(z)) / max(float(np.linalg.norm(step)), 1e-300))
         old = float(np.linalg.norm(values))
@@ -224,7 +231,7 @@ def _described(problem: Problem, residual: float, distance: float) -> FixedPoint
     state, rule = problem.initial, problem.rule
     coordinates = coordinates_of(state, rule)
     flow = right_hand_side(state, rule, coordinates)
-    J = jacobian(lambda y: flow(0.0, y), state_vector(state)[coordinates.moving])
+    J = jacobian(DriftAt(flow, 0.0), state_vector(state)[coordinates.moving])
     basis = physical_basis(state, coordinates)
     eigenvalues, vectors = np.linalg.eig(basis.T @ J @ basis)
     order = np.argsort(-eigenvalues.real)

@@ -11,7 +11,6 @@ is due to the change of the rates. V and m go on continuously where a schedule j
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,8 +22,9 @@ from teacher_student.errors import refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.schedules import is_constant
-from teacher_student.theory.coordinates import Coordinates, right_hand_side, smooth_pieces
+from teacher_student.theory.coordinates import ClosedDrift, Coordinates, DriftAt, right_hand_side, smooth_pieces
 from teacher_student.theory.diffusion_path import DiffusionPath
+from teacher_student.theory.flow import fill_jacobian, fill_second_differences
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -71,7 +71,14 @@ class Fluctuations:
 
 
 def jacobian(f: Callable[[FloatArray], FloatArray], y: FloatArray) -> FloatArray:
-    """Return df_i/dy_j by central differences, (n, n); relative error about 1e-10 for a right-hand side of order one."""
+    """Return df_i/dy_j by central differences, (n, n); relative error about 1e-10 for a right-hand side of order one.
+
+    Those of a `DriftAt` with closed Gaussian averages are taken in compiled code.
+    """
+    if isinstance(f, DriftAt) and isinstance(f.drift, ClosedDrift):
+        J = np.empty((len(y), len(y)))
+        fill_jacobian(f.drift.flow, f.alpha, np.ascontiguousarray(y), _FIRST_STEP, J)
+        return J
     columns = []
     for j in range(len(y)):
         step = np.zeros_like(y)
@@ -81,13 +88,17 @@ def jacobian(f: Callable[[FloatArray], FloatArray], y: FloatArray) -> FloatArray
 
 
 def half_hessian_of_covariance(f: Callable[[FloatArray], FloatArray], y: FloatArray, V: FloatArray) -> FloatArray:
-    """Return H : V / 2, (n,), by second differences along the eigenvectors of `V`."""
+    """Return H : V / 2, (n,), by second differences along the eigenvectors of `V`, compiled where `jacobian` is."""
     eigenvalues, vectors = np.linalg.eigh(V)
-    centre, total = f(y), np.zeros_like(y)
-    for value, vector in zip(eigenvalues, vectors.T, strict=True):
-        if value > 1e-14 * eigenvalues[-1]:
-            step = _SECOND_STEP * vector
-            total += 0.5 * value * (f(y + step) + f(y - step) - 2.0 * centre) / _SECOND_STEP**2
+    counted = eigenvalues > 1e-14 * eigenvalues[-1]
+    steps, weights = _SECOND_STEP * vectors.T[counted], 0.5 * eigenvalues[counted] / _SECOND_STEP**2
+    total = np.zeros_like(y)
+    if isinstance(f, DriftAt) and isinstance(f.drift, ClosedDrift):
+        fill_second_differences(f.drift.flow, f.alpha, np.ascontiguousarray(y), steps, weights, total)
+        return total
+    centre = f(y)
+    for step, weight in zip(steps, weights, strict=True):
+        total += weight * (f(y + step) + f(y - step) - 2.0 * centre)
     return total
 
 
@@ -162,7 +173,7 @@ class LinearNoise:
         for row, c in zip(_A, _C, strict=True):
             alpha = end if c == 1.0 else self.alpha + c * h
             y = self.solution(alpha)
-            f = functools.partial(self.flow, self.pieces[0].within(alpha))
+            f = DriftAt(self.flow, self.pieces[0].within(alpha))
             J = jacobian(f, y)
             D, D_error, correction = self.diffusion(alpha)
             known = [part.copy() for part in start]

@@ -1,32 +1,27 @@
-"""Integration of the order-parameter ODEs with error control, by SciPy's solvers."""
+"""Integration of the order-parameter ODEs with error control."""
 
 from __future__ import annotations
 
-import functools
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.integrate
 import xarray as xr
 from tqdm import tqdm
 
 import teacher_student
-from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged, refuse
-from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, output_times
-from teacher_student.theory.coordinates import Coordinates, Piece, coordinates_of, right_hand_side, smooth_pieces, unpack
+from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, unpack
 from teacher_student.theory.fluctuations import N_POINTS, linear_noise
+from teacher_student.theory.march import METHOD
 from teacher_student.theory.sampled_drift import SampledDrift
+from teacher_student.theory.solvers import SCIPY_METHODS, Task, solve_compiled, solve_with_scipy
 from teacher_student.trajectory import COMPLETE, build_trajectory
 
 FloatArray = npt.NDArray[np.float64]
 
-METHODS = ("LSODA", "Radau", "BDF", "DOP853", "RK45", "RK23")
+METHODS = (METHOD, *SCIPY_METHODS)
 
 
 def integrate(
@@ -34,7 +29,7 @@ def integrate(
     alpha: float | npt.ArrayLike | None = None,
     fluctuations: bool = False,
     *,
-    method: str = "LSODA",
+    method: str | None = None,
     rtol: float | None = None,
     atol: float | None = None,
     progress: bool = True,
@@ -50,8 +45,9 @@ def integrate(
     fluctuations : bool
         Also integrate the linear noise: covariance and mean shift of runs at finite N at leading order in 1/N, added as
         ``covariance`` (V; that of runs is V / N), ``shift`` (m; the mean of runs is off by m / N) and ``propagator``.
-    method : str
-        A method of SciPy; the default switches between stiff and non-stiff formulas.
+    method : str, optional
+        The default is "DOP853+Rodas5P", an explicit Runge-Kutta method and one for stiff stretches, in compiled code; where
+        Gaussian averages are sampled it is "LSODA". This and other methods of SciPy serve as a check: they are slower.
     rtol, atol : float, optional
         Relative and absolute tolerance of the local error: 1e-9 and 1e-12. Where the Gaussian averages are sampled the default
         follows their relative error at alpha = 0: a hundredth of it and a thousandth of that, or where g' has jumps, so that
@@ -72,11 +68,15 @@ def integrate(
         If an order parameter leaves every bound or the solver fails; carries what was computed before.
     """
     times = problem.alpha if alpha is None else output_times(alpha)
-    if method not in METHODS:
+    if method is not None and method not in METHODS:
         refuse("method", method, "one of " + ", ".join(METHODS))
     coordinates = coordinates_of(problem.initial, problem.rule)
     start = coordinates.start[coordinates.moving]
     f = right_hand_side(problem.initial, problem.rule, coordinates)
+    if method is None:
+        method = "LSODA" if isinstance(f, SampledDrift) else METHOD
+    elif method == METHOD and isinstance(f, SampledDrift):
+        refuse("method", method, "a method of SciPy, for Gaussian averages that are sampled")
     rough = _is_rough(f, start)
     if rough and fluctuations:
         activations = f"{problem.rule.activation} (teacher: {problem.rule.teacher_activation or problem.rule.activation})"
@@ -88,40 +88,26 @@ def integrate(
         if not isinstance(value, float) or not least <= value < 1:
             refuse(name, value, f"a tolerance from {least:g} to below 1")
 
-    rows = np.empty((len(times), len(start)))
     if len(start) == 0:  # nothing learns, and nothing fluctuates
-        return _trajectory(problem, times, coordinates.expand(rows), method, rtol, atol, 0)
-    march = _March(rows, y=start, done=int(times[0] == 0), keep_pieces=fluctuations)
-    rows[: march.done] = start
+        return _trajectory(problem, times, coordinates.expand(np.empty((len(times), 0))), method, rtol, atol, 0)
     with tqdm(total=float(times[-1]), unit="alpha", disable=None if progress else True, desc="theory") as bar:
-        try:
-            for piece in smooth_pieces(problem.rule, float(times[-1])):
-                within = functools.partial(_at, f, piece)
-                solver = getattr(scipy.integrate, method)(within, piece.start, march.y, piece.end, rtol=rtol, atol=atol)
-                _step_through(march, solver, times, coordinates, problem.initial, bar)
-                if march.status != COMPLETE:
-                    break
-        except KeyboardInterrupt:
-            march.status = "interrupted"
-    full = coordinates.expand(rows[: march.done])
-    trajectory = _trajectory(problem, times[: march.done], full, method, rtol, atol, march.nfev)
-    trajectory.attrs["status"] = march.status
+        task = Task(
+            problem, coordinates, f, times, rtol, atol, keep_solution=fluctuations, report=lambda t: bar.update(t - bar.n)
+        )
+        outcome = solve_compiled(task) if method == METHOD else solve_with_scipy(task, method)
+    full = coordinates.expand(outcome.rows)
+    trajectory = _trajectory(problem, times[: len(full)], full, method, rtol, atol, outcome.n_evaluations)
+    trajectory.attrs["status"] = outcome.status
     if isinstance(f, SampledDrift):
         trajectory.attrs["average_points"] = f.n_points
         trajectory.attrs["average_error"] = max(
-            (float(f.error(alpha, y).max()) for alpha, y in zip(times, rows[: march.done], strict=False)), default=0.0
+            (float(f.error(alpha, y).max()) for alpha, y in zip(times, outcome.rows, strict=False)), default=0.0
         )
-    if march.status.startswith("diverged"):
-        raise Diverged(f"theory {march.status}", trajectory)
-    if fluctuations and march.pieces and march.status == COMPLETE:
-        solution = scipy.integrate.OdeSolution([0.0, *(piece.t for piece in march.pieces)], march.pieces)
-        return _with_fluctuations(trajectory, problem, coordinates, solution, progress)
+    if outcome.status.startswith("diverged"):
+        raise Diverged(f"theory {outcome.status}", trajectory)
+    if outcome.solution is not None and outcome.status == COMPLETE:
+        return _with_fluctuations(trajectory, problem, coordinates, outcome.solution, progress)
     return trajectory
-
-
-def _at(f: Callable[[float, FloatArray], FloatArray], piece: Piece, alpha: float, y: FloatArray) -> FloatArray:
-    """Return f(alpha, y), at the end of `piece` with the rates before the jump there."""
-    return f(piece.within(alpha), y)
 
 
 def predicts_fluctuations(problem: Problem) -> bool:
@@ -141,43 +127,6 @@ def _matched_tolerances(f: Any, start: FloatArray, rough: bool) -> tuple[float, 
         return 1e-9, 1e-12
     error = min(1.0, f.relative_error(start))
     return max(1e-9, (0.1 if rough else 0.01) * error), max(1e-12, (1e-2 if rough else 1e-5) * error)
-
-
-@dataclass
-class _March:
-    """An integration in progress: states at the output times reached, the last one, and the steps' interpolants if kept."""
-
-    rows: FloatArray
-    y: FloatArray
-    done: int
-    keep_pieces: bool
-    nfev: int = 0
-    status: str = COMPLETE
-    pieces: list[Any] = field(default_factory=list)
-
-
-def _step_through(
-    march: _March, solver: Any, times: FloatArray, coordinates: Coordinates, initial: OrderParameters, bar: Any
-) -> None:
-    """Step to the solver's last time or a divergence; fills `march` on the way, so that an interruption loses nothing."""
-    evaluated_before = march.nfev
-    while solver.status == "running":
-        failure = _step(solver)
-        march.y, march.nfev = solver.y, evaluated_before + solver.nfev
-        beyond = first_out_of_bounds(unpack(coordinates.expand(solver.y), initial), initial)
-        if failure is None and beyond is not None:
-            failure = f"{beyond[0]} = {beyond[1]:.6g}"
-        if failure is not None:
-            march.status = f"diverged at alpha = {solver.t:.6g}: {failure}"
-            return
-        reached = int(np.searchsorted(times, solver.t, side="right"))
-        if march.keep_pieces or reached > march.done:
-            piece = solver.dense_output()
-            march.rows[march.done : reached] = piece(times[march.done : reached]).T
-            march.done = reached
-            if march.keep_pieces:
-                march.pieces.append(piece)
-        bar.update(min(solver.t, times[-1]) - bar.n)
 
 
 def _with_fluctuations(
@@ -204,16 +153,6 @@ def _with_fluctuations(
     trajectory["propagator"].attrs["long_name"] = "linear flow from the output time before"
     trajectory.attrs["diffusion_points"] = N_POINTS
     return trajectory
-
-
-def _step(solver: Any) -> str | None:
-    """Advance `solver` by one step of its own choice; return what went wrong, if anything did."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # LSODA warns before it fails; the failure itself is reported
-        message = solver.step()
-    if solver.status == "failed":
-        return str(message or "the solver failed").strip()
-    return None
 
 
 def _trajectory(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import cfunc
+from numba import cfunc, types
 
-_MATRIX = "float64[:, ::1]"
-_ACTIVATION_COVARIANCE = f"void(float64[::1], {_MATRIX}, int64, {_MATRIX})"
-_AVERAGES = f"void(float64[::1], {_MATRIX}, float64[::1], int64, {_MATRIX}, {_MATRIX}, {_MATRIX}, {_MATRIX})"
+VECTOR, MATRIX = types.float64[::1], types.float64[:, ::1]
+ACTIVATION_COVARIANCE = types.void(VECTOR, MATRIX, types.int64, MATRIX)
+AVERAGES = types.void(VECTOR, MATRIX, VECTOR, types.int64, MATRIX, MATRIX, MATRIX, MATRIX)
 
 
 def pointers(activation_covariance: Any, averages: Any) -> tuple[Any, Any]:
     """Return both compiled kernels, described in the package's docstring, as function pointers."""
     return (
-        cfunc(_ACTIVATION_COVARIANCE, cache=True)(activation_covariance.py_func),
-        cfunc(_AVERAGES, cache=True)(averages.py_func),
+        cfunc(ACTIVATION_COVARIANCE, cache=True)(activation_covariance.py_func),
+        cfunc(AVERAGES, cache=True)(averages.py_func),
     )
