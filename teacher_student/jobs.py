@@ -37,13 +37,17 @@ def run_simulation(
     problem: Problem, settings: tuple[int, int, int], method: str, checkpoint: Path | None = None
 ) -> tuple[xr.Dataset | None, int]:
     """Return the simulation of `settings` (N, replicas, seed), or what there is of it, and an exit status."""
-    from teacher_student.leaps.run import leap
-    from teacher_student.sgd.run import simulate
-
     n_inputs, replicas, seed = settings
     given: dict[str, Any] = {"n_inputs": n_inputs, "replicas": replicas, "seed": seed, "checkpoint": checkpoint}
     try:
-        trajectory = leap(problem, **given) if method == "leap" else simulate(problem, method=method, **given)
+        if method == "leap":
+            from teacher_student.leaps.run import leap
+
+            trajectory = leap(problem, **given)
+        else:
+            from teacher_student.sgd.run import simulate
+
+            trajectory = simulate(problem, method=method, **given)
     except Diverged as error:
         print(f"teacher-student: {error}", file=sys.stderr)
         return error.trajectory, DIVERGED

@@ -128,8 +128,10 @@ def take_leaps(
         now = alpha + done
         change = leap(dynamics, now, y, points[block : block + per_kick], weights, length, n_inputs, record)
         rate = rate_along(dynamics, now + length, y, tangent)
-        if not np.isfinite(change + rate):
+        if not np.isfinite(change):
             return done
+        if not np.isfinite(rate):  # next to overlaps of vectors lie some that are none
+            rate = record[FASTEST]
         # Variances relax at twice the rate of deviations.
         rates = 2.0 * max(rate, record[FASTEST]) + change / length
         record[FASTEST] = rate

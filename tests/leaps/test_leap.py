@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import scipy.integrate
 import scipy.linalg
 
 import teacher_student as ts
+from teacher_student import cli
 from teacher_student.leaps.dynamics import Dynamics, dynamics_of, velocity
 from teacher_student.leaps.flow import ERROR, NODES, STAGES, flow
 from teacher_student.leaps.leap import STEP, leap
@@ -249,6 +251,29 @@ def test_a_replica_is_the_same_run_however_many_there_are() -> None:
     assert (three["Q"].values[1] != three["Q"].values[0]).any()
     assert "no evidence" in one.attrs["note"]
     assert one.attrs["method"] == "leap"
+
+
+def test_the_command_line_leaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    problem = dataclasses.replace(both_layers(), alpha=np.array([0.5, 1.0]))
+    (tmp_path / "small.toml").write_text(problem.to_toml())
+    arguments = ["--method", "leap", "--n-inputs", "1000000", "--replicas", "2", "--seed", "5", "-o", "runs.nc"]
+    assert cli.main(["simulate", "small.toml", *arguments]) == 0
+    stored = ts.load_trajectory("runs.nc")
+    expected = ts.leap(problem, n_inputs=10**6, replicas=2, seed=5, progress=False)
+    np.testing.assert_array_equal(stored["Q"], expected["Q"])
+    assert stored.attrs["note"] == expected.attrs["note"]
+    assert cli.main(["simulate", "small.toml", "--method", "leap", "--n-inputs", "400"]) == 2
+
+
+def test_a_checkpoint_holds_all_that_decides_the_run(tmp_path: Path) -> None:
+    settings = {"n_inputs": 10**6, "replicas": 2, "progress": False}
+    whole = ts.leap(both_layers(), [1.0, 2.0], **settings, checkpoint=tmp_path / "runs")
+    again = ts.leap(both_layers(), [1.0, 2.0], **settings, checkpoint=tmp_path / "runs")  # from the last step on
+    np.testing.assert_array_equal(whole["Q"], again["Q"])
+    assert whole.attrs == again.attrs
+    with pytest.raises(ts.InvalidInput, match="tolerance"):
+        ts.leap(both_layers(), [1.0, 2.0], **settings, checkpoint=tmp_path / "runs", tolerance=1e-3)
 
 
 def test_divergence_is_told_where_the_theory_has_it() -> None:
