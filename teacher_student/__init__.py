@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from teacher_student.analysis.stages import stages as stages
     from teacher_student.errors import Diverged as Diverged
     from teacher_student.errors import InvalidInput as InvalidInput
+    from teacher_student.leaps.run import leap as leap
     from teacher_student.order_parameters import OrderParameters as OrderParameters
     from teacher_student.order_parameters import plain_committee as plain_committee
     from teacher_student.output_scaling import with_output_scaling as with_output_scaling
@@ -63,6 +64,7 @@ _WHERE = {
     "integrate": "theory.integrate",
     "predict": "theory.predictions",
     "simulate": "sgd.run",
+    "leap": "leaps.run",
     "fixed_point": "theory.fixed_points",
     "continuation": "theory.continuation",
     "plateau_length": "theory.plateau",

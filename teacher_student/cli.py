@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("problem", metavar="PROBLEM", help=problem_help)
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="trajectory (default: NAME-simulation.nc)")
     command.add_argument("--n-inputs", type=int, metavar="N", help="inputs (default: the problem's)")
-    _add_simulation_options(command, ("weights", "overlaps"), "weights")
+    _add_simulation_options(command, ("weights", "overlaps", "leap"), "weights")
     command.add_argument("--checkpoint", type=Path, metavar="FILE", help="keep the state there; the same command goes on from it")
     command.set_defaults(run=_simulate)
 
@@ -126,7 +126,7 @@ def _add_animate(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 def _add_simulation_options(command: argparse.ArgumentParser, methods: tuple[str, ...], default: str) -> None:
     text = "SGD on weights, the exact chain of their overlaps" + (
-        ", or both (fewer runs on weights)" if "both" in methods else ""
+        ", or both (fewer runs on weights)" if "both" in methods else "; for N above a million leaps, made of the theory"
     )
     command.add_argument("--method", choices=methods, default=default, help=f"{text} (default: {default})")
     command.add_argument("--replicas", type=int, metavar="R", help="independent runs (default: the problem's)")

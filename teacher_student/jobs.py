@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from teacher_student.errors import Diverged, refuse
 from teacher_student.files import check_writable
@@ -37,11 +37,17 @@ def run_simulation(
     problem: Problem, settings: tuple[int, int, int], method: str, checkpoint: Path | None = None
 ) -> tuple[xr.Dataset | None, int]:
     """Return the simulation of `settings` (N, replicas, seed), or what there is of it, and an exit status."""
-    from teacher_student.sgd.run import simulate
-
     n_inputs, replicas, seed = settings
+    given: dict[str, Any] = {"n_inputs": n_inputs, "replicas": replicas, "seed": seed, "checkpoint": checkpoint}
     try:
-        trajectory = simulate(problem, n_inputs=n_inputs, replicas=replicas, seed=seed, method=method, checkpoint=checkpoint)
+        if method == "leap":
+            from teacher_student.leaps.run import leap
+
+            trajectory = leap(problem, **given)
+        else:
+            from teacher_student.sgd.run import simulate
+
+            trajectory = simulate(problem, method=method, **given)
     except Diverged as error:
         print(f"teacher-student: {error}", file=sys.stderr)
         return error.trajectory, DIVERGED

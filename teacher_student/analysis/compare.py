@@ -152,6 +152,8 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
     for argument, trajectory, replicas in (("theory", theory, False), ("simulation", simulation, True)):
         if not isinstance(trajectory, xr.Dataset) or ("replica" in trajectory.dims) != replicas:
             refuse(argument, type(trajectory).__name__, f"a trajectory {'with' if replicas else 'without'} replicas")
+    if simulation.attrs.get("method") == "leap":
+        refuse("simulation", "leaps, made of the theory's drift and noise", "SGD on weights or the chain")
     for dimension in ("mode", "student", "teacher"):
         if theory.sizes[dimension] != simulation.sizes[dimension]:
             refuse(

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -22,6 +25,7 @@ from teacher_student.activations import get_activations
 from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged, refuse
 from teacher_student.networks import check_n_inputs
+from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule, Problem, check_seed_and_replicas, output_times, whole_steps
 from teacher_student.sgd import overlaps, weights
 from teacher_student.sgd.checkpoint import Checkpoint
@@ -30,6 +34,7 @@ from teacher_student.sgd.lanes import LANES
 from teacher_student.trajectory import build_trajectory
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 # How long a replica goes on by itself: on threads, all have their turn within _ROUND, and Ctrl-C waits for one turn; what runs
 # elsewhere is sent to and fro.
@@ -89,22 +94,79 @@ def simulate(
         If an order parameter of a replica leaves every bound; carries what was computed before.
     """
     N = check_n_inputs(problem.initial, problem.n_inputs if n_inputs is None else n_inputs)
-    replicas, seed = check_seed_and_replicas(replicas, problem.seed if seed is None else seed)
     if not isinstance(method, str) or method not in METHODS:
         refuse("method", method, "one of " + ", ".join(METHODS))
+    stepwise = Method(
+        name=method,
+        together=METHODS[method],
+        start=partial(_start, method, problem, N),
+        advance=partial(_advance, method, problem.rule, N),
+        measure=partial(_measure, method),
+        steps_per_call=_steps_per_call(problem, N, method),
+    )
+    return run_replicas(problem, stepwise, alpha, N, replicas, seed, executor, checkpoint, progress)
+
+
+@dataclass(frozen=True)
+class Method:
+    """How runs of one kind, each of a number of replicas, are started, advanced and measured; all of it can be sent elsewhere.
+
+    Attributes
+    ----------
+    name : str
+    together : int
+        How many replicas a run holds.
+    start : callable
+        The run of at most that many random generators.
+    advance : callable
+        Carries a run on from a first step by a number of steps; returns how many each of its replicas took, fewer if its state
+        left the finite numbers.
+    measure : callable
+        The order parameters of a run by name, with the replica as first axis.
+    steps_per_call : int
+        Calls end at multiples of it, so that Ctrl-C is answered soon.
+    describe : callable, optional
+        Attributes of a trajectory that tell about the runs it comes from.
+    settings : dict, optional
+        What decides the numbers besides problem, N and seed.
+    """
+
+    name: str
+    together: int
+    start: Callable[[list[np.random.Generator]], Any]
+    advance: Callable[[Any, int, int], IntArray]
+    measure: Callable[[Any], dict[str, FloatArray]]
+    steps_per_call: int
+    describe: Callable[[list[Any]], dict[str, Any]] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def run_replicas(
+    problem: Problem,
+    method: Method,
+    alpha: float | npt.ArrayLike | None,
+    N: int,
+    replicas: int,
+    seed: int | None,
+    executor: Executor | None,
+    checkpoint: str | Path | None,
+    progress: bool,
+) -> xr.Dataset:
+    """Return trajectories of replicas by one `method`; the other arguments are those of `simulate`."""
+    replicas, seed = check_seed_and_replicas(replicas, problem.seed if seed is None else seed)
     times = problem.alpha if alpha is None else output_times(alpha)
     output_steps = whole_steps(times, N)
-    chunk = _steps_per_call(problem, N, method)
 
-    together, generators = METHODS[method], replica_generators(seed, replicas)
+    together, generators = method.together, replica_generators(seed, replicas)
     members = [generators[r : r + together] for r in range(0, replicas, together)]
-    runs = [_start(method, problem, N, rngs) for rngs in members]
-    starts = [_measure(method, run) for run in runs]
+    runs = [method.start(rngs) for rngs in members]
+    starts = [method.measure(run) for run in runs]
     rows: list[list[dict[str, FloatArray]]] = [[start] if output_steps[0] == 0 else [] for start in starts]
     steps, end = [0] * len(runs), int(output_steps[-1])
     kept = None
     if checkpoint is not None:
-        settings = {"version": teacher_student.__version__, "method": method, "n_inputs": N, "seed": seed, "replicas": replicas}
+        settings = {"version": teacher_student.__version__, "method": method.name, **method.settings}
+        settings |= {"n_inputs": N, "seed": seed, "replicas": replicas}
         kept = Checkpoint(Path(checkpoint), {**settings, "alpha": output_steps.tolist(), "problem": problem.to_toml()})
         rows, steps = kept.load(runs) or (rows, steps)
     status, failures = "complete", []
@@ -118,7 +180,7 @@ def simulate(
 
     def send(r: int) -> None:
         away.add(r)
-        job = pool.submit(_go_on, method, runs[r], problem, N, steps[r], output_steps, chunk, seconds)
+        job = pool.submit(_go_on, method, runs[r], problem.initial, steps[r], output_steps, seconds)
         jobs[job] = r
         job.add_done_callback(finished.put)
 
@@ -136,7 +198,7 @@ def simulate(
         unit="step",
         unit_scale=True,
         disable=None if progress else True,
-        desc=f"{method} N={N}",
+        desc=f"{method.name} N={N}",
     ) as bar:
         try:
             for r in range(len(runs)):
@@ -185,11 +247,12 @@ def simulate(
     }
     attributes = {
         "source": "simulation",
-        "method": method,
+        "method": method.name,
         "n_inputs": N,
         "seed": seed,
         "status": status,
         "version": teacher_student.__version__,
+        **(method.describe(runs) if method.describe else {}),
     }
     trajectory = build_trajectory(problem, output_steps[:n_rows] / N, factors, replicas=True, attributes=attributes)
     if failures:
@@ -198,14 +261,7 @@ def simulate(
 
 
 def _go_on(
-    method: str,
-    run: Any,
-    problem: Problem,
-    N: int,
-    step: int,
-    output_steps: npt.NDArray[np.int64],
-    chunk: int,
-    seconds: float,
+    method: Method, run: Any, initial: OrderParameters, step: int, output_steps: IntArray, seconds: float
 ) -> tuple[Any, int, list[dict[str, FloatArray]], tuple[int, str] | None]:
     """Advance one run from `step` for `seconds`, or to the last of `output_steps`.
 
@@ -213,19 +269,20 @@ def _go_on(
     if one did. That is looked for at output times and at multiples of a number of steps, however long they take.
     """
     rows: list[dict[str, FloatArray]] = []
+    chunk = method.steps_per_call
     deadline, unseen = time.monotonic() + seconds, chunk * max(1, _STEPS_UNSEEN // chunk)
     for output in output_steps[np.searchsorted(output_steps, step, side="right") :].tolist():
         while step < output:
             n_steps = min(output, (step // chunk + 1) * chunk) - step
-            taken = _advance(method, run, problem.rule, N, step, n_steps)
+            taken = method.advance(run, step, n_steps)
             step += int(taken.min())
             if taken.min() < n_steps:
                 return run, step, rows, (int(taken.argmin()), "delta is not finite")
             if step == output or step % unseen == 0:
                 with np.errstate(over="ignore", invalid="ignore"):  # overflow is what is looked for
-                    state = _measure(method, run)
+                    state = method.measure(run)
                     for i in range(len(taken)):
-                        beyond = first_out_of_bounds({name: array[i] for name, array in state.items()}, problem.initial)
+                        beyond = first_out_of_bounds({name: array[i] for name, array in state.items()}, initial)
                         if beyond is not None:
                             return run, step, rows, (i, f"{beyond[0]} = {beyond[1]:.6g}")
                 if step == output:
@@ -242,7 +299,7 @@ def _start(method: str, problem: Problem, N: int, generators: list[np.random.Gen
     return overlaps.start(problem.initial, N, problem.rule.batch_size, generators)
 
 
-def _advance(method: str, run: Any, rule: LearningRule, N: int, first_step: int, n_steps: int) -> npt.NDArray[np.int64]:
+def _advance(method: str, rule: LearningRule, N: int, run: Any, first_step: int, n_steps: int) -> IntArray:
     """Take `n_steps` steps and return how many each replica of the run took."""
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
     arguments: list[Any] = [

@@ -1,0 +1,170 @@
+"""What a leap is made of, for compiled code: the theory's drift of a problem, and the SGD step behind its noise."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from teacher_student.activations import get_activations
+from teacher_student.errors import refuse
+from teacher_student.problem import Problem
+from teacher_student.schedules import rates_at
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.drift import drift, keep_lengths
+from teacher_student.theory.gaussian_averages import averages_of
+from teacher_student.theory.gaussian_averages.sampled import symmetric_root
+from teacher_student.theory.sampled_drift import SampledDrift, mean_increment
+
+FloatArray = npt.NDArray[np.float64]
+
+# Relative error of a step of the drift. Fluctuations at N = 1e12 are still a hundred times larger.
+_TOLERANCE = 1e-8
+
+
+class Dynamics(NamedTuple):
+    """State-independent data of a problem.
+
+    `drift_points` (n, M + P) are those of a sampled drift, none where the Gaussian averages are closed; `teacher_root` (M, M) is
+    the symmetric root of T and `teacher_inverse` the inverse of that. `window` (2,) are the first and last time at which the
+    schedules may be asked for rates, to stay between two of their jumps. `tolerance` is the drift's relative error in a step.
+    """
+
+    averages: Any
+    parameters: FloatArray
+    drift_points: FloatArray
+    teacher_root: FloatArray
+    teacher_inverse: FloatArray
+    g: Any
+    g_prime: Any
+    g_teacher: Any
+    T: FloatArray
+    v_teacher: FloatArray
+    K: int
+    P: int
+    schedules: FloatArray
+    window: FloatArray
+    noise: float
+    weight_decay: float
+    batch_size: int
+    spherical: bool
+    tolerance: float
+
+
+def dynamics_of(problem: Problem) -> Dynamics:
+    """Return the dynamics of `problem`; raises `InvalidInput` where g' has jumps and its averages are sampled."""
+    state, rule = problem.initial, problem.rule
+    student, teacher = get_activations(rule.activation, rule.teacher_activation)
+    family = averages_of(student, teacher)
+    points, tolerance = np.empty((0, state.n_teacher + state.n_modes)), _TOLERANCE
+    if family is None:
+        family = averages_of(*get_activations("erf", None))  # of the right type, and never called
+        coordinates = coordinates_of(state, rule)
+        sampled = SampledDrift(state, rule, coordinates)
+        start = coordinates.start[coordinates.moving]
+        if len(start) and sampled.is_rough(start):
+            names = f"{rule.activation} (teacher: {rule.teacher_activation or rule.activation})"
+            refuse("activation", names, "for leaps activations whose g' has no jumps, or with Gaussian averages in closed form")
+        points = np.concatenate(sampled.point_sets)
+        tolerance = max(tolerance, 0.01 * min(1.0, sampled.relative_error(start)) if len(start) else 0.0)
+    root = symmetric_root(state.T)
+    assert family is not None
+    return Dynamics(
+        averages=family.averages,
+        parameters=family.parameters,
+        drift_points=points,
+        teacher_root=root,
+        teacher_inverse=np.ascontiguousarray(np.linalg.pinv(root, rcond=1e-7), dtype=np.float64),
+        g=student.g,
+        g_prime=student.g_prime,
+        g_teacher=teacher.g,
+        # Copies: what is read-only here and not in another process would be another type to the compiler.
+        T=state.T.copy(),
+        v_teacher=state.v_teacher.copy(),
+        K=state.n_units,
+        P=state.n_modes,
+        schedules=rule.schedules,
+        window=np.array([0.0, np.inf]),
+        noise=rule.noise,
+        weight_decay=rule.weight_decay,
+        batch_size=rule.batch_size,
+        spherical=rule.spherical,
+        tolerance=tolerance,
+    )
+
+
+@njit(cache=True, nogil=True)
+def rates_within(dynamics: Dynamics, alpha: float, out: FloatArray) -> None:
+    """Write the rates at the time nearest `alpha` in the window into `out`, (4,)."""
+    rates_at(dynamics.schedules, min(max(alpha, dynamics.window[0]), dynamics.window[1]), out)
+
+
+@njit(cache=True, nogil=True)
+def velocity(dynamics: Dynamics, alpha: float, y: FloatArray, out: FloatArray) -> None:
+    """Write dy/dalpha at the full state `y` into `out`, both (n_full,) in the layout of `teacher_student.theory.drift`."""
+    free_velocity(dynamics, alpha, y, out)
+    if dynamics.spherical:
+        keep_lengths(y, dynamics.P, len(dynamics.v_teacher), out)
+
+
+@njit(cache=True, nogil=True)
+def free_velocity(dynamics: Dynamics, alpha: float, y: FloatArray, out: FloatArray) -> None:
+    """The same without rescaling the modes where the rule asks for that."""
+    rates = np.empty(4)
+    rates_within(dynamics, alpha, rates)
+    if len(dynamics.drift_points) > 0:
+        sampled_velocity(dynamics, rates, y, out)
+        return
+    drift(
+        dynamics.averages,
+        dynamics.parameters,
+        y,
+        dynamics.T,
+        dynamics.v_teacher,
+        dynamics.K,
+        dynamics.P,
+        rates,
+        dynamics.noise,
+        dynamics.weight_decay,
+        dynamics.batch_size,
+        out,
+    )
+
+
+@njit(cache=True, nogil=True)
+def sampled_velocity(dynamics: Dynamics, rates: FloatArray, y: FloatArray, out: FloatArray) -> None:
+    """The same from averages over `drift_points`, as `teacher_student.theory.sampled_drift` takes them."""
+    K, P = dynamics.K, dynamics.P
+    M = len(dynamics.v_teacher)
+    end_Q = P * P
+    end_R = end_Q + P * M
+    end_sigma = end_R + P
+    end_xi_out = end_sigma + K * P
+    along = y[end_Q:end_R].copy().reshape((P, M)) @ dynamics.teacher_inverse
+    eigenvalues, vectors = np.linalg.eigh(y[:end_Q].copy().reshape((P, P)) - along @ along.T)
+    fields = np.zeros((M + P, M + P))
+    fields[:M, :M] = dynamics.teacher_root
+    fields[M:, :M] = along
+    fields[M:, M:] = (vectors * np.sqrt(np.maximum(eigenvalues, 0.0))) @ vectors.T
+    mean_increment(
+        dynamics.g,
+        dynamics.g_prime,
+        dynamics.g_teacher,
+        dynamics.drift_points,
+        fields,
+        dynamics.noise,
+        y[end_R:end_sigma],
+        y[end_sigma:end_xi_out].reshape((K, P)),
+        y[end_xi_out:],
+        dynamics.v_teacher,
+        rates,
+        dynamics.batch_size,
+        out,
+    )
+    ends = (0, end_Q, end_R, end_sigma, end_xi_out, len(y))
+    shrink = (2.0 * rates[0], rates[0], rates[1], rates[2], rates[3])
+    for part in range(5):
+        for i in range(ends[part], ends[part + 1]):
+            out[i] -= dynamics.weight_decay * shrink[part] * y[i]
