@@ -154,7 +154,7 @@ def main() -> None:
         print(line(n_inputs, runs), flush=True)
     if (os.cpu_count() or 1) > 1:
         for n_inputs in N_INPUTS:
-            ratio = ratio_of_threads(n_inputs, max(BLOCK, 50_000_000 // n_inputs), max(3, runs // 10))
+            ratio = ratio_of_threads(n_inputs, max(BLOCK, 5_000_000 // n_inputs), 2 * runs)
             print(f"N = {n_inputs}: two threads with a replica each take {ratio:.2f} times the steps of one")
 
 

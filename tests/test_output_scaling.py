@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from plain_sgd import drawn_inputs
 from scipy.special import erf
 
 import teacher_student as ts
@@ -15,6 +16,7 @@ from teacher_student.analysis.report import report
 from teacher_student.networks import draw_weights
 from teacher_student.problem_file import parse_problem
 from teacher_student.sgd.inputs import replica_generators
+from teacher_student.sgd.weights import replica_of
 
 N_INPUTS, N_STEPS = 30, 45
 FACTORS = {"1": lambda n: 1.0, "1/K": lambda n: 1.0 / n, "1/sqrt(K)": lambda n: n**-0.5}
@@ -42,10 +44,11 @@ def sgd_with_factor(stated: ts.Problem, factor: Callable[[int], float], seed: in
     rule = stated.rule
     rng = replica_generators(seed, 1)[0]
     w = draw_weights(stated.initial, N_INPUTS, rng)
+    inputs = drawn_inputs(replica_of(w, rng).stream, N_INPUTS, batch_size=1)
     xi_in, sigma, xi_out, v = w.xi_in.copy(), w.sigma.copy(), w.xi_out.copy(), w.v.copy()
     s, s_teacher = factor(len(v)), factor(len(w.v_teacher))
     for _ in range(N_STEPS):
-        x = rng.standard_normal(N_INPUTS)
+        x = next(inputs)
         label = s_teacher * w.v_teacher @ erf(w.W_teacher @ x / np.sqrt(2 * N_INPUTS)) + rule.noise * rng.standard_normal()
         u = xi_in @ x / np.sqrt(N_INPUTS)
         field = xi_out @ (sigma * u)

@@ -1,4 +1,4 @@
-"""The SGD step at given fields: what SGD on weights and the overlap chain have in common."""
+"""The SGD step of one replica at given fields, summed over a batch."""
 
 from __future__ import annotations
 

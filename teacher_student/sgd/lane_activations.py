@@ -125,31 +125,31 @@ def _erf(x: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)
-def activate(form: FloatArray, g: Any, g_prime: Any, units: FloatArray, begin: int, end: int) -> None:
-    """Write g and g' of the fields `units[0, begin:end]` into `units[1, begin:end]` and `units[2, begin:end]`, (3, n, LANES).
+def activate(form: FloatArray, g: Any, g_prime: Any, units: FloatArray, end: int, n: int) -> None:
+    """Write g and g' of the fields `units[0]`, (units, LANES), into `units[1]` and `units[2]`, for the `n` units before `end`.
 
     `form` is `lane_form` of the activation that has the scalar functions `g` and `g_prime`, which are called lane by lane if it
     belongs to no family.
     """
     if form[0] == _ERF:
-        for i in range(begin, end):
+        for i in range(end - n, end):
             value, slope = _erf(load(units, (0, i)))
             store(units, (1, i), value)
             store(units, (2, i), slope)
     elif form[0] == _ANY:
-        for i in range(begin, end):
+        for i in range(end - n, end):
             for lane in range(LANES):
                 units[1, i, lane] = g(units[0, i, lane])
                 units[2, i, lane] = g_prime(units[0, i, lane])
     elif form[0] == _PIECEWISE_LINEAR:
         left = form[1]
-        for i in range(begin, end):
+        for i in range(end - n, end):
             x = load(units, (0, i))
             store(units, (1, i), choose(x, 0.0, x, left * x))
             store(units, (2, i), choose(x, 0.0, 1.0, choose(0.0, x, left, 0.5 * (1.0 + left))))
     else:
         c0, c1, c2 = form[1], form[2], form[3]
-        for i in range(begin, end):
+        for i in range(end - n, end):
             x = load(units, (0, i))
             store(units, (1, i), (c2 * x + c1) * x + c0)
             store(units, (2, i), 2.0 * c2 * x + c1)

@@ -1,8 +1,9 @@
 """Eight numbers in one variable: vectors of the processor as values in compiled code, one lane a replica.
 
-Arrays whose last axis has `LANES` entries are read and written a vector at a time with `load` and `store`; vectors know + - * /,
-unary minus and scalars on either side, so that kernels read as they would for one replica. Every lane is computed by the same
-instructions, whatever is in the others: a lane's numbers do not depend on its neighbours, NaN included.
+Arrays whose last axis has `LANES` entries are read and written a vector at a time with `load` and `store`; vectors know + - * /
+with vectors and with scalars on either side, so that kernels read as they would for one replica. Every lane is computed by the
+same instructions, whatever is in the others: a lane's numbers do not depend on its neighbours, NaN included. LLVM turns a vector
+into as many registers as the processor needs for it.
 """
 
 from __future__ import annotations

@@ -81,7 +81,8 @@ def start(initial: OrderParameters, n_inputs: int, batch_size: int, rngs: list[n
     factor = gram_factor(initial)
     draws = empty_draws(n_inputs, M + P, batch_size)
     copies = 1 if batch_size == 1 else 2
-    seeds = [rng.bit_generator.seed_seq.spawn(2) for rng in rngs]  # type: ignore[attr-defined]  # numpy's stubs lack it
+    # The first child is that of SGD on weights, which is to be independent of the chain with the same seed.
+    seeds = [rng.bit_generator.seed_seq.spawn(3)[1:] for rng in rngs]  # type: ignore[attr-defined]  # numpy's stubs lack it
     spares = [spare.generate_state(4, np.uint64) for _, spare in seeds]
     return OverlapsReplicas(
         F_teacher=np.ascontiguousarray(factor[:M, :M]),
@@ -121,7 +122,8 @@ def advance(
 ) -> IntArray:
     """Take `n_steps` steps in place, the first of them the runs' step `first_step`; return how many each replica took.
 
-    `batch_size` is that of `start`. They are fewer than `n_steps` where the error left the finite numbers; the numbers of such a replica mean nothing any more.
+    `batch_size` is that of `start`. The counts are fewer than `n_steps` where the error left the finite numbers; the state of
+    such a replica means nothing any more.
     """
     assert batch_size == replicas.draws.shape[1]
     (_, K, P, _), M = replicas.xi_out.shape, len(replicas.v_teacher)
@@ -301,8 +303,8 @@ def run_steps(
         base, shrink = 0, weight_decay / n_inputs
         for sample in range(batch_size):
             write_fields(F_teacher, F, sigma, xi_out, draws, now, sample, units, modes)
-            activate(teacher, g_teacher, g_teacher, units, K, K + M)
-            activate(student, g, g_prime, units, 0, K)
+            activate(teacher, g_teacher, g_teacher, units, K + M, M)
+            activate(student, g, g_prime, units, K, K)
             delta = -noise * load(draws, (now, sample, width - 1))
             for m in range(M):
                 delta -= v_teacher[m] * load(units, (_VALUE, K + m))

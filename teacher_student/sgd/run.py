@@ -97,7 +97,8 @@ def simulate(
     chunk = _steps_per_call(problem, N, method)
 
     together, generators = METHODS[method], replica_generators(seed, replicas)
-    runs = [_start(method, problem, N, generators[r : r + together]) for r in range(0, replicas, together)]
+    members = [generators[r : r + together] for r in range(0, replicas, together)]
+    runs = [_start(method, problem, N, rngs) for rngs in members]
     starts = [_measure(method, run) for run in runs]
     rows: list[list[dict[str, FloatArray]]] = [[start] if output_steps[0] == 0 else [] for start in starts]
     steps, end = [0] * len(runs), int(output_steps[-1])
@@ -130,8 +131,8 @@ def simulate(
         return failure
 
     with tqdm(
-        total=together * len(runs) * end,
-        initial=together * sum(steps),
+        total=replicas * end,
+        initial=sum(len(rngs) * step for rngs, step in zip(members, steps, strict=True)),
         unit="step",
         unit_scale=True,
         disable=None if progress else True,
@@ -146,7 +147,7 @@ def simulate(
                 r = jobs[job]
                 begin = steps[r]
                 failure = land(job)
-                bar.update(together * (steps[r] - begin))
+                bar.update(len(members[r]) * (steps[r] - begin))
                 if failure is not None:
                     failures.append((steps[r], r * together + failure[0], failure[1]))
                     end = min(end, steps[r])  # up to there the others go on, for one of them may fail before

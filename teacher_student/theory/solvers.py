@@ -78,6 +78,7 @@ def solve_compiled(task: Task) -> Outcome:
                 break
     except KeyboardInterrupt:
         status = "interrupted"
+    f.flow.window[:] = -np.inf, np.inf
     kept = task.keep_solution and len(march.ends) > 1
     return Outcome(march.rows[: march.done], status, march.n_evaluations, march.solution if kept else None)
 
@@ -95,9 +96,10 @@ def solve_with_scipy(task: Task, method: str) -> Outcome:
         for piece in task.pieces:
             within = functools.partial(_at, task.f, piece)
             solver = getattr(scipy.integrate, method)(within, piece.start, y, piece.end, rtol=task.rtol, atol=task.atol)
+            evaluated_before = n_evaluations
             while solver.status == "running" and status == COMPLETE:
                 failure = _step(solver) or task.beyond(solver.y)
-                y = solver.y
+                y, n_evaluations = solver.y, evaluated_before + solver.nfev
                 if failure is not None:
                     status = f"diverged at alpha = {solver.t:.6g}: {failure}"
                     break
@@ -109,7 +111,6 @@ def solve_with_scipy(task: Task, method: str) -> Outcome:
                     if task.keep_solution:
                         interpolants.append(interpolant)
                 task.report(solver.t)
-            n_evaluations += solver.nfev
             if status != COMPLETE:
                 break
     except KeyboardInterrupt:

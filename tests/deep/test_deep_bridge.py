@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from drawn import drawn_inputs
+from plain_sgd import drawn_inputs
 
 import teacher_student as ts
 from teacher_student.activations import get_activation

@@ -58,7 +58,7 @@ def in_lanes(activation: Activation, x: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Return g and g' of `x` from the vector code."""
     units = vectors(3, -(-len(x) // LANES))
     units[0].reshape(-1)[: len(x)] = x
-    activate(lane_form(activation), activation.g, activation.g_prime, units, 0, units.shape[1])
+    activate(lane_form(activation), activation.g, activation.g_prime, units, units.shape[1], units.shape[1])
     return units[1].reshape(-1)[: len(x)], units[2].reshape(-1)[: len(x)]
 
 

@@ -218,7 +218,7 @@ def test_the_earliest_divergence_is_reported(
     make_problem: Callable[..., ts.Problem], monkeypatch: pytest.MonkeyPatch, method: str, workers: int, seconds: float
 ) -> None:
     """Whichever replica is computed first: the report names the one that failed first, and the outputs before that are kept."""
-    problem = make_problem(activation="quadratic", eta_xi_in={"weights": 3.0, "overlaps": 1.5}[method])
+    problem = make_problem(activation="quadratic", eta_xi_in={"weights": 3.0, "overlaps": 1.4}[method])
     times = np.linspace(0.0, 10.0, 81)
     alone = []
     for replicas in {"weights": range(1, 7), "overlaps": (1, 2, 3, 8, 11, 17)}[method]:

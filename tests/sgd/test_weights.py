@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn import drawn_inputs
-from scipy.special import erf
+from plain_sgd import TRAINED, drawn_inputs, plain_sgd
 
 import teacher_student as ts
 from teacher_student.activations import get_activations
@@ -20,60 +19,12 @@ from teacher_student.sgd.blocks import TILE
 N_INPUTS = 40
 N_STEPS = 30
 TOLERANCE = 1e-12
-TRAINED = ("xi_in", "sigma", "xi_out", "v")
 
 
-PLAIN = {
-    "erf": (lambda x: erf(x / np.sqrt(2)), lambda x: np.sqrt(2 / np.pi) * np.exp(-(x**2) / 2)),
-    "quadratic": (lambda x: x**2, lambda x: 2 * x),
-}
-
-
-def plain_sgd(w: Weights, rule: ts.LearningRule, n_steps: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Return the student after `n_steps` steps: down the mean gradient of delta^2 / 2, with decay.
-
-    It ends earlier before a step whose delta is not finite; "steps" are those taken.
-    """
-    g, g_prime = PLAIN[rule.activation]
-    xi_in, sigma, xi_out, v = w.xi_in.copy(), w.sigma.copy(), w.xi_out.copy(), w.v.copy()
-    N = xi_in.shape[1]
-    inputs = drawn_inputs(sgd_on_weights.replica_of(w, rng).stream, N, rule.batch_size)
-    for step in range(n_steps):
-        gradients = [np.zeros_like(factor) for factor in (xi_in, sigma, xi_out, v)]
-        for _ in range(rule.batch_size):
-            x = next(inputs)
-            label = w.v_teacher @ g(w.W_teacher @ x / np.sqrt(N))
-            if rule.noise > 0:
-                label += rule.noise * rng.standard_normal()
-            u = xi_in @ x / np.sqrt(N)
-            field = xi_out @ (sigma * u)
-            activity, slope = g(field), g_prime(field)
-            delta = v @ activity - label
-            if not np.isfinite(delta):
-                return {**dict(zip(TRAINED, (xi_in, sigma, xi_out, v), strict=True)), "steps": step}
-            back = (v * slope) @ xi_out
-            gradients[0] += delta * np.outer(back * sigma, x) * np.sqrt(N)
-            gradients[1] += delta * u * back
-            gradients[2] += delta * np.outer(v * slope, u * sigma)
-            gradients[3] += delta * activity
-        rates = [rate if isinstance(rate, float) else plain_rate(rate, step / N) for rate in rates_of(rule)]
-        shrunk_and_moved = [
-            factor - rate / N * (gradient / rule.batch_size + rule.weight_decay * factor)
-            for factor, rate, gradient in zip((xi_in, sigma, xi_out, v), rates, gradients, strict=True)
-        ]
-        lengths = np.linalg.norm(xi_in, axis=1, keepdims=True)
-        xi_in, sigma, xi_out, v = shrunk_and_moved
-        if rule.spherical:
-            xi_in *= lengths / np.linalg.norm(xi_in, axis=1, keepdims=True)
-    return {**dict(zip(TRAINED, (xi_in, sigma, xi_out, v), strict=True)), "steps": n_steps}
-
-
-def rates_of(rule: ts.LearningRule) -> list[float | ts.PowerLaw]:
-    return [rule.eta_xi_in, rule.eta_sigma, rule.eta_xi_out, rule.eta_v]
-
-
-def plain_rate(schedule: ts.PowerLaw, alpha: float) -> float:
-    return schedule.start * (1.0 + alpha / schedule.alpha) ** -schedule.exponent
+def expected_of(w: Weights, rule: ts.LearningRule, n_steps: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Return the student after `n_steps` plain steps with the inputs and noise of a compiled run."""
+    inputs = drawn_inputs(sgd_on_weights.replica_of(w, rng).stream, w.xi_in.shape[1], rule.batch_size)
+    return plain_sgd(w, rule, n_steps, inputs, rng)
 
 
 def advance(run: sgd_on_weights.WeightsReplica, rule: ts.LearningRule, first_step: int, n_steps: int) -> int:
@@ -121,7 +72,7 @@ def test_steps_equal_plain_numpy(
 ) -> None:
     problem = make_problem(*sizes, batch_size=batch_size, noise=noise, weight_decay=weight_decay)
     w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
-    expected = plain_sgd(w, problem.rule, N_STEPS, np.random.default_rng(2))
+    expected = expected_of(w, problem.rule, N_STEPS, np.random.default_rng(2))
     got = compiled_sgd(w, problem.rule, (N_STEPS,), np.random.default_rng(2))
     error = largest_difference(expected, got)
     record_check("compiled SGD on weights: difference", "plain NumPy, same random numbers", error, TOLERANCE)
@@ -133,7 +84,7 @@ def test_steps_equal_plain_numpy(
 def test_rows_keep_their_lengths(make_problem: Callable[..., ts.Problem], batch_size: int) -> None:
     problem = make_problem(batch_size=batch_size, weight_decay=0.5, spherical=True)
     w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
-    expected = plain_sgd(w, problem.rule, N_STEPS, np.random.default_rng(2))
+    expected = expected_of(w, problem.rule, N_STEPS, np.random.default_rng(2))
     got = compiled_sgd(w, problem.rule, (N_STEPS,), np.random.default_rng(2))
     assert largest_difference(expected, got) < TOLERANCE
     lengths = np.linalg.norm(got["xi_in"], axis=1)
@@ -168,7 +119,7 @@ def test_comparison_finds_mistakes(make_problem: Callable[..., ts.Problem], mist
     right = {"batch_size": 3, "noise": 0.3, "weight_decay": 0.5}
     problem, wrong = make_problem(**right), make_problem(**{**right, **mistake})
     w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
-    expected = plain_sgd(w, problem.rule, N_STEPS, np.random.default_rng(2))
+    expected = expected_of(w, problem.rule, N_STEPS, np.random.default_rng(2))
     got = compiled_sgd(w, wrong.rule, (N_STEPS,), np.random.default_rng(2))
     assert largest_difference(expected, got) > 1e6 * TOLERANCE
 
@@ -180,7 +131,7 @@ def test_factor_of_rate_zero_never_moves(make_problem: Callable[..., ts.Problem]
     w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
     got = compiled_sgd(w, problem.rule, (N_STEPS,), np.random.default_rng(2))
     assert {name for name in TRAINED if np.array_equal(got[name], getattr(w, name))} == {frozen}
-    expected = plain_sgd(w, problem.rule, N_STEPS, np.random.default_rng(2))
+    expected = expected_of(w, problem.rule, N_STEPS, np.random.default_rng(2))
     assert largest_difference(expected, got) < TOLERANCE
 
 
@@ -190,7 +141,7 @@ def test_any_number_of_tiles(make_problem: Callable[..., ts.Problem], n_inputs: 
     """Inputs of less than a vector, of whole tiles and of a part of the last one."""
     problem = make_problem(batch_size=batch_size, noise=0.3, weight_decay=0.5)
     w = draw_weights(problem.initial, n_inputs, np.random.default_rng(1))
-    expected = plain_sgd(w, problem.rule, N_STEPS, np.random.default_rng(2))
+    expected = expected_of(w, problem.rule, N_STEPS, np.random.default_rng(2))
     assert largest_difference(expected, compiled_sgd(w, problem.rule, (N_STEPS,), np.random.default_rng(2))) < TOLERANCE
 
 
@@ -201,7 +152,7 @@ def test_rates_change_within_a_block(make_problem: Callable[..., ts.Problem], ba
         batch_size=batch_size, weight_decay=0.5, eta_xi_in=ts.PowerLaw(1.0, 0.1, 2.0), eta_v=ts.PowerLaw(0.4, 0.2, 1.0)
     )
     w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
-    expected = plain_sgd(w, problem.rule, N_STEPS, np.random.default_rng(2))
+    expected = expected_of(w, problem.rule, N_STEPS, np.random.default_rng(2))
     assert largest_difference(expected, compiled_sgd(w, problem.rule, (5, 25), np.random.default_rng(2))) < TOLERANCE
     frozen_rates = make_problem(batch_size=batch_size, weight_decay=0.5, eta_xi_in=1.0, eta_v=0.4)
     assert largest_difference(expected, compiled_sgd(w, frozen_rates.rule, (30,), np.random.default_rng(2))) > 1e-3
@@ -220,7 +171,7 @@ def test_steps_do_not_depend_on_the_number_of_calls(
         split = compiled_sgd(w, problem.rule, calls, np.random.default_rng(2))
         assert all(np.array_equal(at_once[name], split[name]) for name in TRAINED)
     for n_steps in (1, 2, 3, 6):
-        expected = plain_sgd(w, problem.rule, n_steps, np.random.default_rng(2))
+        expected = expected_of(w, problem.rule, n_steps, np.random.default_rng(2))
         assert largest_difference(expected, compiled_sgd(w, problem.rule, (n_steps,), np.random.default_rng(2))) < TOLERANCE
 
 
@@ -256,7 +207,7 @@ def test_divergence_is_found_at_its_step(make_problem: Callable[..., ts.Problem]
     problem = make_problem(batch_size=batch_size, activation="quadratic", eta_xi_in=30.0)
     w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
     with np.errstate(over="ignore", invalid="ignore"):
-        expected = plain_sgd(w, problem.rule, N_STEPS, np.random.default_rng(seed))
+        expected = expected_of(w, problem.rule, N_STEPS, np.random.default_rng(seed))
     assert 0 < expected["steps"] < N_STEPS
     run = sgd_on_weights.replica_of(w, np.random.default_rng(seed))
     assert advance(run, problem.rule, 0, N_STEPS) == expected["steps"]
