@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 import teacher_student as ts
-from teacher_student.theory import coordinates, sampled_drift
+from teacher_student.theory import coordinates, integrate
 
 LARGEST_Z = 4.5
 REPLICAS = 32
@@ -78,6 +78,11 @@ def problem_of(make_problem: Callable[..., ts.Problem], activation: str, changes
     return make_problem(2, 2, 2, activation=activation, **rule)
 
 
+def without_rescaling(state: ts.OrderParameters, rule: ts.LearningRule, moving: coordinates.Coordinates) -> Callable[..., object]:
+    """Return the right-hand side of a rule that rescales nothing, on the coordinates of one that does."""
+    return coordinates.right_hand_side(state, dataclasses.replace(rule, spherical=False), moving)
+
+
 def solved(problem: ts.Problem) -> xr.Dataset:
     """Return the theory, to a hundredth of the smallest standard error."""
     return ts.integrate(problem, TIMES, rtol=1e-6, atol=1e-8, progress=False)
@@ -114,7 +119,6 @@ def test_rule_in_theory_weights_and_chain(
     for mistake in mistakes if activation == "erf" else mistakes[:1]:
         with monkeypatch.context() as patched:
             if mistake is NO_RESCALING:
-                for module in (coordinates, sampled_drift):
-                    patched.setattr(module, "keep_lengths", lambda *arguments: None)
+                patched.setattr(integrate, "right_hand_side", without_rescaling)
             wrong = solved(problem_of(make_problem, activation, {**changes, **mistake}))
         assert all(largest_z(runs[method], wrong) > LARGEST_Z for method in SIZES), mistake
