@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from teacher_student import __version__
+from teacher_student.compiled_code import compiling_simulations
 from teacher_student.deep.cli import add_commands
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.files import check_writable, output_folder, replacing, save_figure
@@ -192,11 +193,13 @@ def _compare(options: argparse.Namespace) -> int:
     folder = output_folder(options.output)
     seconds = {}
     begin = time.perf_counter()
-    theory, status = run_theory(problem, alpha, fluctuations=predicts_fluctuations(problem))
-    seconds["theory"] = time.perf_counter() - begin
-    save(theory, folder / "theory.nc", status)
-    if status == INTERRUPTED:
-        return status
+    with compiling_simulations() as wait_for_it:
+        theory, status = run_theory(problem, alpha, fluctuations=predicts_fluctuations(problem))
+        seconds["theory"] = time.perf_counter() - begin
+        save(theory, folder / "theory.nc", status)
+        if status == INTERRUPTED:
+            return status
+        wait_for_it()
     runs = [("simulation", "simulation.nc", "overlaps" if options.method == "both" else options.method, settings)]
     if options.method == "both":
         # Weights take longer the larger N is: a smaller ensemble of them, with random numbers of its own.

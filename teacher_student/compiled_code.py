@@ -1,15 +1,26 @@
-"""A place for compiled code where numba finds none."""
+"""A place for compiled code where numba finds none, and a second process that compiles while this one does."""
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+# Compiled code does not depend on the problem: one step of each method is enough.
+_SIMULATIONS = """
+import teacher_student as ts
+for method in ("overlaps", "weights"):
+    ts.simulate(ts.load_problem("staircase"), [1 / 400], n_inputs=400, method=method, progress=False)
+"""
 
 
 def ensure_a_place() -> None:
@@ -34,3 +45,35 @@ def ensure_a_place() -> None:
             RuntimeWarning,
             stacklevel=2,
         )
+
+
+@contextlib.contextmanager
+def compiling_simulations() -> Iterator[Callable[[], object]]:
+    """Let another process compile what simulations need, if it never was, and yield a function that waits until it has.
+
+    numba compiles one function at a time; a process can do so on another core while the block compiles the theory.
+    """
+    if _is_compiled("weights") and _is_compiled("overlaps"):
+        yield lambda: None
+        return
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _SIMULATIONS], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+    except OSError:  # then this process compiles when it comes to it
+        yield lambda: None
+        return
+    try:
+        yield process.wait
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _is_compiled(method: str) -> bool:
+    """Return whether there is compiled code of a simulation, be it of an older version; True if numba does not tell."""
+    kernel: Any = importlib.import_module(f"teacher_student.sgd.{method}").run_steps
+    try:
+        return os.path.exists(kernel._cache._cache_file._index_path)
+    except AttributeError:
+        return True

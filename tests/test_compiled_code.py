@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import teacher_student
+import teacher_student as ts
+from teacher_student import compiled_code
+from teacher_student.sgd.run import METHODS
 
 Run = Callable[[Path], tuple[str, str]]
 
@@ -27,7 +29,7 @@ print(sum(is_constant.stats.cache_hits.values()), numba.config.CACHE_DIR)
 def run_read_only(tmp_path: Path) -> Iterator[Run]:
     """Return a function that runs `PROGRAM` with a copy of the package that cannot be written."""
     package = tmp_path / "package" / "teacher_student"
-    shutil.copytree(Path(teacher_student.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(ts.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     folders = [package, *(path for path in package.rglob("*") if path.is_dir())]
     for folder in folders:
         folder.chmod(0o555)
@@ -64,3 +66,33 @@ def test_a_package_that_cannot_be_written(run_read_only: Run, tmp_path: Path) ->
     assert place.startswith(str(tmp_path / "teacher_student-"))
     assert "RuntimeWarning: no lasting place for compiled code" in message
     assert not Path(place).exists()
+
+
+def test_simulations_compile_in_a_process_of_their_own_where_they_never_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process is waited for if that is asked for, and ended with the block if not."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compiled_code, "_is_compiled", lambda method: method == "weights")
+    monkeypatch.setattr(compiled_code, "_SIMULATIONS", "open('compiled', 'w')")
+    with compiled_code.compiling_simulations() as wait:
+        wait()
+        assert Path("compiled").exists()
+    monkeypatch.setattr(compiled_code, "_SIMULATIONS", "import time; time.sleep(600)")
+    with compiled_code.compiling_simulations() as wait:
+        process = wait.__self__  # type: ignore[attr-defined]  # the method of a process
+        assert process.poll() is None
+    assert process.poll() is not None
+
+
+def test_what_is_compiled_is_not_compiled_ahead(make_problem: Callable[..., ts.Problem], monkeypatch: pytest.MonkeyPatch) -> None:
+    for method in ("weights", "overlaps"):
+        ts.simulate(make_problem(), [0.1], n_inputs=20, method=method, progress=False)
+    monkeypatch.setattr(compiled_code.subprocess, "Popen", None)
+    with compiled_code.compiling_simulations() as wait:
+        wait()
+
+
+def test_what_is_compiled_ahead_are_all_methods() -> None:
+    for method in METHODS:
+        assert f'"{method}"' in compiled_code._SIMULATIONS

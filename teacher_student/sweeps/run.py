@@ -100,6 +100,8 @@ def sweep(
 
 def progress_of(folder: Path) -> str:
     """Return how many points of the sweep in `folder` are finished, in words."""
+    if not (folder / SWEEP).is_file():
+        return "no point was begun"
     return f"{len(finished_points(folder))} of {load_sweep(folder / SWEEP).n_points} points are kept in {folder}"
 
 

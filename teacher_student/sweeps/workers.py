@@ -28,7 +28,7 @@ def local_workers(count: int) -> Iterator[Workers]:
     """Yield a pool of `count` processes; they end at once if the block fails, or if this process is killed."""
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(count, context, initializer=_prepare, initargs=(reader,))
+    pool = _Pool(count, context, initializer=_prepare, initargs=(reader,))
     try:
         yield pool, lambda: count
     except BaseException:
@@ -63,6 +63,19 @@ def cluster_workers(address: str) -> Iterator[Workers]:
         refuse("cluster", address, f"the address of a dask scheduler that answers ({error or type(error).__name__})")
     with client:
         yield client.get_executor(pure=False), lambda: sum(client.nthreads().values())
+
+
+class _Pool(ProcessPoolExecutor):
+    """Processes that Ctrl-C in a terminal does not reach, not even while they start (where the system can block it)."""
+
+    def submit(self, *arguments: Any, **named: Any) -> Any:
+        if not hasattr(signal, "pthread_sigmask"):
+            return super().submit(*arguments, **named)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes inherit it
+        try:
+            return super().submit(*arguments, **named)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _prepare(reader: Connection) -> None:
