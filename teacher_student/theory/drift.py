@@ -15,23 +15,22 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @njit(cache=True)
-def field_covariance(
-    Q_modes: FloatArray, R_modes: FloatArray, T: FloatArray, B: FloatArray, S: FloatArray, U: FloatArray
-) -> None:
-    """Write the covariance `S` (n, n) of the fields (lambda, rho) and `U` (P, n) of the mode fields with them.
+def field_covariance(with_modes: FloatArray, with_teacher: FloatArray, B: FloatArray, S: FloatArray, U: FloatArray) -> None:
+    """Write the covariance `S` (n, n) of the fields (lambda, rho) and `U` (n_z, n) of Gaussian z with them; n = K + M.
 
-    S = [[Q, R], [R^T, T]] and cov(u, (lambda, rho)) = (Q_modes B^T, R_modes); n = K + M.
+    The first P + M of the n_z fields z are (u, rho). `with_modes` (n_z, P) and `with_teacher` (n_z, M) are the covariances of z
+    with u and with rho, so that U = (with_modes B^T, with_teacher) and S = [[Q, R], [R^T, T]].
     """
     K, P = B.shape
-    M = T.shape[0]
-    for a in range(P):
+    n_z, M = with_teacher.shape
+    for i in range(n_z):
         for k in range(K):
             total = 0.0
             for b in range(P):
-                total += Q_modes[a, b] * B[k, b]
-            U[a, k] = total
+                total += with_modes[i, b] * B[k, b]
+            U[i, k] = total
         for m in range(M):
-            U[a, K + m] = R_modes[a, m]
+            U[i, K + m] = with_teacher[i, m]
     for k in range(K):
         for j in range(K + M):
             total = 0.0
@@ -41,7 +40,102 @@ def field_covariance(
             S[j, k] = total
     for m in range(M):
         for n in range(M):
-            S[K + m, K + n] = T[m, n]
+            S[K + m, K + n] = with_teacher[P + m, n]
+
+
+@njit(cache=True)
+def mean_forces(
+    averages: Any,
+    parameters: FloatArray,
+    with_modes: FloatArray,
+    with_teacher: FloatArray,
+    sigma: FloatArray,
+    xi_out: FloatArray,
+    v: FloatArray,
+    v_teacher: FloatArray,
+    rates: FloatArray,
+    noise: float,
+    weight_decay: float,
+    batch_size: int,
+    hz: FloatArray,
+    hh: FloatArray,
+    slow: FloatArray,
+) -> None:
+    """Write the averages that every right-hand side is made of; `with_modes` and `with_teacher` as in `field_covariance`.
+
+    With -eta_xi_in delta d_a = h_a the step of input mode a is h_a x / sqrt(N) - eta_xi_in kappa xi_in[a] / N. Written are
+    `hz` (P, n_z), the overlaps of this step with what z is the field of: <h_a z_i> and the decay; `hh` (P, P), the <h_a h_b> / b
+    of a batch; `slow` (P + K P + K), the mean steps of sigma, xi_out and v, times N. `rates` are (eta_xi_in, eta_sigma,
+    eta_xi_out, eta_v); `averages` is the compiled family of Gaussian averages, `parameters` its members.
+    Stein's lemma turns the averages with z into F_k(z) = <delta g'(lambda_k) z> = cov(z, lambda_k) a_k + sum_j cov(z, psi_j) e_kj.
+    """
+    eta_xi_in, eta_sigma, eta_xi_out, eta_v = rates
+    K, P = xi_out.shape
+    n_z, M = with_teacher.shape
+    n = K + M
+    B = xi_out * sigma
+    S = np.empty((n, n))
+    U = np.empty((n_z, n))
+    field_covariance(with_modes, with_teacher, B, S, U)
+    c = np.empty(n)
+    c[:K] = v
+    c[K:] = -v_teacher
+    L = np.empty((n, n))
+    E = np.empty((K, n))
+    A = np.empty((K, n))
+    G = np.empty((K, K))
+    averages(parameters, S, c, K, L, E, A, G)
+
+    F = np.empty((K, n_z))
+    for k in range(K):
+        a_k = 0.0
+        for j in range(n):
+            a_k += c[j] * A[k, j]
+        for i in range(n_z):
+            F[k, i] = U[i, k] * a_k
+            for j in range(n):
+                F[k, i] += U[i, j] * c[j] * E[k, j]
+
+    D = np.empty((K, P))  # delta-free part of d_a: d_a = sum_k D[k, a] g'(lambda_k)
+    for k in range(K):
+        for a in range(P):
+            D[k, a] = v[k] * B[k, a]
+    noise_variance = noise * noise
+    for a in range(P):
+        for i in range(n_z):
+            total = 0.0
+            for k in range(K):
+                total += D[k, a] * F[k, i]
+            hz[a, i] = -eta_xi_in * (total + weight_decay * with_modes[i, a])
+        for b in range(P):
+            total = 0.0
+            for k in range(K):
+                for m in range(K):
+                    total += D[k, a] * D[m, b] * (G[k, m] + noise_variance * E[k, m])
+            hh[a, b] = eta_xi_in**2 / batch_size * total
+        total = 0.0
+        for k in range(K):
+            total += v[k] * xi_out[k, a] * F[k, a]
+        slow[a] = -eta_sigma * (total + weight_decay * sigma[a])
+    for k in range(K):
+        for a in range(P):
+            slow[P + k * P + a] = -eta_xi_out * (v[k] * sigma[a] * F[k, a] + weight_decay * xi_out[k, a])
+        total = 0.0
+        for j in range(n):
+            total += c[j] * L[k, j]
+        slow[P + K * P + k] = -eta_v * (total + weight_decay * v[k])
+
+
+@njit(cache=True)
+def flow(hz: FloatArray, hh: FloatArray, slow: FloatArray, out: FloatArray) -> None:
+    """Write dy/dalpha of plain SGD, in the module's layout, into `out`; arguments as `mean_forces` writes them."""
+    P, M = len(hz), hz.shape[1] - len(hz)
+    for a in range(P):
+        for b in range(P):
+            out[a * P + b] = hz[a, b] + hz[b, a] + hh[a, b]
+        for m in range(M):
+            out[P * P + a * M + m] = hz[a, P + m]
+    out[P * P + P * M :] = slow
 
 
 @njit(cache=True)
@@ -59,87 +153,34 @@ def drift(
     batch_size: int,
     out: FloatArray,
 ) -> None:
-    """Write dy/dalpha at the state `y` into `out`, both in the module's layout.
-
-    `rates` are (eta_xi_in, eta_sigma, eta_xi_out, eta_v); `averages` is the compiled family of Gaussian averages,
-    `parameters` its members.
-    Stein's lemma turns every average with a mode or teacher field z into
-    F_k(z) = <delta g'(lambda_k) z> = cov(z, lambda_k) a_k + sum_j cov(z, psi_j) e_kj.
-    """
-    eta_xi_in, eta_sigma, eta_xi_out, eta_v = rates
+    """Write dy/dalpha at the state `y` into `out`, both in the module's layout; the other arguments as in `mean_forces`."""
     M = len(v_teacher)
-    n = K + M
     end_Q = P * P
     end_R = end_Q + P * M
     end_sigma = end_R + P
     end_xi_out = end_sigma + K * P
-    Q_modes = y[:end_Q].reshape((P, P))
-    R_modes = y[end_Q:end_R].reshape((P, M))
-    sigma = y[end_R:end_sigma]
-    xi_out = y[end_sigma:end_xi_out].reshape((K, P))
-    v = y[end_xi_out:]
-    dQ_modes = out[:end_Q].reshape((P, P))
-    dR_modes = out[end_Q:end_R].reshape((P, M))
-    dsigma = out[end_R:end_sigma]
-    dxi_out = out[end_sigma:end_xi_out].reshape((K, P))
-    dv = out[end_xi_out:]
-
-    B = xi_out * sigma
-    S = np.empty((n, n))
-    U = np.empty((P, n))
-    field_covariance(Q_modes, R_modes, T, B, S, U)
-    c = np.empty(n)
-    c[:K] = v
-    c[K:] = -v_teacher
-    L = np.empty((n, n))
-    E = np.empty((K, n))
-    A = np.empty((K, n))
-    G = np.empty((K, K))
-    averages(parameters, S, c, K, L, E, A, G)
-
-    F_modes = np.empty((K, P))  # <delta g'(lambda_k) u_a>
-    F_teacher = np.empty((K, M))  # <delta g'(lambda_k) rho_m>
-    for k in range(K):
-        a_k = 0.0
-        for j in range(n):
-            a_k += c[j] * A[k, j]
-        for a in range(P):
-            F_modes[k, a] = U[a, k] * a_k
-            for j in range(n):
-                F_modes[k, a] += U[a, j] * c[j] * E[k, j]
-        for m in range(M):
-            F_teacher[k, m] = S[K + m, k] * a_k
-            for j in range(n):
-                F_teacher[k, m] += S[K + m, j] * c[j] * E[k, j]
-
-    D = np.empty((K, P))  # delta-free part of d_a: d_a = sum_k D[k, a] g'(lambda_k)
-    for k in range(K):
-        for a in range(P):
-            D[k, a] = v[k] * B[k, a]
-    noise_variance = noise * noise
-    for a in range(P):
-        for b in range(P):
-            first, second = 0.0, 0.0
-            for k in range(K):
-                first += D[k, a] * F_modes[k, b] + D[k, b] * F_modes[k, a]
-                for m in range(K):
-                    second += D[k, a] * D[m, b] * (G[k, m] + noise_variance * E[k, m])
-            dQ_modes[a, b] = (
-                -eta_xi_in * first + eta_xi_in**2 / batch_size * second - 2.0 * eta_xi_in * weight_decay * Q_modes[a, b]
-            )
-        for m in range(M):
-            total = 0.0
-            for k in range(K):
-                total += D[k, a] * F_teacher[k, m]
-            dR_modes[a, m] = -eta_xi_in * (total + weight_decay * R_modes[a, m])
-        total = 0.0
-        for k in range(K):
-            total += v[k] * xi_out[k, a] * F_modes[k, a]
-        dsigma[a] = -eta_sigma * (total + weight_decay * sigma[a])
-    for k in range(K):
-        for a in range(P):
-            dxi_out[k, a] = -eta_xi_out * (v[k] * sigma[a] * F_modes[k, a] + weight_decay * xi_out[k, a])
-        total = 0.0
-        for j in range(n):
-            total += c[j] * L[k, j]
-        dv[k] = -eta_v * (total + weight_decay * v[k])
+    with_modes = np.empty((P + M, P))
+    with_modes[:P] = y[:end_Q].reshape((P, P))
+    with_modes[P:] = y[end_Q:end_R].reshape((P, M)).T
+    with_teacher = np.empty((P + M, M))
+    with_teacher[:P] = y[end_Q:end_R].reshape((P, M))
+    with_teacher[P:] = T
+    hz, hh, slow = np.empty((P, P + M)), np.empty((P, P)), np.empty(P + K * P + K)
+    mean_forces(
+        averages,
+        parameters,
+        with_modes,
+        with_teacher,
+        y[end_R:end_sigma],
+        y[end_sigma:end_xi_out].reshape((K, P)),
+        y[end_xi_out:],
+        v_teacher,
+        rates,
+        noise,
+        weight_decay,
+        batch_size,
+        hz,
+        hh,
+        slow,
+    )
+    flow(hz, hh, slow, out)
