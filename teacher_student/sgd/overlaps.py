@@ -142,6 +142,47 @@ def rotate_into_triangle(F_rest: FloatArray, extra: FloatArray) -> None:
 
 
 @njit(cache=True, nogil=True)
+def draw_fields(
+    F_teacher: FloatArray,
+    F_along: FloatArray,
+    F_rest: FloatArray,
+    z: FloatArray,
+    rho: FloatArray,
+    u: FloatArray,
+    rng: np.random.Generator,
+) -> None:
+    """Draw the input's components `z` in the basis and write the fields `rho` (M,) and `u` (P,), of the first P rows, from them."""
+    M = len(rho)
+    for i in range(len(z)):
+        z[i] = rng.standard_normal()
+    for m in range(M):
+        rho[m] = 0.0
+        for n in range(m + 1):
+            rho[m] += F_teacher[m, n] * z[n]
+    for a in range(len(u)):
+        u[a] = 0.0
+        for m in range(M):
+            u[a] += F_along[a, m] * z[m]
+        for b in range(a + 1):
+            u[a] += F_rest[a, b] * z[M + b]
+
+
+@njit(cache=True, nogil=True)
+def draw_outside(h: FloatArray, n_residual: int, sample: int, extra: FloatArray, rng: np.random.Generator) -> None:
+    """Add `h` (P,) times the part of the batch's input number `sample` outside the space to `extra` (P, b).
+
+    The parts of the batch are given by a Wishart matrix; drawn is one row of its triangular factor (Bartlett).
+    """
+    for j in range(min(sample + 1, n_residual)):
+        if j == sample:
+            component = np.sqrt(rng.chisquare(float(n_residual - j)))
+        else:
+            component = rng.standard_normal()
+        for a in range(len(h)):
+            extra[a, j] += h[a] * component
+
+
+@njit(cache=True, nogil=True)
 def run_steps(
     g: Any,
     g_prime: Any,
@@ -188,18 +229,7 @@ def run_steps(
             rate = rates[0] / (float(n_inputs) * batch_size)
             keep = 1.0 - rates[0] * weight_decay / n_inputs
         for sample in range(batch_size):
-            for i in range(M + P):
-                z[i] = rng.standard_normal()
-            for m in range(M):
-                rho[m] = 0.0
-                for n in range(m + 1):
-                    rho[m] += F_teacher[m, n] * z[n]
-            for a in range(P):
-                u[a] = 0.0
-                for m in range(M):
-                    u[a] += F_along[a, m] * z[m]
-                for b in range(a + 1):
-                    u[a] += F_rest[a, b] * z[M + b]
+            draw_fields(F_teacher, F_along, F_rest, z, rho, u, rng)
             label_noise = noise * rng.standard_normal() if noise > 0.0 else 0.0
             delta = add_gradient(g, g_prime, g_teacher, u, rho, label_noise, sigma, xi_out, v, v_teacher, work, d, slow)
             if not np.isfinite(delta):
@@ -213,14 +243,7 @@ def run_steps(
                     along[a, m] += h * z[m]
                 for b in range(P):
                     rest[a, b] += h * z[M + b]
-            # The inputs' parts outside the space: row `sample` of the triangular factor of a Wishart matrix (Bartlett).
-            for j in range(min(sample + 1, n_residual)):
-                if j == sample:
-                    component = np.sqrt(rng.chisquare(float(n_residual - j)))
-                else:
-                    component = rng.standard_normal()
-                for a in range(P):
-                    extra[a, j] += d[a] * component
+            draw_outside(d, n_residual, sample, extra, rng)
         if rates[0] > 0.0:
             for a in range(P):
                 for m in range(M):

@@ -18,13 +18,16 @@ from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged, refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.problem import LearningRule, Problem, check_seed_and_replicas, output_times, whole_steps
-from teacher_student.sgd import overlaps, weights
+from teacher_student.sgd import overlaps, velocity_overlaps, velocity_weights, weights
 from teacher_student.sgd.inputs import replica_generators
+from teacher_student.sgd.momentum import Momentum
 from teacher_student.trajectory import build_trajectory
+from teacher_student.velocities import at_rest
 
 FloatArray = npt.NDArray[np.float64]
 
 METHODS: dict[str, ModuleType] = {"weights": weights, "overlaps": overlaps}
+WITH_VELOCITIES: dict[str, ModuleType] = {"weights": velocity_weights, "overlaps": velocity_overlaps}
 
 
 def simulate(
@@ -70,16 +73,18 @@ def simulate(
     Diverged
         If an order parameter of a replica leaves every bound; carries what was computed before.
     """
-    N = check_n_inputs(problem.initial, problem.n_inputs if n_inputs is None else n_inputs)
+    N = check_n_inputs(problem.initial, problem.n_inputs if n_inputs is None else n_inputs, problem.rule.has_velocity)
     replicas, seed = check_seed_and_replicas(replicas, problem.seed if seed is None else seed)
     if not isinstance(method, str) or method not in METHODS:
         refuse("method", method, "one of " + ", ".join(METHODS))
-    module = METHODS[method]
+    module = _module(method, problem.rule)
     times = problem.alpha if alpha is None else output_times(alpha)
     output_steps = whole_steps(times, N)
     chunk = _steps_per_call(problem, N, method)
 
-    runs = [module.start(problem.initial, N, rng) for rng in replica_generators(seed, replicas)]
+    momentum = _momentum(problem.rule, N)
+    begin = (problem.initial,) if momentum is None else (problem.initial, problem.velocity or at_rest(problem.initial), momentum)
+    runs = [module.start(*begin, N, rng) for rng in replica_generators(seed, replicas)]
     rows: list[list[dict[str, FloatArray]]] = []
     status, failure, step = "complete", None, 0
     jobs: list[Any] = []
@@ -131,8 +136,21 @@ def simulate(
     return trajectory
 
 
+def _module(method: str, rule: LearningRule) -> ModuleType:
+    return (WITH_VELOCITIES if rule.has_velocity else METHODS)[method]
+
+
+def _momentum(rule: LearningRule, N: int) -> Momentum | None:
+    """Return how velocities step at this N, or None if there are none."""
+    if rule.friction is not None:
+        if rule.friction > N:
+            refuse("friction", rule.friction, f"at most N = {N}, for velocities shrink by 1 - friction / N per step")
+        return Momentum(keep=1.0 - rule.friction / N, scale=1.0 / N, slow=True)
+    return Momentum(keep=rule.momentum, scale=1.0, slow=False) if rule.momentum > 0 else None
+
+
 def _advance(method: str, run: Any, rule: LearningRule, N: int, first_step: int, n_steps: int) -> tuple[Any, int]:
-    module = METHODS[method]
+    module = _module(method, rule)
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
     taken = module.advance(
         run,

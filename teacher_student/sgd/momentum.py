@@ -1,0 +1,61 @@
+"""Heavy-ball momentum: how velocities step, for SGD on weights and the overlap chain alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Momentum:
+    """A velocity becomes `keep` times itself plus the step of plain SGD, and its factor moves by `scale` times it.
+
+    At fixed beta these are beta and 1, with friction gamma they are 1 - gamma / N and 1 / N. In the latter case velocities are of
+    order one and `slow`, part of the macroscopic state.
+    """
+
+    keep: float
+    scale: float
+    slow: bool
+
+
+@njit(cache=True, nogil=True)
+def step_slow_velocities(
+    slow: FloatArray,
+    sigma: FloatArray,
+    xi_out: FloatArray,
+    v: FloatArray,
+    velocity: FloatArray,
+    rates: FloatArray,
+    weight_decay: float,
+    batch_size: int,
+    n_inputs: int,
+    keep: float,
+    scale: float,
+) -> None:
+    """Step sigma, xi_out, v and their `velocity` (P + K P + K) along the mean of the summed gradients `slow` and clear these.
+
+    Arguments as in `teacher_student.sgd.gradient.step_slow_factors` and `Momentum`.
+    """
+    K, P = xi_out.shape
+    for i in range(len(slow)):
+        if i < P:
+            rate, value = rates[1], sigma[i]
+        elif i < P + K * P:
+            rate, value = rates[2], xi_out[(i - P) // P, (i - P) % P]
+        else:
+            rate, value = rates[3], v[i - P - K * P]
+        velocity[i] = keep * velocity[i] - rate / n_inputs * (slow[i] / batch_size + weight_decay * value)
+        value += scale * velocity[i]
+        if i < P:
+            sigma[i] = value
+        elif i < P + K * P:
+            xi_out[(i - P) // P, (i - P) % P] = value
+        else:
+            v[i - P - K * P] = value
+    slow[:] = 0.0
