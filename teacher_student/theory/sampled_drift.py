@@ -22,6 +22,7 @@ from teacher_student.theory.diffusion import increment
 from teacher_student.theory.drift import flow
 from teacher_student.theory.gaussian_averages.sampled import field_map, symmetric_points
 from teacher_student.theory.momentum_drift import velocity_flow
+from teacher_student.theory.momentum_noise import decay_forces
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -102,14 +103,12 @@ class SampledDrift:
         student, teacher = get_activations(rule.activation, rule.teacher_activation)
         fields = field_map(state.T, factors["R_modes"], factors["Q_modes"])
         # Averages <h z'> with the points z' give those with every field z that is linear in z' and in what is independent of h.
-        maps, with_modes = [fields[M:], fields[:M]], [factors["Q_modes"], factors["R_modes"]]
+        maps = [fields[M:], fields[:M]]
         if rule.friction is not None:
             along = np.hstack([factors["R_velocities"], factors["C_velocities"].T])
             maps.append(along @ np.linalg.pinv(fields, rcond=1e-7).T)
-            with_modes.append(factors["C_velocities"])
         to_z = np.vstack(maps)
-        decay = rates[0] * rule.weight_decay * np.hstack(with_modes)
-        slow_decay = rule.weight_decay * np.repeat(rates[1:], [P, K * P, K]) * full[P * P + P * M :][: P + K * P + K]
+        hz_decay, slow_decay = decay_forces(factors, rates, rule.weight_decay)
         rows = np.empty((N_SETS, len(full)))
         for points, row in zip(self.point_sets, rows, strict=True):
             h_points, hh, slow = np.empty((P, M + P)), np.empty((P, P)), np.empty(P + K * P + K)
@@ -130,11 +129,11 @@ class SampledDrift:
                 hh,
                 slow,
             )
-            hz = h_points @ to_z.T - decay
+            hz = h_points @ to_z.T + hz_decay
             if rule.friction is None:
-                flow(hz, hh, slow - slow_decay, row)
+                flow(hz, hh, slow + slow_decay, row)
             else:
-                velocity_flow(full, hz, hh, slow - slow_decay, M, rule.friction, row)
+                velocity_flow(full, hz, hh, slow + slow_decay, M, rule.friction, row)
         return np.ascontiguousarray(rows[:, self.coordinates.moving])
 
 
