@@ -17,6 +17,7 @@ from teacher_student.networks import li_huang_weights, overlaps
 from teacher_student.order_parameters import OrderParameters, plain_committee
 from teacher_student.problem import RATES, LearningRule, Problem, log_spaced_times
 from teacher_student.schedules import Cosine, Piecewise, PowerLaw, Schedule
+from teacher_student.velocities import Velocities
 
 DEFAULT_PRESET = "staircase"
 
@@ -61,7 +62,7 @@ def parse_problem(text: str) -> Problem:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"problem: got text that is no TOML ({error}), expected a problem") from None
-    _check_keys("", document, ("name", "description", "initial", "rule", "run"))
+    _check_keys("", document, ("name", "description", "initial", "rule", "run", "velocity"))
     tables = {name: document.get(name, {}) for name in ("initial", "rule", "run")}
     for name, table in tables.items():
         if not isinstance(table, dict):
@@ -81,13 +82,16 @@ def parse_problem(text: str) -> Problem:
     given = {name: tables["rule"].get(name) for name in RATES}
     rates = {name: _schedule(f"rule.{name}.", table) for name, table in given.items() if isinstance(table, dict)}
     rule = with_prefix(LearningRule, {**tables["rule"], **rates})
-    return Problem(initial=initial, rule=rule, **run, **labels)
+    return Problem(initial=initial, rule=rule, **run, **labels, velocity=_velocity(document.get("velocity")))
 
 
 def write_problem(problem: Problem) -> str:
     """Return `problem` as TOML text with every number written out in full."""
     lines = [f"name = {_toml(problem.name)}", f"description = {_toml(problem.description)}", "", "[initial]"]
     lines += [f"{f.name} = {_toml(getattr(problem.initial, f.name).tolist())}" for f in fields(OrderParameters)]
+    if problem.velocity is not None:
+        lines += ["", "[velocity]"]
+        lines += [f"{f.name} = {_toml(getattr(problem.velocity, f.name).tolist())}" for f in fields(Velocities)]
     lines += ["", "[rule]"]
     rule = {f.name: getattr(problem.rule, f.name) for f in fields(LearningRule)}
     lines += [f"{name} = {_toml(value)}" for name, value in rule.items() if value is not None]
@@ -161,6 +165,16 @@ def _schedule(prefix: str, table: dict[str, Any]) -> Schedule:
     _require_keys(prefix, {name: table[name] for name in needed if name in table}, needed)
     with_prefix = _Prefix(prefix)
     return with_prefix(_SCHEDULES[kind], table)
+
+
+def _velocity(table: Any) -> Velocities | None:
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        refuse("velocity", table, "a table [velocity]")
+    _require_keys("velocity.", table, tuple(f.name for f in fields(Velocities)))
+    with_prefix = _Prefix("velocity.")
+    return with_prefix(Velocities, table)
 
 
 def _initial(table: dict[str, Any]) -> OrderParameters:
