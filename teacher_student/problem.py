@@ -48,14 +48,16 @@ class LearningRule:
         beta of heavy-ball momentum, from 0 to below 1: every trained factor has a velocity, which is beta times itself plus the
         step of plain SGD, and moves by it.
     friction : float, optional
-        gamma of heavy-ball momentum with 1 - beta = gamma / N: the velocity is (1 - gamma / N) times itself plus the step of plain
-        SGD, and its factor moves by 1 / N of it. By default there are no velocities.
+        gamma of heavy-ball momentum with 1 - beta = gamma / N: the velocity is (1 - gamma / N) times itself plus the step of
+        plain SGD, and its factor moves by 1 / N of it. By default there are no velocities.
+    spherical : bool
+        Rescale every input mode, a row of xi_in, to the length it had at alpha = 0 after each step.
 
     Raises
     ------
     InvalidInput
-        If a rate, the noise or the decay is negative or not finite, the batch is no whole number above 0, or there is no such
-        activation.
+        If a rate, the noise or the decay is negative or not finite, the batch is no whole number above 0, `spherical` is neither
+        true nor false, or there is no such activation.
     """
 
     activation: str = "erf"
@@ -69,6 +71,7 @@ class LearningRule:
     teacher_activation: str | None = None
     momentum: float = 0.0
     friction: float | None = None
+    spherical: bool = False
 
     def __post_init__(self) -> None:
         get_activations(self.activation, self.teacher_activation)
@@ -84,6 +87,10 @@ class LearningRule:
             object.__setattr__(self, "friction", check_non_negative("friction", self.friction))
             if self.momentum > 0:
                 refuse("friction", self.friction, f"either friction or a momentum, which is {self.momentum}")
+        if not isinstance(self.spherical, bool):
+            refuse("spherical", self.spherical, "true or false")
+        if self.spherical and self.has_velocity:
+            refuse("spherical", self.spherical, "false, for the rule has momentum or friction")
 
     @property
     def schedules(self) -> FloatArray:
@@ -170,6 +177,8 @@ class Problem:
         for name, kind in (("initial", OrderParameters), ("rule", LearningRule)):
             if not isinstance(getattr(self, name), kind):
                 refuse(name, getattr(self, name), f"an instance of {kind.__name__}")
+        if self.rule.spherical and (self.initial.Q_modes.diagonal() == 0).any():
+            refuse("initial.Q_modes", self.initial.Q_modes.tolist(), "modes of a length above 0, for the rule keeps it")
         object.__setattr__(self, "alpha", output_times(self.alpha))
         object.__setattr__(self, "n_inputs", check_n_inputs(self.initial, self.n_inputs, self.rule.has_velocity))
         if self.velocity is not None:

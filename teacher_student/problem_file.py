@@ -105,6 +105,8 @@ def _toml(value: Any) -> str:
         kind = next(kind for kind, schedule in _SCHEDULES.items() if isinstance(value, schedule))
         numbers = {f.name: getattr(value, f.name) for f in fields(value)}
         return f"{{ kind = {_toml(kind)}, " + ", ".join(f"{name} = {_toml(number)}" for name, number in numbers.items()) + " }"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, (list, tuple)):

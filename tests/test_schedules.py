@@ -184,7 +184,7 @@ def factors_after(method: object, problem: ts.Problem, rules: list[tuple[int, in
     run = method.start(problem.initial, 30, np.random.Generator(np.random.SFC64(3)))
     g, g_prime, _ = (f := get_activations("erf")[0]).g, f.g_prime, None
     for first_step, n_steps, rule in rules:
-        arguments = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, 30, first_step, n_steps)
+        arguments = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, rule.spherical, 30, first_step, n_steps)
         assert method.advance(run, g, g_prime, g, *arguments) == n_steps
     return method.measure(run)
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.deep.activations import Activation, get_activation
-from teacher_student.deep.network import Layers, ModeLayer
+from teacher_student.deep.network import Layers, ModeLayer, PlainLayer
 from teacher_student.deep.threads import one_blas_thread
 
 Array = npt.NDArray[np.floating]
@@ -33,18 +33,19 @@ def forward(layers: Layers, activation: Activation, x: Array) -> Fields:
     """Return the fields of inputs `x`, (samples, N_0): u = xi_in h, z = xi_out diag(sigma) u + bias, h = g(z)."""
     h, result = x, Fields([], [], [])
     for index, layer in enumerate(layers):
-        if index > 0:
-            h = activation.g(result.fields[-1])
         if isinstance(layer, ModeLayer):
-            u = h @ layer.xi_in.T
+            u = h @ layer.xi_in.T  # samples as rows: a sample's output does not depend on its neighbours, to the bit
             z = (u * layer.sigma) @ layer.xi_out.T
             result.mode_fields.append(u)
         else:
             z = h @ layer.W.T
             result.mode_fields.append(None)
-        z += layer.bias
         result.activity.append(h)
         result.fields.append(z)
+        if index < len(layers) - 1:
+            h = activation.of_layer(z, layer.bias)
+        else:
+            z += layer.bias
     return result
 
 
@@ -59,28 +60,37 @@ def network_output(layers: Layers, activation: str, X: Array) -> Array:
 def backward(layers: Layers, activation: Activation, fields: Fields, output_gradient: Array, gradient: Layers) -> None:
     """Write the gradient with respect to every factor into `gradient`, layers of the same shapes.
 
-    `output_gradient` is dLoss / dz of the last matrix, (samples, N_L). The layers of `gradient` must be 0 before, because
-    shared modes collect from two matrices.
+    `output_gradient` is dLoss / dz of the last matrix, (samples, N_L). Shared modes collect from two matrices.
     """
     dz = output_gradient
+    ones = np.ones(len(dz), dz.dtype)
     for index in reversed(range(len(layers))):
         layer, d, h, u = layers[index], gradient[index], fields.activity[index], fields.mode_fields[index]
-        d.bias[...] = dz.sum(axis=0)
+        np.dot(ones, dz, out=d.bias)
         if isinstance(layer, ModeLayer):
             assert isinstance(d, ModeLayer)
             assert u is not None
-            back = dz @ layer.xi_out
-            d.xi_out.T[...] += (u * layer.sigma).T @ dz
-            d.sigma[...] = np.einsum("na,na->a", back, u)
-            back *= layer.sigma
-            d.xi_in[...] += back.T @ h
-            dh = back @ layer.xi_in if index > 0 else None
+            back = layer.xi_out.T @ dz.T
+            np.einsum("an,na->a", back, u, out=d.sigma)
+            scaled = (u * layer.sigma).T
+            back *= layer.sigma[:, None]
+            # Modes that the layer above has as its input modes have their gradient from there already.
+            if index + 1 < len(layers) and _same_modes(d, gradient[index + 1]):
+                d.xi_out.T[...] += scaled @ dz
+            else:
+                np.matmul(scaled, dz, out=d.xi_out.T)
+            np.matmul(back, h, out=d.xi_in)
+            dh = back.T @ layer.xi_in if index > 0 else None
         else:
             assert not isinstance(d, ModeLayer)
             np.matmul(dz.T, h, out=d.W)
             dh = dz @ layer.W if index > 0 else None
         if dh is not None:
             dz = activation.times_slope(dh, fields.fields[index - 1], h)
+
+
+def _same_modes(below: ModeLayer, above: ModeLayer | PlainLayer) -> bool:
+    return isinstance(above, ModeLayer) and np.may_share_memory(below.xi_out, above.xi_in)
 
 
 def cross_entropy(z: Array, target: Array) -> tuple[float, Array]:

@@ -63,6 +63,5 @@ def on_line_sgd(
         h = (x / np.sqrt(x.shape[1])).astype(theta.dtype)
         fields = forward(layers, activation, h)
         _, output_gradient = squared_error(fields.fields[-1], y.astype(theta.dtype))
-        gradient[...] = 0
         backward(layers, activation, fields, output_gradient, gradient_layers)
         sgd_step(theta, gradient, rate, decay)

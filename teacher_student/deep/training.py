@@ -98,7 +98,6 @@ def _epoch(estimator: Any, theta: Array, X: Array, target: Array, done: float) -
             if not np.isfinite(loss):
                 return loss, np.nan
             total_score += len(batch) * estimator._score_of(output, y)
-            gradient[...] = 0
             backward(layers, activation, fields, output_gradient, gradient_layers)
             if estimator.decomposition == "svd":
                 loss += add_orthogonality(layers, gradient_layers, estimator.orthogonality)

@@ -24,6 +24,40 @@ class Momentum:
     slow: bool
 
 
+def measured(
+    gram: FloatArray,
+    with_teacher: FloatArray,
+    sigma: FloatArray,
+    xi_out: FloatArray,
+    v: FloatArray,
+    slow_velocity: FloatArray,
+    momentum: Momentum,
+) -> dict[str, FloatArray]:
+    """Return the state by the names of a trajectory, with velocities if they are slow.
+
+    `gram` (2 P, 2 P) holds the overlaps of the rows (xi_in, p), `with_teacher` (2 P, M) those with the teacher's units.
+    """
+    K, P = xi_out.shape
+    state = {
+        "Q_modes": gram[:P, :P].copy(),
+        "R_modes": with_teacher[:P].copy(),
+        "sigma": sigma.copy(),
+        "xi_out": xi_out.copy(),
+        "v": v.copy(),
+    }
+    if not momentum.slow:
+        return state
+    return {
+        **state,
+        "Q_velocities": gram[P:, P:].copy(),
+        "R_velocities": with_teacher[P:].copy(),
+        "sigma_velocity": slow_velocity[:P].copy(),
+        "xi_out_velocity": slow_velocity[P : P + K * P].reshape(K, P).copy(),
+        "v_velocity": slow_velocity[P + K * P :].copy(),
+        "C_velocities": gram[:P, P:].copy(),
+    }
+
+
 @njit(cache=True, nogil=True)
 def step_slow_velocities(
     slow: FloatArray,

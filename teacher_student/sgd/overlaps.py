@@ -32,7 +32,8 @@ FloatArray = npt.NDArray[np.float64]
 class OverlapsReplica:
     """One run in progress: the factor of its overlaps and the slow factors, updated in place, and its random stream.
 
-    Shapes: `F_teacher` (M, M) and `F_rest` (P, P) lower triangular, `F_along` (P, M), `sigma` (P,), `xi_out` (K, P), `v` (K,).
+    Shapes: `F_teacher` (M, M) and `F_rest` (P, P) lower triangular, `F_along` (P, M), `sigma` (P,), `xi_out` (K, P), `v` (K,);
+    `lengths` (P,) are those of the modes at the start, in units of sqrt(N).
     """
 
     F_teacher: FloatArray
@@ -42,6 +43,7 @@ class OverlapsReplica:
     xi_out: FloatArray
     v: FloatArray
     v_teacher: FloatArray
+    lengths: FloatArray
     rng: np.random.Generator
 
 
@@ -57,6 +59,7 @@ def start(initial: OrderParameters, n_inputs: int, rng: np.random.Generator) -> 
         xi_out=initial.xi_out.copy(),
         v=initial.v.copy(),
         v_teacher=initial.v_teacher.copy(),
+        lengths=np.sqrt(initial.Q_modes.diagonal()),
         rng=rng,
     )
 
@@ -70,6 +73,7 @@ def advance(
     noise: float,
     weight_decay: float,
     batch_size: int,
+    spherical: bool,
     n_inputs: int,
     first_step: int,
     n_steps: int,
@@ -93,6 +97,7 @@ def advance(
         noise,
         weight_decay,
         batch_size,
+        replica.lengths if spherical else np.empty(0),
         n_inputs,
         first_step,
         n_steps,
@@ -151,7 +156,7 @@ def draw_fields(
     u: FloatArray,
     rng: np.random.Generator,
 ) -> None:
-    """Draw the input's components `z` in the basis and write the fields `rho` (M,) and `u` (P,), of the first P rows, from them."""
+    """Draw the input's components `z` in the basis, and write the fields `rho` (M,) and, of the first P rows, `u` (P,)."""
     M = len(rho)
     for i in range(len(z)):
         z[i] = rng.standard_normal()
@@ -198,6 +203,7 @@ def run_steps(
     noise: float,
     weight_decay: float,
     batch_size: int,
+    lengths: FloatArray,
     n_inputs: int,
     first_step: int,
     n_steps: int,
@@ -206,7 +212,8 @@ def run_steps(
     """Take `n_steps` steps of the chain in place; return the number of steps taken.
 
     Shapes as in `OverlapsReplica`; `schedules` are those of a `LearningRule`, taken at alpha = step / N for the run's steps from
-    `first_step` on. All right-hand sides use the values before the step. Stops before a step whose error is not finite.
+    `first_step` on; modes are rescaled to `lengths` (P,) after each step, or not if it is empty. All right-hand sides use the
+    values before the step. Stops before a step whose error is not finite.
     """
     P, M = F_along.shape
     K = len(v)
@@ -253,5 +260,16 @@ def run_steps(
                     F_rest[a, b] = keep * F_rest[a, b] + rest[a, b]
                     rest[a, b] = 0.0
             rotate_into_triangle(F_rest, extra)
+            for a in range(len(lengths)):
+                square = 0.0
+                for m in range(M):
+                    square += F_along[a, m] ** 2
+                for b in range(a + 1):
+                    square += F_rest[a, b] ** 2
+                scale = lengths[a] / np.sqrt(square)
+                for m in range(M):
+                    F_along[a, m] *= scale
+                for b in range(a + 1):
+                    F_rest[a, b] *= scale
         step_slow_factors(slow, sigma, xi_out, v, rates, weight_decay, batch_size, n_inputs)
     return n_steps

@@ -152,6 +152,7 @@ def _momentum(rule: LearningRule, N: int) -> Momentum | None:
 def _advance(method: str, run: Any, rule: LearningRule, N: int, first_step: int, n_steps: int) -> tuple[Any, int]:
     module = _module(method, rule)
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
+    rescaling = () if rule.has_velocity else (rule.spherical,)
     taken = module.advance(
         run,
         student.g,
@@ -161,6 +162,7 @@ def _advance(method: str, run: Any, rule: LearningRule, N: int, first_step: int,
         rule.noise,
         rule.weight_decay,
         rule.batch_size,
+        *rescaling,
         N,
         first_step,
         n_steps,

@@ -17,22 +17,31 @@ from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.schedules import rates_at
 from teacher_student.sgd.gradient import add_gradient
-from teacher_student.sgd.momentum import Momentum, step_slow_velocities
-from teacher_student.sgd.overlaps import OverlapsReplica, draw_fields, draw_outside, rotate_into_triangle
+from teacher_student.sgd.momentum import Momentum, measured, step_slow_velocities
+from teacher_student.sgd.overlaps import draw_fields, draw_outside, rotate_into_triangle
 from teacher_student.velocities import Velocities, joint_gram
 
 FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class VelocityOverlapsReplica(OverlapsReplica):
-    """One run in progress: `F_along` (2 P, M) and `F_rest` (2 P, 2 P) have rows for xi_in and then for its velocities.
+class VelocityOverlapsReplica:
+    """One run in progress: the factor of its overlaps and the slow factors, updated in place, and its random stream.
 
-    `slow_velocity` (P + K P + K) holds the velocities of sigma, xi_out and v.
+    Shapes: `F_teacher` (M, M) and `F_rest` (2 P, 2 P) lower triangular, `F_along` (2 P, M), the latter two with rows for xi_in
+    and then for its velocities; `sigma` (P,), `xi_out` (K, P), `v` (K,); their velocities `slow_velocity` (P + K P + K).
     """
 
+    F_teacher: FloatArray
+    F_along: FloatArray
+    F_rest: FloatArray
+    sigma: FloatArray
+    xi_out: FloatArray
+    v: FloatArray
     slow_velocity: FloatArray
+    v_teacher: FloatArray
     momentum: Momentum
+    rng: np.random.Generator
 
 
 def start(
@@ -99,26 +108,10 @@ def advance(
 
 def measure(replica: VelocityOverlapsReplica) -> dict[str, FloatArray]:
     """Return Q_modes, R_modes, sigma, xi_out and v of the present state, and if they are slow the velocities."""
-    P, K = len(replica.sigma), len(replica.v)
     gram = replica.F_along @ replica.F_along.T + replica.F_rest @ replica.F_rest.T
     with_teacher = replica.F_along @ replica.F_teacher.T
-    state = {
-        "Q_modes": gram[:P, :P].copy(),
-        "R_modes": with_teacher[:P],
-        "sigma": replica.sigma.copy(),
-        "xi_out": replica.xi_out.copy(),
-        "v": replica.v.copy(),
-    }
-    s = replica.slow_velocity
-    velocities = {
-        "Q_velocities": gram[P:, P:].copy(),
-        "R_velocities": with_teacher[P:],
-        "sigma_velocity": s[:P].copy(),
-        "xi_out_velocity": s[P : P + K * P].reshape(K, P).copy(),
-        "v_velocity": s[P + K * P :].copy(),
-        "C_velocities": gram[:P, P:].copy(),
-    }
-    return {**state, **velocities} if replica.momentum.slow else state
+    factors = (replica.sigma, replica.xi_out, replica.v, replica.slow_velocity)
+    return measured(gram, with_teacher, *factors, replica.momentum)
 
 
 @njit(cache=True, nogil=True)

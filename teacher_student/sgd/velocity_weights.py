@@ -12,20 +12,23 @@ from numba import njit
 from teacher_student.networks import Weights, draw_rows
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.schedules import rates_at
-from teacher_student.sgd import weights
 from teacher_student.sgd.gradient import add_gradient
 from teacher_student.sgd.inputs import draw_input
-from teacher_student.sgd.momentum import Momentum, step_slow_velocities
-from teacher_student.sgd.weights import WeightsReplica, project
+from teacher_student.sgd.momentum import Momentum, measured, step_slow_velocities
+from teacher_student.sgd.weights import project
 from teacher_student.velocities import Velocities, joint_gram
 
 FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class VelocityWeightsReplica(WeightsReplica):
-    """One run in progress, with velocities `p` (P, N) of the input modes and `slow_velocity` (P + K P + K) of the rest."""
+class VelocityWeightsReplica:
+    """One run in progress: its weights, the velocities `p` (P, N) of the input modes and `slow_velocity` (P + K P + K) of sigma,
+    xi_out and v, all updated in place, and its random stream.
+    """
 
+    weights: Weights
+    rng: np.random.Generator
     p: FloatArray
     slow_velocity: FloatArray
     momentum: Momentum
@@ -92,21 +95,11 @@ def advance(
 
 def measure(replica: VelocityWeightsReplica) -> dict[str, FloatArray]:
     """Return Q_modes, R_modes, sigma, xi_out and v of the present weights, and if they are slow the velocities."""
-    state = weights.measure(replica)
-    if not replica.momentum.slow:
-        return state
-    w, p, s = replica.weights, replica.p, replica.slow_velocity
-    P, N = p.shape
-    K = len(w.v)
-    return {
-        **state,
-        "Q_velocities": p @ p.T / N,
-        "R_velocities": p @ w.W_teacher.T / N,
-        "sigma_velocity": s[:P].copy(),
-        "xi_out_velocity": s[P : P + K * P].reshape(K, P).copy(),
-        "v_velocity": s[P + K * P :].copy(),
-        "C_velocities": w.xi_in @ p.T / N,
-    }
+    w = replica.weights
+    rows = np.vstack([w.xi_in, replica.p])
+    N = rows.shape[1]
+    gram, with_teacher = rows @ rows.T / N, rows @ w.W_teacher.T / N
+    return measured(gram, with_teacher, w.sigma, w.xi_out, w.v, replica.slow_velocity, replica.momentum)
 
 
 @njit(cache=True, nogil=True)

@@ -20,15 +20,19 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class WeightsReplica:
-    """One run in progress: its weights, which are updated in place, and its random stream."""
+    """One run in progress: its weights, which are updated in place, and its random stream.
+
+    `lengths` (P,) are those of the input modes at the start, in units of sqrt(N).
+    """
 
     weights: Weights
+    lengths: FloatArray
     rng: np.random.Generator
 
 
 def start(initial: OrderParameters, n_inputs: int, rng: np.random.Generator) -> WeightsReplica:
     """Return a run that starts from weights with exactly the overlaps of `initial`."""
-    return WeightsReplica(draw_weights(initial, n_inputs, rng), rng)
+    return WeightsReplica(draw_weights(initial, n_inputs, rng), np.sqrt(initial.Q_modes.diagonal()), rng)
 
 
 def advance(
@@ -40,6 +44,7 @@ def advance(
     noise: float,
     weight_decay: float,
     batch_size: int,
+    spherical: bool,
     n_inputs: int,
     first_step: int,
     n_steps: int,
@@ -63,6 +68,7 @@ def advance(
         noise,
         weight_decay,
         batch_size,
+        replica.lengths if spherical else np.empty(0),
         first_step,
         n_steps,
         replica.rng,
@@ -94,6 +100,19 @@ def project(rows: FloatArray, x: FloatArray, out: FloatArray) -> None:
         out[a] = total * scale
 
 
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def rescale(rows: FloatArray, lengths: FloatArray) -> None:
+    """Give row a of `rows` (P, N) the length `lengths[a]` sqrt(N)."""
+    P, N = rows.shape
+    for a in range(P):
+        total = 0.0
+        for i in range(N):
+            total += rows[a, i] * rows[a, i]
+        scale = lengths[a] * np.sqrt(N / total)
+        for i in range(N):
+            rows[a, i] *= scale
+
+
 @njit(cache=True, nogil=True)
 def run_steps(
     g: Any,
@@ -109,6 +128,7 @@ def run_steps(
     noise: float,
     weight_decay: float,
     batch_size: int,
+    lengths: FloatArray,
     first_step: int,
     n_steps: int,
     rng: np.random.Generator,
@@ -116,7 +136,8 @@ def run_steps(
     """Take `n_steps` SGD steps on the student's factors in place; return the number of steps taken.
 
     Shapes as in `Weights`; `schedules` are those of a `LearningRule`, taken at alpha = step / N for the run's steps from
-    `first_step` on. All right-hand sides use the values before the step. Stops before a step whose error is not finite.
+    `first_step` on; input modes are rescaled to `lengths` (P,) after each step, or not if it is empty. All right-hand sides use
+    the values before the step. Stops before a step whose error is not finite.
     """
     P, N = xi_in.shape
     K = len(v)
@@ -159,5 +180,7 @@ def run_steps(
                 for i in range(N):
                     xi_in[a, i] = keep * xi_in[a, i] + summed[a, i]
                     summed[a, i] = 0.0
+        if rates[0] > 0.0 and len(lengths) > 0:
+            rescale(xi_in, lengths)
         step_slow_factors(slow, sigma, xi_out, v, rates, weight_decay, batch_size, N)
     return n_steps

@@ -13,7 +13,7 @@ from teacher_student.activations import get_activations
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.schedules import rates_at
-from teacher_student.theory.drift import drift
+from teacher_student.theory.drift import drift, keep_lengths
 from teacher_student.theory.gaussian_averages import averages_of
 from teacher_student.theory.momentum_drift import velocity_drift
 from teacher_student.velocities import Velocities, at_rest, velocity_shapes
@@ -31,8 +31,8 @@ class Coordinates:
     start : (n_full,) array
         The full state vector at alpha = 0, from which frozen factors keep their values.
     moving : (n,) int array
-        Positions of the coordinates: the upper triangle of Q_modes and all of R_modes if xi_in learns, then sigma,
-        xi_out and v if they do.
+        Positions of the coordinates: the upper triangle of Q_modes (without the diagonal if the rule keeps lengths) and all of
+        R_modes if xi_in learns, then sigma, xi_out and v if they do.
     mirror : (n,) int array
         For an entry of Q_modes above the diagonal its mirror image, otherwise the position itself.
     labels : tuple of str
@@ -81,7 +81,8 @@ def coordinates_of(state: OrderParameters, rule: LearningRule, velocity: Velocit
     learns_xi_in, learns_sigma, learns_xi_out, learns_v = rule.largest_rates > 0
     entries: list[tuple[int, int, str]] = []
     if learns_xi_in:
-        entries += [(a * P + b, b * P + a, f"Q_modes[{a},{b}]") for a in range(P) for b in range(a, P)]
+        pairs = [(a, b) for a in range(P) for b in range(a, P) if a != b or not rule.spherical]
+        entries += [(a * P + b, b * P + a, f"Q_modes[{a},{b}]") for a, b in pairs]
         entries += [(P * P + i, P * P + i, f"R_modes[{i // M},{i % M}]") for i in range(P * M)]
     position = P * P + P * M
     if learns_sigma:
@@ -141,6 +142,8 @@ def right_hand_side(
             drift(family.averages, family.parameters, *arguments, out)
         else:
             velocity_drift(family.averages, family.parameters, *arguments, rule.friction, out)
+        if rule.spherical:
+            keep_lengths(full, P, len(v_teacher), out)
         return out[coordinates.moving]
 
     return f

@@ -5,6 +5,7 @@ Averages are taken over scrambled Sobol points, the same ones throughout, so tha
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,9 @@ from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.schedules import rates_at
-from teacher_student.theory.coordinates import Coordinates, unpack
+from teacher_student.theory.coordinates import Coordinates, coordinates_of, unpack
 from teacher_student.theory.momentum_noise import friction_correction, linear_flow, momentum_correction, velocity_increment
+from teacher_student.theory.spherical import moments_at_fixed_lengths
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -77,7 +79,9 @@ def step_moments(
     factors = unpack(full, state)
     P, M, b = state.n_modes, state.n_teacher, rule.batch_size
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
-    n = len(coordinates.moving)
+    moving = coordinates.moving
+    raw = coordinates_of(state, dataclasses.replace(rule, spherical=False)).moving if rule.spherical else moving
+    n = len(raw)
     rates = np.empty(4)
     rates_at(plain.schedules, alpha, rates)
     mean, second = np.zeros(n), np.zeros((n, n))
@@ -96,7 +100,7 @@ def step_moments(
         state.v_teacher,
         rates,
         b,
-        coordinates.moving,
+        raw,
         mean,
         second,
         hh,
@@ -111,16 +115,19 @@ def step_moments(
     if not rule.has_velocity:
         correction = np.zeros(len(full))
         correction[: P * P] = square.ravel()
-        return StepMoments(mean, covariance, correction[coordinates.moving], np.zeros(n))
+        moments = mean, covariance, correction[raw]
+        if rule.spherical:
+            moments = moments_at_fixed_lengths(*moments, full, P, M, decay, raw, moving)
+        return StepMoments(*moments, np.zeros(len(moving)))
     change = np.zeros(len(full))
-    change[coordinates.moving] = change[coordinates.mirror] = mean
+    change[moving] = change[coordinates.mirror] = mean
     flow = unpack(change + linear_flow(full, factors, rates, plain), state)
     if rule.friction is not None:
         correction = friction_correction(factors, flow, square, hh / b, rule.friction)
-        return StepMoments(mean, covariance, correction[coordinates.moving], np.zeros(n))
+        return StepMoments(mean, covariance, correction[moving], np.zeros(n))
     per_overlap = hz @ np.linalg.pinv(factor, rcond=1e-7)
     correction, lag = momentum_correction(factors, flow, square, hh / b, hu, per_overlap, decay, rule.momentum)
-    return StepMoments(mean, covariance, correction[coordinates.moving], lag[coordinates.moving])
+    return StepMoments(mean, covariance, correction[moving], lag[moving])
 
 
 def overlaps_of_fields(factors: dict[str, FloatArray]) -> tuple[FloatArray, FloatArray]:

@@ -184,3 +184,23 @@ def drift(
         slow,
     )
     flow(hz, hh, slow, out)
+
+
+@njit(cache=True)
+def keep_lengths(y: FloatArray, P: int, M: int, out: FloatArray) -> None:
+    """Make dy/dalpha in `out` that of steps after each of which every mode is rescaled to its length before, at the state `y`.
+
+    A step that changes Q_aa by f_aa / N is followed by the factor 1 - f_aa / (2 N Q_aa) for mode a.
+    """
+    Q_modes = y[: P * P].reshape((P, P))
+    R_modes = y[P * P : P * P + P * M].reshape((P, M))
+    dQ_modes = out[: P * P].reshape((P, P))
+    dR_modes = out[P * P : P * P + P * M].reshape((P, M))
+    shrinking = np.empty(P)
+    for a in range(P):
+        shrinking[a] = dQ_modes[a, a] / (2.0 * Q_modes[a, a])
+    for a in range(P):
+        for b in range(P):
+            dQ_modes[a, b] -= (shrinking[a] + shrinking[b]) * Q_modes[a, b]
+        for m in range(M):
+            dR_modes[a, m] -= shrinking[a] * R_modes[a, m]

@@ -127,7 +127,9 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
     if isinstance(tolerance, bool) or not isinstance(tolerance, float) or not 0 < tolerance < 1:
         refuse("tolerance", tolerance, "a number between 0 and 1")
     if problem.rule.friction is not None:
-        refuse("rule.friction", problem.rule.friction, "none here; fixed momentum, or the rates eta / friction, have fixed points")
+        refuse(
+            "rule.friction", problem.rule.friction, "none here; fixed momentum, or the rates eta / friction, have fixed points"
+        )
     if not problem.rule.rates.any():  # refuses schedules
         refuse("rule", problem.rule, "at least one rate above 0")
     start = _start(problem, near)
@@ -170,6 +172,8 @@ def _start(problem: Problem, near: OrderParameters | float | None) -> OrderParam
                 refuse("near", other.tolist(), f"the problem's own {name}, which does not learn")
             if own.shape != other.shape:
                 refuse("near", f"{name} of shape {other.shape}", f"shape {own.shape}")
+        if problem.rule.spherical and not np.allclose(near.Q_modes.diagonal(), initial.Q_modes.diagonal(), rtol=1e-12, atol=0.0):
+            refuse("near", near.Q_modes.diagonal().tolist(), "the lengths of the problem's modes, which the rule keeps")
         return near
     if isinstance(near, bool) or not isinstance(near, (int, float)):
         refuse("near", near, "an OrderParameters or a time")

@@ -176,7 +176,9 @@ class LinearNoise:
             V, flow, m = known
             implicit = h * _GAMMA * J
             V = solve_lyapunov(implicit - 0.5 * identity, V + h * _GAMMA * np.stack([D, D_error]))
-            source = half_hessian_of_covariance(f, y, V[0]) + correction - 0.5 * (J @ f(y) + self._change_of_rates(alpha, y)) - J @ lag
+            source = (
+                half_hessian_of_covariance(f, y, V[0]) + correction - 0.5 * (J @ f(y) + self._change_of_rates(alpha, y)) - J @ lag
+            )
             solved = np.linalg.solve(identity - implicit, np.column_stack([flow, m + h * _GAMMA * source]))
             flow, m = np.asarray(solved[:, :n]), np.asarray(solved[:, n])
             slopes.append([J @ V + V @ J.T + np.stack([D, D_error]), J @ flow, J @ m + source])

@@ -19,7 +19,7 @@ from teacher_student.problem import LearningRule
 from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import Coordinates, unpack
 from teacher_student.theory.diffusion import increment
-from teacher_student.theory.drift import flow
+from teacher_student.theory.drift import flow, keep_lengths
 from teacher_student.theory.gaussian_averages.sampled import field_map, symmetric_points
 from teacher_student.theory.momentum_drift import velocity_flow
 from teacher_student.theory.momentum_noise import decay_forces
@@ -134,6 +134,8 @@ class SampledDrift:
                 flow(hz, hh, slow + slow_decay, row)
             else:
                 velocity_flow(full, hz, hh, slow + slow_decay, M, rule.friction, row)
+            if rule.spherical:
+                keep_lengths(full, P, M, row)
         return np.ascontiguousarray(rows[:, self.coordinates.moving])
 
 

@@ -117,13 +117,19 @@ def change_of(
     return np.concatenate([part.ravel() for part in parts])[coordinates.moving]
 
 
+def free_rates(rule: LearningRule) -> tuple[float, float, float]:
+    """Return the rates of xi_in, sigma and xi_out; 0 for modes whose lengths are kept, which do not mix and rescale freely."""
+    eta_xi_in, eta_sigma, eta_xi_out, _ = rule.rates.tolist()
+    return 0.0 if rule.spherical else eta_xi_in, eta_sigma, eta_xi_out
+
+
 def rotations(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> list[tuple[str, FloatArray]]:
     """Return the continuous symmetries of the dynamics as named tangent vectors.
 
     Rotating two modes of equal abs(sigma) in xi_in, and back in xi_out, changes neither the network nor any length, so that steps
     rotate along. That needs a sigma that does not learn, and xi_in and xi_out that do.
     """
-    eta_xi_in, eta_sigma, eta_xi_out, _ = rule.rates
+    eta_xi_in, eta_sigma, eta_xi_out = free_rates(rule)
     if eta_sigma > 0 or eta_xi_in == 0 or eta_xi_out == 0:
         return []
     found = []
@@ -144,7 +150,7 @@ def _families(state: OrderParameters, rule: LearningRule, coordinates: Coordinat
     They are G, d_sigma, d_xi_out with xi_out diag(sigma) G + xi_out diag(d_sigma) + d_xi_out diag(sigma) = 0.
     """
     K, P = state.n_units, state.n_modes
-    eta_xi_in, eta_sigma, eta_xi_out, _ = rule.rates
+    eta_xi_in, eta_sigma, eta_xi_out = free_rates(rule)
     found = []
     for a in range(P):
         unit = np.zeros(P)
@@ -178,7 +184,7 @@ def conserved_quantities(state: OrderParameters, rule: LearningRule, coordinates
     If only xi_in learns (or v too), without decay, combinations n of modes with xi_out diag(sigma) n = 0 receive no gradient:
     n Q_modes n' and n R_modes are conserved.
     """
-    eta_xi_in, eta_sigma, eta_xi_out, _ = rule.rates
+    eta_xi_in, eta_sigma, eta_xi_out = free_rates(rule)
     if eta_xi_in == 0 or eta_sigma > 0 or eta_xi_out > 0 or rule.weight_decay > 0:
         return np.zeros((0, len(coordinates.moving)))
     unused = scipy.linalg.null_space(state.B).T

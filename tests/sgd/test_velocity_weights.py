@@ -111,9 +111,7 @@ def test_without_memory_it_is_plain_sgd(make_problem: Callable[..., ts.Problem])
     )
     w = run.weights
     copies = {name: getattr(w, name).copy() for name in FACTORS}
-    plain = weights.WeightsReplica(
-        Weights(**copies, W_teacher=w.W_teacher, v_teacher=w.v_teacher), np.random.default_rng(4)
-    )
+    plain = weights.WeightsReplica(Weights(**copies, W_teacher=w.W_teacher, v_teacher=w.v_teacher), np.random.default_rng(4))
     run = velocity_weights.VelocityWeightsReplica(w, np.random.default_rng(4), run.p, run.slow_velocity, run.momentum)
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
     arguments = (student.g, student.g_prime, teacher.g, rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, N, 0, 30)

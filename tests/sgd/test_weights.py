@@ -43,14 +43,18 @@ def plain_sgd(w: Weights, rule: ts.LearningRule, n_steps: int, rng: np.random.Ge
             factor - rate / N * (gradient / rule.batch_size + rule.weight_decay * factor)
             for factor, rate, gradient in zip((xi_in, sigma, xi_out, v), rule.rates, gradients, strict=True)
         ]
+        lengths = np.linalg.norm(xi_in, axis=1, keepdims=True)
         xi_in, sigma, xi_out, v = shrunk_and_moved
+        if rule.spherical:
+            xi_in = xi_in * lengths / np.linalg.norm(xi_in, axis=1, keepdims=True)
     return dict(zip(TRAINED, (xi_in, sigma, xi_out, v), strict=True))
 
 
 def compiled_sgd(w: Weights, rule: ts.LearningRule, calls: tuple[int, ...], rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Return the student after one compiled call for each number of steps in `calls`."""
     copies = {name: getattr(w, name).copy() for name in TRAINED}
-    run = sgd_on_weights.WeightsReplica(Weights(**copies, W_teacher=w.W_teacher, v_teacher=w.v_teacher), rng)
+    lengths = np.linalg.norm(w.xi_in, axis=1) / np.sqrt(w.xi_in.shape[1])
+    run = sgd_on_weights.WeightsReplica(Weights(**copies, W_teacher=w.W_teacher, v_teacher=w.v_teacher), lengths, rng)
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
     for n_steps in calls:
         taken = sgd_on_weights.advance(
@@ -62,6 +66,7 @@ def compiled_sgd(w: Weights, rule: ts.LearningRule, calls: tuple[int, ...], rng:
             rule.noise,
             rule.weight_decay,
             rule.batch_size,
+            rule.spherical,
             w.xi_in.shape[1],
             0,
             n_steps,
@@ -94,6 +99,19 @@ def test_steps_equal_plain_numpy(
     record_check("compiled SGD on weights: difference", "plain NumPy, same random numbers", error, TOLERANCE)
     for name in TRAINED:
         assert np.abs(got[name] - getattr(w, name)).max() > 1e-3, f"{name} did not learn"
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_rows_keep_their_lengths(make_problem: Callable[..., ts.Problem], batch_size: int) -> None:
+    problem = make_problem(batch_size=batch_size, weight_decay=0.5, spherical=True)
+    w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
+    expected = plain_sgd(w, problem.rule, N_STEPS, np.random.default_rng(2))
+    got = compiled_sgd(w, problem.rule, (N_STEPS,), np.random.default_rng(2))
+    assert largest_difference(expected, got) < TOLERANCE
+    lengths = np.linalg.norm(got["xi_in"], axis=1)
+    np.testing.assert_allclose(lengths, np.linalg.norm(w.xi_in, axis=1), rtol=1e-14)
+    free = make_problem(batch_size=batch_size, weight_decay=0.5)
+    assert largest_difference(expected, compiled_sgd(w, free.rule, (N_STEPS,), np.random.default_rng(2))) > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -143,7 +161,9 @@ def test_steps_stop_before_an_error_that_is_not_finite(make_problem: Callable[..
     problem = make_problem()
     w = draw_weights(problem.initial, N_INPUTS, np.random.default_rng(1))
     w.v[0] = np.inf
-    run = sgd_on_weights.WeightsReplica(w, np.random.default_rng(2))
+    run = sgd_on_weights.WeightsReplica(w, np.ones(len(w.xi_in)), np.random.default_rng(2))
     erf, _ = get_activations("erf")
-    taken = sgd_on_weights.advance(run, erf.g, erf.g_prime, erf.g, problem.rule.schedules, 0.0, 0.0, 1, N_INPUTS, 0, N_STEPS)
+    taken = sgd_on_weights.advance(
+        run, erf.g, erf.g_prime, erf.g, problem.rule.schedules, 0.0, 0.0, 1, False, N_INPUTS, 0, N_STEPS
+    )
     assert taken == 0

@@ -165,7 +165,9 @@ def test_chain_is_sgd_on_weights_in_law(
 
 
 @pytest.mark.parametrize(
-    ("rule", "mistake"), [("friction", {"friction": 2.1}), ("friction", {"batch_size": 3}), ("momentum", {"momentum": 0.525})], ids=str
+    ("rule", "mistake"),
+    [("friction", {"friction": 2.1}), ("friction", {"batch_size": 3}), ("momentum", {"momentum": 0.525})],
+    ids=str,
 )
 def test_comparison_in_law_finds_mistakes(make_problem: MakeProblem, rule: str, mistake: dict[str, float]) -> None:
     problems = problem_of(make_problem, rule, "erf"), problem_of(make_problem, rule, "erf", **mistake)
