@@ -72,8 +72,8 @@ def step_moments(
 ) -> StepMoments:
     """Return the moments of a step at the full state vector `full` and the time `alpha` of the rule's schedules.
 
-    `points` (n_points, P + M + 1), with friction (n_points, 2 P + M + 1), are Gaussian; `state` and `rule` give shapes, teacher and rule. A batch divides the covariance
-    by its size.
+    `points` (n_points, P + M + 1), with friction (n_points, 2 P + M + 1), are Gaussian; `state` and `rule` give shapes, teacher
+    and rule. A batch divides the covariance by its size.
     """
     plain = rule.without_momentum
     factors = unpack(full, state)
@@ -164,8 +164,9 @@ def accumulate_moments(
     """Write averages over `points` (n_points, n_fields + 1) of the increment f times N and of h_a = -eta_xi_in delta d_a.
 
     `factor` (n_fields, n_fields) is the lower triangular factor of the covariance of the fields (rho, u), or with friction (rho,
-    u, pi). Results: `mean` (n,) of f on the `moving` coordinates, `second` (n, n) of f f^T (lower triangle), `hh` (P, P) of h h^T,
-    `hh_excess` (P, P) of h h^T (|z|^2 - P - M), z being what (rho, u) are made of, `hz` (P, M + P) of h z^T, `hu` (P, P) of h u^T.
+    u, pi). Results, with z the M + P components that (rho, u) are made of: `mean` (n,) of f on the `moving` coordinates, `second`
+    (n, n) of f f^T (lower triangle), `hh` (P, P) of h h^T, `hh_excess` (P, P) of h h^T (|z|^2 - P - M), `hz` (P, M + P) of h z^T,
+    `hu` (P, P) of h u^T.
     """
     K, P = xi_out.shape
     M, n, n_fields, n_plain = len(v_teacher), len(moving), len(factor), P * P + P * len(v_teacher) + P + K * P + K

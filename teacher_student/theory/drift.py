@@ -67,7 +67,8 @@ def mean_forces(
     `hz` (P, n_z), the overlaps of this step with what z is the field of: <h_a z_i> and the decay; `hh` (P, P), the <h_a h_b> / b
     of a batch; `slow` (P + K P + K), the mean steps of sigma, xi_out and v, times N. `rates` are (eta_xi_in, eta_sigma,
     eta_xi_out, eta_v); `averages` is the compiled family of Gaussian averages, `parameters` its members.
-    Stein's lemma turns the averages with z into F_k(z) = <delta g'(lambda_k) z> = cov(z, lambda_k) a_k + sum_j cov(z, psi_j) e_kj.
+    Stein's lemma turns every average with a field z into
+    F_k(z) = <delta g'(lambda_k) z> = cov(z, lambda_k) a_k + sum_j cov(z, psi_j) e_kj.
     """
     eta_xi_in, eta_sigma, eta_xi_out, eta_v = rates
     K, P = xi_out.shape

@@ -127,9 +127,7 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
     if isinstance(tolerance, bool) or not isinstance(tolerance, float) or not 0 < tolerance < 1:
         refuse("tolerance", tolerance, "a number between 0 and 1")
     if problem.rule.friction is not None:
-        refuse(
-            "rule.friction", problem.rule.friction, "none here; fixed momentum, or the rates eta / friction, have fixed points"
-        )
+        refuse("rule.friction", problem.rule.friction, "no friction; plain SGD at the rates eta / friction is its limit")
     if not problem.rule.rates.any():  # refuses schedules
         refuse("rule", problem.rule, "at least one rate above 0")
     start = _start(problem, near)

@@ -68,9 +68,9 @@ def momentum_correction(
 ) -> tuple[FloatArray, FloatArray]:
     """Return the mean correction and the lag at fixed beta, (n_full,) each.
 
-    All arguments are those of the plain rule with rates eta / (1 - beta): `change` its drift, `square` (P, P) its own correction to
-    Q_modes, `hh` (P, P) its <h h^T> / b, `hu` (P, P) its <h u^T>, `decay` its eta_xi_in kappa. `per_overlap` (P, M + P) turns the
-    covariances of (rho, u) with a field into the averages <h_a times this field>.
+    All arguments are those of the plain rule with rates eta / (1 - beta): `change` its drift, `square` (P, P) its own correction
+    to Q_modes, `hh` (P, P) its <h h^T> / b, `hu` (P, P) its <h u^T>, `decay` its eta_xi_in kappa. `per_overlap` (P, M + P) turns
+    the covariances of (rho, u) with a field into the averages <h_a times this field>.
     """
     ratio = beta / (1.0 - beta)
     C = hu.T - decay * factors["Q_modes"] + hh / (1.0 + beta)  # N xi_in p^T / N, and N p W*^T / N is the drift of R_modes

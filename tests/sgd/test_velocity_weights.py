@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -111,12 +112,15 @@ def test_without_memory_it_is_plain_sgd(make_problem: Callable[..., ts.Problem])
     )
     w = run.weights
     copies = {name: getattr(w, name).copy() for name in FACTORS}
-    plain = weights.WeightsReplica(Weights(**copies, W_teacher=w.W_teacher, v_teacher=w.v_teacher), np.random.default_rng(4))
-    run = velocity_weights.VelocityWeightsReplica(w, np.random.default_rng(4), run.p, run.slow_velocity, run.momentum)
+    plain = weights.start(problem.initial, N, np.random.default_rng(4))
+    plain = dataclasses.replace(
+        plain, weights=Weights(**copies, W_teacher=w.W_teacher, v_teacher=w.v_teacher), rng=np.random.default_rng(5)
+    )
+    run = dataclasses.replace(run, rng=np.random.default_rng(5))
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
-    arguments = (student.g, student.g_prime, teacher.g, rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, N, 0, 30)
-    velocity_weights.advance(run, *arguments)
-    weights.advance(plain, *arguments)
+    arguments = (student.g, student.g_prime, teacher.g, rule.schedules, rule.noise, rule.weight_decay, rule.batch_size)
+    velocity_weights.advance(run, *arguments, N, 0, 30)
+    weights.advance(plain, *arguments, False, N, 0, 30)
     assert largest_difference(copies, {name: getattr(w, name) for name in FACTORS}) < TOLERANCE
 
 

@@ -2,7 +2,8 @@
 
 z is a deviation in units of its estimated standard error, one for every moving coordinate, velocities included, and every time.
 The largest abs(z) must be below 4.5 and the root mean square of z between 0.4 and 1.6, wide because coordinates and times are
-strongly correlated. Chain and weights are compared by Hotelling's test, of means and of squared deviations: p > 1e-3. Every criterion is held against deliberate mistakes that it must find.
+strongly correlated. Chain and weights are compared by Hotelling's test, of means and of squared deviations: p > 1e-3. Every
+criterion is held against deliberate mistakes that it must find.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def test_comparison_finds_the_velocities_overlaps_left_out(
 
 
 def p_value(first: FloatArray, second: FloatArray) -> float:
-    """Return the p-value of Hotelling's test that two samples (runs, n) have one mean; it weighs correlations between coordinates.
+    """Return the p-value of Hotelling's test that two samples (runs, n) of correlated coordinates have the same mean.
 
     Combinations of coordinates of relative variance below 1e-6 are left out.
     """
