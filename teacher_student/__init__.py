@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from teacher_student.theory.plateau import plateau_length as plateau_length
     from teacher_student.trajectory import load_trajectory as load_trajectory
     from teacher_student.trajectory import save_trajectory as save_trajectory
+    from teacher_student.velocities import Velocities as Velocities
 
 # Names are imported on first use: xarray, SciPy and matplotlib take a second that `--help` need not pay.
 _WHERE = {
@@ -46,6 +47,7 @@ _WHERE = {
     "Cosine": "schedules",
     "register_activation": "activations",
     "Problem": "problem",
+    "Velocities": "velocities",
     "log_spaced_times": "problem",
     "load_problem": "problem_file",
     "presets": "problem_file",
