@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from teacher_student.theory.sampling_error import sampling_error as sampling_error
     from teacher_student.trajectory import load_trajectory as load_trajectory
     from teacher_student.trajectory import save_trajectory as save_trajectory
+    from teacher_student.velocities import Velocities as Velocities
 
 ensure_a_place()
 
@@ -57,6 +58,7 @@ _WHERE = {
     "register_activation": "activations",
     "Problem": "problem",
     "with_output_scaling": "output_scaling",
+    "Velocities": "velocities",
     "log_spaced_times": "problem",
     "load_problem": "problem_file",
     "presets": "problem_file",

@@ -61,7 +61,9 @@ def simulation_settings(problem: Problem, n_inputs: int | None, options: argpars
 
     chosen = {"n_inputs": n_inputs, "replicas": options.replicas, "seed": options.seed}
     settings = {name: getattr(problem, name) if value is None else value for name, value in chosen.items()}
-    return check_n_inputs(problem.initial, settings["n_inputs"]), *check_seed_and_replicas(settings["replicas"], settings["seed"])
+    return check_n_inputs(problem.initial, settings["n_inputs"], problem.rule.has_velocity), *check_seed_and_replicas(
+        settings["replicas"], settings["seed"]
+    )
 
 
 def _status(trajectory: xr.Dataset) -> int:

@@ -57,16 +57,30 @@ def triangular_factor(gram: FloatArray) -> FloatArray:
     return factor * np.where(np.diagonal(factor) < 0.0, -1.0, 1.0)
 
 
+def gram_of(state: OrderParameters) -> FloatArray:
+    """Return the Gram matrix, (M + P, M + P), of the rows (W*, xi_in) / sqrt(N)."""
+    return np.block([[state.T, state.R_modes.T], [state.R_modes, state.Q_modes]])
+
+
 def gram_factor(state: OrderParameters) -> FloatArray:
     """Return the triangular factor, (M + P, M + P), of the Gram matrix of (W*, xi_in) / sqrt(N)."""
-    return triangular_factor(np.block([[state.T, state.R_modes.T], [state.R_modes, state.Q_modes]]))
+    return triangular_factor(gram_of(state))
 
 
-def check_n_inputs(state: OrderParameters, n_inputs: object) -> int:
-    """Return `n_inputs` as an int; raises `InvalidInput` unless it is a whole number of at least P + M."""
-    least = state.n_modes + state.n_teacher
+def draw_rows(gram: FloatArray, n_inputs: int, rng: np.random.Generator) -> FloatArray:
+    """Return rows (n, N) with the Gram matrix `gram` (n, n) times N, n <= N, uniformly distributed among all such rows."""
+    frame, triangle = np.linalg.qr(rng.standard_normal((n_inputs, len(gram))))
+    frame *= np.sign(np.diagonal(triangle))  # makes the frame Haar distributed
+    return np.asarray(np.sqrt(n_inputs) * triangular_factor(gram) @ frame.T)
+
+
+def check_n_inputs(state: OrderParameters, n_inputs: object, with_velocities: bool = False) -> int:
+    """Return `n_inputs` as an int; raises `InvalidInput` unless it is a whole number of at least P + M, or 2 P + M."""
+    least, sum_of_rows = state.n_modes + state.n_teacher, "P + M"
+    if with_velocities:
+        least, sum_of_rows = least + state.n_modes, "2 P + M, modes having velocities,"
     if isinstance(n_inputs, bool) or not isinstance(n_inputs, (int, np.integer)) or n_inputs < least:
-        refuse("n_inputs", n_inputs, f"a whole number N of at least P + M = {least}")
+        refuse("n_inputs", n_inputs, f"a whole number N of at least {sum_of_rows} = {least}")
     return int(n_inputs)
 
 
@@ -76,10 +90,8 @@ def draw_weights(state: OrderParameters, n_inputs: int, rng: np.random.Generator
     The inputs are isotropic, so what is learnt depends on the overlaps alone. Raises `InvalidInput` if N < P + M.
     """
     n_inputs = check_n_inputs(state, n_inputs)
-    M, P = state.n_teacher, state.n_modes
-    frame, triangle = np.linalg.qr(rng.standard_normal((n_inputs, M + P)))
-    frame *= np.sign(np.diagonal(triangle))  # makes the frame Haar distributed
-    rows = np.sqrt(n_inputs) * gram_factor(state) @ frame.T
+    M = state.n_teacher
+    rows = draw_rows(gram_of(state), n_inputs, rng)
     return Weights(
         xi_in=np.ascontiguousarray(rows[M:]),
         sigma=state.sigma.copy(),

@@ -61,17 +61,17 @@ class OrderParameters:
 
     def __post_init__(self) -> None:
         for field, n_dimensions in zip(fields(self), (2, 2, 2, 1, 2, 1, 1), strict=True):
-            array = _as_array(field.name, getattr(self, field.name), n_dimensions)
+            array = as_array(field.name, getattr(self, field.name), n_dimensions)
             object.__setattr__(self, field.name, array)
         K, P, M = self.n_units, self.n_modes, self.n_teacher
         for name, size in (("v", K), ("sigma", P), ("v_teacher", M)):
             if size == 0:
                 refuse(name, getattr(self, name).tolist(), "at least one entry (K, P and M are 1 or more)")
-        _check_shape("Q_modes", self.Q_modes, (P, P), "(P, P), P being the length of sigma")
-        _check_shape("R_modes", self.R_modes, (P, M), "(P, M), P and M being the lengths of sigma and v_teacher")
-        _check_shape("T", self.T, (M, M), "(M, M), M being the length of v_teacher")
-        _check_shape("xi_out", self.xi_out, (K, P), "(K, P), K and P being the lengths of v and sigma")
-        _check_gram(self.Q_modes, self.R_modes, self.T)
+        check_shape("Q_modes", self.Q_modes, (P, P), "(P, P), P being the length of sigma")
+        check_shape("R_modes", self.R_modes, (P, M), "(P, M), P and M being the lengths of sigma and v_teacher")
+        check_shape("T", self.T, (M, M), "(M, M), M being the length of v_teacher")
+        check_shape("xi_out", self.xi_out, (K, P), "(K, P), K and P being the lengths of v and sigma")
+        _check_overlaps(self.Q_modes, self.R_modes, self.T)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, OrderParameters):
@@ -125,16 +125,16 @@ def plain_committee(
 
     Shapes: `Q` (K, K), `R` (K, M), `T` (M, M), `v` (K,), `v_teacher` (M,). Raises `InvalidInput` like `OrderParameters`.
     """
-    v, v_teacher = _as_array("v", v, 1), _as_array("v_teacher", v_teacher, 1)
-    Q, R = _as_array("Q", Q, 2), _as_array("R", R, 2)
+    v, v_teacher = as_array("v", v, 1), as_array("v_teacher", v_teacher, 1)
+    Q, R = as_array("Q", Q, 2), as_array("R", R, 2)
     K, M = len(v), len(v_teacher)
-    _check_shape("Q", Q, (K, K), "(K, K), K being the length of v")
-    _check_shape("R", R, (K, M), "(K, M), K and M being the lengths of v and v_teacher")
+    check_shape("Q", Q, (K, K), "(K, K), K being the length of v")
+    check_shape("R", R, (K, M), "(K, M), K and M being the lengths of v and v_teacher")
     try:
         return OrderParameters(
             Q_modes=Q,
             R_modes=R,
-            T=_as_array("T", T, 2),
+            T=as_array("T", T, 2),
             sigma=np.ones(K),
             xi_out=np.eye(K),
             v=v,
@@ -201,7 +201,8 @@ def _half_quadratic_forms(
         out[t] = 0.5 * np.dot(c[t], np.dot(L, c[t]))
 
 
-def _as_array(name: str, value: npt.ArrayLike, n_dimensions: int) -> FloatArray:
+def as_array(name: str, value: npt.ArrayLike, n_dimensions: int) -> FloatArray:
+    """Return `value` as an immutable float array; raises `InvalidInput` naming `name` unless it is one of finite real numbers."""
     try:
         raw = np.asarray(value)
         if raw.dtype.kind not in "fiu":
@@ -220,26 +221,28 @@ def _as_array(name: str, value: npt.ArrayLike, n_dimensions: int) -> FloatArray:
     return array
 
 
-def _check_shape(name: str, array: FloatArray, shape: tuple[int, ...], meaning: str) -> None:
+def check_shape(name: str, array: FloatArray, shape: tuple[int, ...], meaning: str) -> None:
+    """Raise `InvalidInput` naming `name` unless `array` has the `shape`, which is `meaning` in words."""
     if array.shape != shape:
         refuse(name, f"shape {array.shape}", f"shape {shape} = {meaning}")
 
 
-def _check_gram(Q_modes: FloatArray, R_modes: FloatArray, T: FloatArray) -> None:
-    for name, matrix in (("Q_modes", Q_modes), ("T", T)):
-        asymmetry = np.abs(matrix - matrix.T)
-        scale = float(np.abs(matrix).max())
-        if asymmetry.max() > _GRAM_TOLERANCE * scale:
-            i, j = np.unravel_index(int(asymmetry.argmax()), matrix.shape)
-            refuse(f"{name}[{i}, {j}]", matrix[i, j].item(), f"a symmetric matrix, here {matrix[j, i].item()}")
-        smallest = float(np.linalg.eigvalsh(matrix)[0])
-        if smallest < -_GRAM_TOLERANCE * scale:
-            refuse(name, f"smallest eigenvalue {smallest:.3g}", "a Gram matrix (no negative eigenvalue)")
+def _check_overlaps(Q_modes: FloatArray, R_modes: FloatArray, T: FloatArray) -> None:
+    check_gram("Q_modes", Q_modes)
+    check_gram("T", T)
     joint = np.block([[Q_modes, R_modes], [R_modes.T, T]])
-    smallest = float(np.linalg.eigvalsh(joint)[0])
-    if smallest < -_GRAM_TOLERANCE * float(np.abs(joint).max()):
-        refuse(
-            "R_modes",
-            f"smallest eigenvalue {smallest:.3g} of [[Q_modes, R_modes], [R_modes^T, T]]",
-            "a Gram matrix (overlaps no larger than Q_modes and T allow)",
-        )
+    check_gram("R_modes", joint, "[[Q_modes, R_modes], [R_modes^T, T]]")
+
+
+def check_gram(name: str, matrix: FloatArray, meaning: str | None = None) -> None:
+    """Raise `InvalidInput` naming `name` unless `matrix` (n, n), the matrix `meaning` of several overlaps, is a Gram matrix."""
+    asymmetry = np.abs(matrix - matrix.T)
+    scale = float(np.abs(matrix).max())
+    if asymmetry.max() > _GRAM_TOLERANCE * scale:
+        i, j = np.unravel_index(int(asymmetry.argmax()), matrix.shape)
+        refuse(f"{name}[{i}, {j}]", matrix[i, j].item(), f"a symmetric matrix, here {matrix[j, i].item()}")
+    smallest = float(np.linalg.eigvalsh(matrix)[0])
+    if smallest < -_GRAM_TOLERANCE * scale:
+        where = "" if meaning is None else f" of {meaning}"
+        why = "no negative eigenvalue" if meaning is None else "overlaps no larger than norms allow"
+        refuse(name, f"smallest eigenvalue {smallest:.3g}{where}", f"a Gram matrix ({why})")

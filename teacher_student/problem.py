@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,8 @@ from teacher_student.errors import check_non_negative, check_whole, refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.output_scaling import check_output_scaling
-from teacher_student.schedules import ROUNDING, Rate, Schedule, check_rate, largest_rate, schedule_rows
+from teacher_student.schedules import ROUNDING, Rate, Schedule, check_rate, largest_rate, scaled, schedule_rows
+from teacher_student.velocities import Velocities, check_velocities
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -42,6 +45,12 @@ class LearningRule:
         Inputs per step; the step follows their mean gradient.
     teacher_activation : str, optional
         Name of the teacher's activation; by default that of the student.
+    momentum : float
+        beta of heavy-ball momentum, from 0 to below 1: every trained factor has a velocity, which is beta times itself plus the
+        step of plain SGD, and moves by it.
+    friction : float, optional
+        gamma of heavy-ball momentum with 1 - beta = gamma / N: the velocity is (1 - gamma / N) times itself plus the step of
+        plain SGD, and its factor moves by 1 / N of it. By default there are no velocities.
     spherical : bool
         Rescale every input mode, a row of xi_in, to the length it had at alpha = 0 after each step.
 
@@ -61,6 +70,8 @@ class LearningRule:
     weight_decay: float = 0.0
     batch_size: int = 1
     teacher_activation: str | None = None
+    momentum: float = 0.0
+    friction: float | None = None
     spherical: bool = False
 
     def __post_init__(self) -> None:
@@ -70,13 +81,35 @@ class LearningRule:
         for name in ("noise", "weight_decay"):
             object.__setattr__(self, name, check_non_negative(name, getattr(self, name)))
         object.__setattr__(self, "batch_size", check_whole("batch_size", self.batch_size, least=1))
+        object.__setattr__(self, "momentum", check_non_negative("momentum", self.momentum, "a number from 0 to below 1"))
+        if self.momentum >= 1:
+            refuse("momentum", self.momentum, "a number from 0 to below 1")
+        if self.friction is not None:
+            object.__setattr__(self, "friction", check_non_negative("friction", self.friction))
+            if self.momentum > 0:
+                refuse("friction", self.friction, f"either friction or a momentum, which is {self.momentum}")
         if not isinstance(self.spherical, bool):
             refuse("spherical", self.spherical, "true or false")
+        if self.spherical and self.has_velocity:
+            refuse("spherical", self.spherical, "false, for the rule has momentum or friction")
 
     @property
     def schedules(self) -> FloatArray:
         """The rates of the four factors, eta_xi_in first, as (4, width) data for `teacher_student.schedules.rates_at`."""
         return schedule_rows([getattr(self, name) for name in RATES])
+
+    @property
+    def has_velocity(self) -> bool:
+        """Whether trained factors have velocities, by `momentum` or `friction`."""
+        return self.momentum > 0 or self.friction is not None
+
+    @property
+    def without_momentum(self) -> LearningRule:
+        """The plain rule that fixed momentum amounts to at leading order in 1/N: every rate eta is eta / (1 - momentum)."""
+        if self.momentum == 0:
+            return self
+        rates: dict[str, Any] = {name: scaled(getattr(self, name), 1.0 / (1.0 - self.momentum)) for name in RATES}
+        return dataclasses.replace(self, **rates, momentum=0.0)
 
     @property
     def largest_rates(self) -> FloatArray:
@@ -125,6 +158,8 @@ class Problem:
     output_scaling : str, optional
         The factor of the outputs, "1", "1/K" or "1/sqrt(K)", that the output weights and eta_v above already contain; see
         `with_output_scaling`. It changes no number of a run.
+    velocity : Velocities, optional
+        Velocities at alpha = 0 of a rule with friction; by default zero.
 
     Raises
     ------
@@ -141,6 +176,7 @@ class Problem:
     name: str = "problem"
     description: str = ""
     output_scaling: str = "1"
+    velocity: Velocities | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("initial", OrderParameters), ("rule", LearningRule)):
@@ -149,7 +185,13 @@ class Problem:
         if self.rule.spherical and (self.initial.Q_modes.diagonal() == 0).any():
             refuse("initial.Q_modes", self.initial.Q_modes.tolist(), "modes of a length above 0, for the rule keeps it")
         object.__setattr__(self, "alpha", output_times(self.alpha))
-        object.__setattr__(self, "n_inputs", check_n_inputs(self.initial, self.n_inputs))
+        object.__setattr__(self, "n_inputs", check_n_inputs(self.initial, self.n_inputs, self.rule.has_velocity))
+        if self.velocity is not None:
+            if not isinstance(self.velocity, Velocities):
+                refuse("velocity", self.velocity, "an instance of Velocities")
+            if self.rule.friction is None:
+                refuse("velocity", self.velocity, "none, for the rule has no friction")
+            check_velocities(self.initial, self.velocity, self.rule.largest_rates)
         replicas, seed = check_seed_and_replicas(self.replicas, self.seed)
         object.__setattr__(self, "replicas", replicas)
         object.__setattr__(self, "seed", seed)

@@ -19,6 +19,7 @@ from teacher_student.order_parameters import OrderParameters, plain_committee
 from teacher_student.output_scaling import check_output_scaling, with_output_scaling
 from teacher_student.problem import RATES, LearningRule, Problem, log_spaced_times
 from teacher_student.schedules import Cosine, Piecewise, PowerLaw, Schedule
+from teacher_student.velocities import Velocities
 
 DEFAULT_PRESET = "staircase"
 
@@ -82,7 +83,7 @@ def parse_document(text: str) -> dict[str, Any]:
 
 def build_problem(document: dict[str, Any]) -> Problem:
     """Return the problem of the tables of a TOML file; raises `InvalidInput` naming the first field at fault."""
-    _check_keys("", document, ("name", "description", "initial", "rule", "run"))
+    _check_keys("", document, ("name", "description", "initial", "rule", "run", "velocity"))
     tables = {name: document.get(name, {}) for name in ("initial", "rule", "run")}
     for name, table in tables.items():
         if not isinstance(table, dict):
@@ -103,9 +104,10 @@ def build_problem(document: dict[str, Any]) -> Problem:
     given = {name: tables["rule"].get(name) for name in RATES}
     rates = {name: _schedule(f"rule.{name}.", table) for name, table in given.items() if isinstance(table, dict)}
     rule = with_prefix(LearningRule, {**tables["rule"], **rates})
+    velocity = _velocity(document.get("velocity"))
     if applied:
-        return Problem(initial=initial, rule=rule, **run, **labels, output_scaling=output_scaling)
-    return with_output_scaling(Problem(initial=initial, rule=rule, **run, **labels), output_scaling)
+        return Problem(initial=initial, rule=rule, **run, **labels, velocity=velocity, output_scaling=output_scaling)
+    return with_output_scaling(Problem(initial=initial, rule=rule, **run, **labels, velocity=velocity), output_scaling)
 
 
 def write_problem(problem: Problem) -> str:
@@ -114,6 +116,9 @@ def write_problem(problem: Problem) -> str:
     lines += [f"{f.name} = {toml(getattr(problem.initial, f.name).tolist())}" for f in fields(OrderParameters)]
     if problem.output_scaling != "1":
         lines += [f"output_scaling = {toml(problem.output_scaling)}", "output_scaling_applied = true"]
+    if problem.velocity is not None:
+        lines += ["", "[velocity]"]
+        lines += [f"{f.name} = {toml(getattr(problem.velocity, f.name).tolist())}" for f in fields(Velocities)]
     lines += ["", "[rule]"]
     rule = {f.name: getattr(problem.rule, f.name) for f in fields(LearningRule)}
     lines += [f"{name} = {toml(value)}" for name, value in rule.items() if value is not None]
@@ -205,6 +210,16 @@ def _schedule(prefix: str, table: dict[str, Any]) -> Schedule:
     _require_keys(prefix, {name: table[name] for name in needed if name in table}, needed)
     with_prefix = _Prefix(prefix)
     return with_prefix(_SCHEDULES[kind], table)
+
+
+def _velocity(table: Any) -> Velocities | None:
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        refuse("velocity", table, "a table [velocity]")
+    _require_keys("velocity.", table, tuple(f.name for f in fields(Velocities)))
+    with_prefix = _Prefix("velocity.")
+    return with_prefix(Velocities, table)
 
 
 def _initial(table: dict[str, Any]) -> OrderParameters:

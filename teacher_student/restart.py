@@ -13,6 +13,8 @@ from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import RATES, LearningRule, Problem
 from teacher_student.problem_file import parse_problem
 from teacher_student.schedules import later
+from teacher_student.velocities import DIMENSIONS as VELOCITIES
+from teacher_student.velocities import Velocities
 
 
 def warm_restart(
@@ -36,7 +38,8 @@ def warm_restart(
     -------
     Problem
         With a time alpha that counts from the restart, the output times of the old problem, and a seed one above the one used
-        so far, so that no input is drawn a second time.
+        so far, so that no input is drawn a second time. With friction it starts with the velocities reached; those of fixed
+        momentum, which live for a few steps only, start from zero.
 
     Raises
     ------
@@ -69,7 +72,10 @@ def warm_restart(
     factors = {name: point[name].values for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v")}
     initial = OrderParameters(**factors, T=problem.initial.T, v_teacher=problem.initial.v_teacher)
     seed = int(trajectory.attrs.get("seed", problem.seed)) + 1
-    return dataclasses.replace(problem, initial=initial, rule=rule, seed=seed)
+    velocity = None
+    if rule.friction is not None and "C_velocities" in point:
+        velocity = Velocities(**{name: point[name].values for name in VELOCITIES})
+    return dataclasses.replace(problem, initial=initial, rule=rule, seed=seed, velocity=velocity)
 
 
 def _position(times: npt.NDArray[np.float64], alpha: float | None) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from teacher_student import velocities
 from teacher_student.errors import InvalidInput
 from teacher_student.files import replacing
 from teacher_student.order_parameters import generalisation_error, unit_cosines, unit_overlaps
@@ -52,7 +53,9 @@ def build_trajectory(
     replicas: bool,
     attributes: dict[str, Any],
 ) -> xr.Dataset:
-    """Return the trajectory with the measured `factors` (Q_modes, R_modes, sigma, xi_out, v) and what follows from them.
+    """Return the trajectory with the measured `factors` and what follows from them.
+
+    `factors` are Q_modes, R_modes, sigma, xi_out and v, and velocities if the rule has friction.
 
     Factors are shaped (replica, alpha, ...) if `replicas`, else (alpha, ...); `alpha` is (alpha,).
     """
@@ -62,13 +65,15 @@ def build_trajectory(
     eps_g = generalisation_error(Q, R, T, factors["v"], v_teacher, rule.activation, rule.teacher_activation)
     leading = ("replica", "alpha") if replicas else ("alpha",)
     arrays = {**factors, "Q": Q, "R": R, "eps_g": eps_g}
-    data = {name: (leading + DIMENSIONS[name], array) for name, array in arrays.items()}
+    dimensions = {**DIMENSIONS, **velocities.DIMENSIONS}
+    data = {name: (leading + dimensions[name], array) for name, array in arrays.items()}
     data["T"] = (("teacher", "teacher_"), T)
     data["v_teacher"] = (("teacher",), v_teacher)
     coordinates = {"alpha": ("alpha", alpha, {"long_name": "alpha = steps / N"})}
     trajectory = xr.Dataset(data, coords=coordinates)
-    for name, text in LONG_NAMES.items():
-        trajectory[name].attrs["long_name"] = text
+    long_names = {**LONG_NAMES, **velocities.LONG_NAMES}
+    for name in trajectory.data_vars:
+        trajectory[name].attrs["long_name"] = long_names[str(name)]
     trajectory.attrs = {"format": _FORMAT, "problem": problem.to_toml(), "status": COMPLETE, **attributes}
     return trajectory
 

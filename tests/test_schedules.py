@@ -181,11 +181,15 @@ def test_what_needs_constant_rates_refuses_a_schedule(make_problem: Callable[...
 
 def factors_after(method: object, problem: ts.Problem, rules: list[tuple[int, int, ts.LearningRule]]) -> dict[str, np.ndarray]:
     """Return what is measured after (first step, number of steps) under each of the `rules`, at N = 30."""
-    run = method.start(problem.initial, 30, np.random.Generator(np.random.SFC64(3)))
-    g, g_prime, _ = (f := get_activations("erf")[0]).g, f.g_prime, None
+    rng, (erf, _) = np.random.Generator(np.random.SFC64(3)), get_activations("erf")
+    chain = method is overlaps
+    run = (
+        overlaps.start(problem.initial, 30, problem.rule.batch_size, [rng]) if chain else weights.start(problem.initial, 30, rng)
+    )
     for first_step, n_steps, rule in rules:
         arguments = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, rule.spherical, 30, first_step, n_steps)
-        assert method.advance(run, g, g_prime, g, *arguments) == n_steps
+        functions = (erf, erf) if chain else (erf.g, erf.g_prime, erf.g)
+        assert np.all(method.advance(run, *functions, *arguments) == n_steps)
     return method.measure(run)
 
 

@@ -197,7 +197,7 @@ def _covariance_error(theory: xr.Dataset) -> float:
 
 def _parameters(rule: LearningRule) -> dict[str, float]:
     """Return the parameters of `rule` that can be told, by name."""
-    constants = {"noise": rule.noise, "weight_decay": rule.weight_decay}
+    constants = {"noise": rule.noise, "weight_decay": rule.weight_decay, "friction": rule.friction or 0.0}
     parameters: dict[str, float] = {}
     for name, largest in zip(RATES, rule.largest_rates, strict=True):
         scheduled = isinstance(getattr(rule, name), Schedule)

@@ -13,10 +13,10 @@ from teacher_student.errors import refuse
 from teacher_student.problem import Problem
 from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.drift import drift, keep_lengths
+from teacher_student.theory.drift import drift, flow, keep_lengths
 from teacher_student.theory.gaussian_averages import averages_of
 from teacher_student.theory.gaussian_averages.sampled import symmetric_root
-from teacher_student.theory.sampled_drift import SampledDrift, mean_increment
+from teacher_student.theory.sampled_drift import SampledDrift, mean_forces_of_points
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -148,7 +148,8 @@ def sampled_velocity(dynamics: Dynamics, rates: FloatArray, y: FloatArray, out: 
     fields[:M, :M] = dynamics.teacher_root
     fields[M:, :M] = along
     fields[M:, M:] = (vectors * np.sqrt(np.maximum(eigenvalues, 0.0))) @ vectors.T
-    mean_increment(
+    h_points, hh, slow = np.empty((P, M + P)), np.empty((P, P)), np.empty(P + K * P + K)
+    mean_forces_of_points(
         dynamics.g,
         dynamics.g_prime,
         dynamics.g_teacher,
@@ -161,8 +162,11 @@ def sampled_velocity(dynamics: Dynamics, rates: FloatArray, y: FloatArray, out: 
         dynamics.v_teacher,
         rates,
         dynamics.batch_size,
-        out,
+        h_points,
+        hh,
+        slow,
     )
+    flow(h_points @ np.concatenate((fields[M:], fields[:M])).T, hh, slow, out)
     ends = (0, end_Q, end_R, end_sigma, end_xi_out, len(y))
     shrink = (2.0 * rates[0], rates[0], rates[1], rates[2], rates[3])
     for part in range(5):

@@ -106,6 +106,9 @@ def leap(
     N = check_n_inputs(problem.initial, problem.n_inputs if n_inputs is None else n_inputs)
     if N < LEAST_INPUTS:
         refuse("n_inputs", N, f"at least {LEAST_INPUTS} for leaps; below it the exact chain is fast: method overlaps")
+    if problem.rule.has_velocity:
+        name = "momentum" if problem.rule.friction is None else "friction"
+        refuse(name, getattr(problem.rule, name), "none for leaps; the exact chain has it: method overlaps")
     if isinstance(tolerance, bool) or not isinstance(tolerance, float) or not 1e-8 <= tolerance <= 0.1:
         refuse("tolerance", tolerance, "a number from 1e-8 to 0.1")
     sampled = len(dynamics_of(problem).drift_points) > 0

@@ -27,11 +27,13 @@ from teacher_student.errors import Diverged, refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule, Problem, check_seed_and_replicas, output_times, whole_steps
-from teacher_student.sgd import overlaps, weights
+from teacher_student.sgd import overlaps, velocity_overlaps, velocity_weights, weights
 from teacher_student.sgd.checkpoint import Checkpoint
 from teacher_student.sgd.inputs import replica_generators
 from teacher_student.sgd.lanes import LANES
+from teacher_student.sgd.momentum import momentum_of
 from teacher_student.trajectory import build_trajectory
+from teacher_student.velocities import at_rest
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -44,6 +46,7 @@ _STEPS_UNSEEN = 200
 
 # The methods, and how many replicas a run of each holds.
 METHODS = {"weights": 1, "overlaps": LANES}
+WITH_VELOCITIES = {"weights": velocity_weights, "overlaps": velocity_overlaps}
 
 
 def simulate(
@@ -93,15 +96,15 @@ def simulate(
     Diverged
         If an order parameter of a replica leaves every bound; carries what was computed before.
     """
-    N = check_n_inputs(problem.initial, problem.n_inputs if n_inputs is None else n_inputs)
+    N = check_n_inputs(problem.initial, problem.n_inputs if n_inputs is None else n_inputs, problem.rule.has_velocity)
     if not isinstance(method, str) or method not in METHODS:
         refuse("method", method, "one of " + ", ".join(METHODS))
     stepwise = Method(
         name=method,
-        together=METHODS[method],
+        together=1 if problem.rule.has_velocity else METHODS[method],
         start=partial(_start, method, problem, N),
         advance=partial(_advance, method, problem.rule, N),
-        measure=partial(_measure, method),
+        measure=partial(_measure, method, problem.rule),
         steps_per_call=_steps_per_call(problem, N, method),
     )
     return run_replicas(problem, stepwise, alpha, N, replicas, seed, executor, checkpoint, progress)
@@ -294,6 +297,10 @@ def _go_on(
 
 def _start(method: str, problem: Problem, N: int, generators: list[np.random.Generator]) -> Any:
     """Return a run of as many replicas as there are generators."""
+    momentum = momentum_of(problem.rule, N)
+    if momentum is not None:
+        velocity = problem.velocity or at_rest(problem.initial)
+        return WITH_VELOCITIES[method].start(problem.initial, velocity, momentum, N, *generators)
     if method == "weights":
         return weights.start(problem.initial, N, *generators)
     return overlaps.start(problem.initial, N, problem.rule.batch_size, generators)
@@ -302,26 +309,22 @@ def _start(method: str, problem: Problem, N: int, generators: list[np.random.Gen
 def _advance(method: str, rule: LearningRule, N: int, run: Any, first_step: int, n_steps: int) -> IntArray:
     """Take `n_steps` steps and return how many each replica of the run took."""
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
-    arguments: list[Any] = [
-        rule.schedules,
-        rule.noise,
-        rule.weight_decay,
-        rule.batch_size,
-        rule.spherical,
-        N,
-        first_step,
-        n_steps,
-    ]
+    settings = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size)
+    steps = (N, first_step, n_steps)
+    if rule.has_velocity:
+        module = WITH_VELOCITIES[method]
+        return np.array([module.advance(run, student.g, student.g_prime, teacher.g, *settings, *steps)])
     if method == "overlaps":
-        return overlaps.advance(run, student, teacher, *arguments)
-    return np.array([weights.advance(run, student.g, student.g_prime, teacher.g, *arguments)])
+        return overlaps.advance(run, student, teacher, *settings, rule.spherical, *steps)
+    return np.array([weights.advance(run, student.g, student.g_prime, teacher.g, *settings, rule.spherical, *steps)])
 
 
-def _measure(method: str, run: Any) -> dict[str, FloatArray]:
+def _measure(method: str, rule: LearningRule, run: Any) -> dict[str, FloatArray]:
     """Return the order parameters of a run with the replica as first axis."""
-    if method == "overlaps":
+    if method == "overlaps" and not rule.has_velocity:
         return overlaps.measure(run)
-    return {name: array[None] for name, array in weights.measure(run).items()}
+    module = WITH_VELOCITIES[method] if rule.has_velocity else weights
+    return {name: array[None] for name, array in module.measure(run).items()}
 
 
 def _steps_per_call(problem: Problem, N: int, method: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.flow import Flow, slope
 from teacher_student.theory.gaussian_averages import Family, averages_of
+from teacher_student.velocities import Velocities, at_rest, velocity_shapes
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -56,9 +58,14 @@ def state_vector(state: OrderParameters) -> FloatArray:
 
 
 def unpack(full: FloatArray, state: OrderParameters) -> dict[str, FloatArray]:
-    """Return Q_modes, R_modes, sigma, xi_out and v of full state vectors (..., n_full), with the shapes of `state`."""
+    """Return Q_modes, R_modes, sigma, xi_out and v of full state vectors (..., n_full), with the shapes of `state`.
+
+    Longer vectors, of `teacher_student.theory.momentum_drift`, hold the velocities too, named as in `Velocities`.
+    """
     K, P, M = state.n_units, state.n_modes, state.n_teacher
-    shapes = {"Q_modes": (P, P), "R_modes": (P, M), "sigma": (P,), "xi_out": (K, P), "v": (K,)}
+    shapes: dict[str, tuple[int, ...]] = {"Q_modes": (P, P), "R_modes": (P, M), "sigma": (P,), "xi_out": (K, P), "v": (K,)}
+    if full.shape[-1] > P * P + P * M + P + K * P + K:
+        shapes |= velocity_shapes(state)
     arrays, position = {}, 0
     for name, shape in shapes.items():
         size = int(np.prod(shape))
@@ -67,8 +74,8 @@ def unpack(full: FloatArray, state: OrderParameters) -> dict[str, FloatArray]:
     return arrays
 
 
-def coordinates_of(state: OrderParameters, rule: LearningRule) -> Coordinates:
-    """Return the moving coordinates of `state` under `rule`."""
+def coordinates_of(state: OrderParameters, rule: LearningRule, velocity: Velocities | None = None) -> Coordinates:
+    """Return the moving coordinates of `state` under `rule`; with friction also of `velocity`, by default zero."""
     K, P, M = state.n_units, state.n_modes, state.n_teacher
     learns_xi_in, learns_sigma, learns_xi_out, learns_v = rule.largest_rates > 0
     entries: list[tuple[int, int, str]] = []
@@ -85,12 +92,27 @@ def coordinates_of(state: OrderParameters, rule: LearningRule) -> Coordinates:
     position += K * P
     if learns_v:
         entries += [(position + k, position + k, f"v[{k}]") for k in range(K)]
+    position += K
+    start = state_vector(state)
+    if rule.friction is not None:
+        velocities = at_rest(state) if velocity is None else velocity
+        start = np.concatenate([start, *(getattr(velocities, name).ravel() for name in velocity_shapes(state))])
+        entries += [(position + i, position + j, _velocity_label(label)) for i, j, label in entries]
+        position *= 2
+        if learns_xi_in:
+            entries += [(position + i, position + i, f"C_velocities[{i // P},{i % P}]") for i in range(P * P)]
     return Coordinates(
-        start=state_vector(state),
+        start=start,
         moving=np.array([entry[0] for entry in entries], dtype=np.int64),
         mirror=np.array([entry[1] for entry in entries], dtype=np.int64),
         labels=tuple(entry[2] for entry in entries),
     )
+
+
+def _velocity_label(label: str) -> str:
+    """Return the name of the velocity that lies where `label` lies in the state, "v_velocity[0]" for "v[0]"."""
+    name, entry = label.split("[")
+    return f"{name.replace('modes', 'velocities') if 'modes' in name else name + '_velocity'}[{entry}"
 
 
 class ClosedDrift:
@@ -103,10 +125,8 @@ class ClosedDrift:
     """
 
     def __init__(self, state: OrderParameters, rule: LearningRule, coordinates: Coordinates, family: Family) -> None:
-        from teacher_student.theory.dynamics import dynamics_pointer  # compiles: only where it is used
-
         self.flow = Flow(
-            dynamics=dynamics_pointer,
+            dynamics=_dynamics_pointer(rule),
             averages=family.averages,
             parameters=family.parameters,
             T=state.T.copy(),
@@ -120,6 +140,7 @@ class ClosedDrift:
             weight_decay=rule.weight_decay,
             batch_size=rule.batch_size,
             spherical=rule.spherical,
+            friction=rule.friction or 0.0,
             moving=coordinates.moving,
             mirror=coordinates.mirror,
             full=coordinates.start.copy(),
@@ -130,6 +151,17 @@ class ClosedDrift:
         out = np.empty(len(y))
         slope(self.flow, float(alpha), np.ascontiguousarray(y), out)
         return out
+
+
+def _dynamics_pointer(rule: LearningRule) -> Any:
+    """Return the right-hand side that the rule needs; its import compiles it."""
+    if rule.friction is None:
+        from teacher_student.theory.dynamics import dynamics_pointer
+
+        return dynamics_pointer
+    from teacher_student.theory.velocity_dynamics import velocity_dynamics_pointer
+
+    return velocity_dynamics_pointer
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +183,7 @@ def right_hand_side(
     It is a `ClosedDrift`, or a `teacher_student.theory.sampled_drift.SampledDrift` where the Gaussian averages are not known in
     closed form.
     """
+    rule = rule.without_momentum
     family = averages_of(*get_activations(rule.activation, rule.teacher_activation))
     if family is None:
         from teacher_student.theory.sampled_drift import SampledDrift  # which builds on this module

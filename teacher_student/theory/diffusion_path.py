@@ -54,7 +54,7 @@ class DiffusionPath:
         last: float,
     ) -> None:
         self.state, self.rule, self.coordinates, self.solution = state, rule, coordinates, solution
-        n_dimensions = state.n_modes + state.n_teacher + 1
+        n_dimensions = state.n_modes * (1 if rule.friction is None else 2) + state.n_teacher + 1
         self.point_sets = [gaussian_points(n_dimensions, n_points // 2, seed) for seed in (0, 1)]
         self.pieces = smooth_pieces(rule, last)
         self.ends = [0.0]
@@ -62,8 +62,8 @@ class DiffusionPath:
         self.width = 0.02
         self.peak = np.zeros(len(coordinates.moving))
 
-    def __call__(self, alpha: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return the diffusion matrix (n, n), its standard error (n, n) and the mean correction (n,) at time `alpha`."""
+    def __call__(self, alpha: float) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Return the diffusion matrix (n, n), its standard error (n, n), mean correction and lag (n,) at time `alpha`."""
         while self.ends[-1] < alpha:
             self._extend()
         if not self.values:
@@ -71,15 +71,16 @@ class DiffusionPath:
         i = max(0, int(np.searchsorted(self.ends, alpha)) - 1)
         x = (alpha - self.ends[i]) / (self.ends[i + 1] - self.ends[i]) - _NODES
         if (x == 0.0).any():
-            first, second, correction = self._unpacked(self.values[i][int(np.flatnonzero(x == 0.0)[0])])
+            first, second, correction, lag = self._unpacked(self.values[i][int(np.flatnonzero(x == 0.0)[0])])
         else:
             weights = _WEIGHTS / x
-            first, second, correction = self._unpacked(weights @ self.values[i] / weights.sum())
-        return 0.5 * (first + second), 0.5 * (first - second), correction
+            first, second, correction, lag = self._unpacked(weights @ self.values[i] / weights.sum())
+        return 0.5 * (first + second), 0.5 * (first - second), correction, lag
 
-    def _unpacked(self, packed: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def _unpacked(self, packed: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         n = len(self.coordinates.moving)
-        return packed[: n * n].reshape(n, n), packed[n * n : 2 * n * n].reshape(n, n), packed[2 * n * n :]
+        first, second = packed[: 2 * n * n].reshape(2, n, n)
+        return first, second, packed[-2 * n : -n], packed[-n:]
 
     def _evaluate(self, alpha: float) -> FloatArray:
         full = self.coordinates.expand(self.solution(alpha))
@@ -88,7 +89,8 @@ class DiffusionPath:
             for points in self.point_sets
         )
         correction = 0.5 * (first.mean_correction + second.mean_correction)
-        return np.concatenate([first.covariance.ravel(), second.covariance.ravel(), correction])
+        lag = 0.5 * (first.lag + second.lag)
+        return np.concatenate([first.covariance.ravel(), second.covariance.ravel(), correction, lag])
 
     def _extend(self) -> None:
         """Append one interval."""

@@ -27,37 +27,133 @@ def add_product(A: FloatArray, B: FloatArray, out: FloatArray) -> None:
 
 
 @njit(cache=True)
-def field_covariance(
-    Q_modes: FloatArray, R_modes: FloatArray, T: FloatArray, B: FloatArray, S: FloatArray, Z: FloatArray
-) -> None:
-    """Write the covariance `S` (n, n) of the fields psi = (lambda, rho), and `Z` (n, P + M) that of psi with (u, rho).
+def field_covariance(with_modes: FloatArray, with_teacher: FloatArray, B: FloatArray, S: FloatArray, Z: FloatArray) -> None:
+    """Write the covariance `S` (n, n) of the fields psi = (lambda, rho), and `Z` (n, n_z) that of psi with fields z; n = K + M.
 
-    S = [[Q, R], [R^T, T]], Q = B Q_modes B^T, R = B R_modes, and Z = [[B Q_modes, R], [R_modes^T, T]]; n = K + M.
+    The first P + M of the fields z are (u, rho). `with_modes` (n_z, P) and `with_teacher` (n_z, M) are the covariances of z with
+    u and with rho, so that Z = [[B with_modes^T], [with_teacher^T]]. S = [[Q, R], [R^T, T]], Q = B Q_modes B^T, R = B R_modes.
     """
     K, P = B.shape
-    M = len(T)
-    BQ, Q, R, B_transposed = np.zeros((K, P)), np.zeros((K, K)), np.zeros((K, M)), np.empty((P, K))
-    for k in range(K):
-        for a in range(P):
+    n_z, M = with_teacher.shape
+    modes, B_transposed = np.empty((P, n_z)), np.empty((P, K))
+    for a in range(P):
+        for i in range(n_z):
+            modes[a, i] = with_modes[i, a]
+        for k in range(K):
             B_transposed[a, k] = B[k, a]
-    add_product(B, Q_modes, BQ)
-    add_product(BQ, B_transposed, Q)
-    add_product(B, R_modes, R)
+    of_units, Q = np.zeros((K, n_z)), np.zeros((K, K))
+    add_product(B, modes, of_units)
+    add_product(of_units[:, :P], B_transposed, Q)
     for k in range(K):
         for j in range(K):
             S[k, j] = Q[min(k, j), max(k, j)]
-        for a in range(P):
-            Z[k, a] = BQ[k, a]
+        for i in range(n_z):
+            Z[k, i] = of_units[k, i]
         for m in range(M):
-            S[k, K + m] = S[K + m, k] = Z[k, P + m] = R[k, m]
+            S[k, K + m] = S[K + m, k] = of_units[k, P + m]
     for m in range(M):
-        for a in range(P):
-            Z[K + m, a] = R_modes[a, m]
+        for i in range(n_z):
+            Z[K + m, i] = with_teacher[i, m]
         for j in range(M):
-            S[K + m, K + j] = Z[K + m, P + j] = T[m, j]
+            S[K + m, K + j] = with_teacher[P + j, m]
 
 
 @njit(cache=True, error_model="numpy")
+def mean_forces(
+    averages: Any,
+    parameters: FloatArray,
+    with_modes: FloatArray,
+    with_teacher: FloatArray,
+    sigma: FloatArray,
+    xi_out: FloatArray,
+    v: FloatArray,
+    v_teacher: FloatArray,
+    rates: FloatArray,
+    noise: float,
+    weight_decay: float,
+    batch_size: int,
+    hz: FloatArray,
+    hh: FloatArray,
+    slow: FloatArray,
+) -> None:
+    """Write the averages that every right-hand side is made of; `with_modes` and `with_teacher` as in `field_covariance`.
+
+    With -eta_xi_in delta d_a = h_a the step of input mode a is h_a x / sqrt(N) - eta_xi_in kappa xi_in[a] / N. Written are
+    `hz` (P, n_z), the overlaps of this step with what z is the field of: <h_a z_i> and the decay; `hh` (P, P), the <h_a h_b> / b
+    of a batch; `slow` (P + K P + K), the mean steps of sigma, xi_out and v, times N. `rates` are (eta_xi_in, eta_sigma,
+    eta_xi_out, eta_v); `averages` is the compiled family of Gaussian averages, `parameters` its members.
+    Stein's lemma turns every average with a field z into
+    F_k(z) = <delta g'(lambda_k) z> = cov(z, lambda_k) a_k + sum_j cov(z, psi_j) e_kj.
+    """
+    eta_xi_in, eta_sigma, eta_xi_out, eta_v = rates[0], rates[1], rates[2], rates[3]
+    K, P = xi_out.shape
+    n_z, M = with_teacher.shape
+    n = K + M
+    B = np.empty((K, P))
+    for k in range(K):
+        for a in range(P):
+            B[k, a] = xi_out[k, a] * sigma[a]
+    S, Z = np.empty((n, n)), np.empty((n, n_z))
+    field_covariance(with_modes, with_teacher, B, S, Z)
+    c = np.empty(n)
+    for i in range(n):
+        c[i] = v[i] if i < K else -v_teacher[i - K]
+    L, E, A, G = np.empty((n, n)), np.empty((K, n)), np.empty((K, n)), np.empty((K, K))
+    averages(parameters, S, c, K, L, E, A, G)
+
+    # F = weights Z (K, n_z), its columns <delta g'(lambda_k) z>.
+    weights, F = np.empty((K, n)), np.zeros((K, n_z))
+    for k in range(K):
+        a_k = 0.0
+        for j in range(n):
+            weights[k, j] = c[j] * E[k, j]
+            a_k += c[j] * A[k, j]
+        weights[k, k] += a_k
+    add_product(weights, Z, F)
+
+    # With d_a = sum_k D[k, a] g'(lambda_k), H = D^T F holds <delta d_a z>, and D^T (G + noise^2 E) D <delta^2 d_a d_b>.
+    D, D_transposed = np.empty((K, P)), np.empty((P, K))
+    for k in range(K):
+        for a in range(P):
+            D[k, a] = D_transposed[a, k] = v[k] * B[k, a]
+        for m in range(K):
+            G[k, m] += noise * noise * E[k, m]
+    H, GD, DGD = np.zeros((P, n_z)), np.zeros((K, P)), np.zeros((P, P))
+    add_product(D_transposed, F, H)
+    add_product(G, D, GD)
+    add_product(D_transposed, GD, DGD)
+    for a in range(P):
+        for i in range(n_z):
+            hz[a, i] = -eta_xi_in * (H[a, i] + weight_decay * with_modes[i, a])
+        for b in range(P):
+            hh[a, b] = eta_xi_in**2 / batch_size * DGD[a, b]
+        total = 0.0
+        for k in range(K):
+            total += v[k] * xi_out[k, a] * F[k, a]
+        slow[a] = -eta_sigma * (total + weight_decay * sigma[a])
+    for k in range(K):
+        for a in range(P):
+            slow[P + k * P + a] = -eta_xi_out * (v[k] * sigma[a] * F[k, a] + weight_decay * xi_out[k, a])
+        total = 0.0
+        for j in range(n):
+            total += c[j] * L[k, j]
+        slow[P + K * P + k] = -eta_v * (total + weight_decay * v[k])
+
+
+@njit(cache=True)
+def flow(hz: FloatArray, hh: FloatArray, slow: FloatArray, out: FloatArray) -> None:
+    """Write dy/dalpha of plain SGD, in the module's layout, into `out`; arguments as `mean_forces` writes them."""
+    P, M = len(hz), hz.shape[1] - len(hz)
+    for a in range(P):
+        for b in range(P):
+            out[a * P + b] = hz[a, b] + hz[b, a] + hh[a, b]
+        for m in range(M):
+            out[P * P + a * M + m] = hz[a, P + m]
+    for i in range(len(slow)):
+        out[P * P + P * M + i] = slow[i]
+
+
+@njit(cache=True)
 def drift(
     averages: Any,
     parameters: FloatArray,
@@ -72,82 +168,40 @@ def drift(
     batch_size: int,
     out: FloatArray,
 ) -> None:
-    """Write dy/dalpha at the state `y` into `out`, both in the module's layout.
-
-    `rates` are (eta_xi_in, eta_sigma, eta_xi_out, eta_v); `averages` is the compiled family of Gaussian averages,
-    `parameters` its members.
-    Stein's lemma turns every average with a mode or teacher field z into
-    F_k(z) = <delta g'(lambda_k) z> = cov(z, lambda_k) a_k + sum_j cov(z, psi_j) e_kj.
-    """
-    eta_xi_in, eta_sigma, eta_xi_out, eta_v = rates[0], rates[1], rates[2], rates[3]
+    """Write dy/dalpha at the state `y` into `out`, both in the module's layout; the other arguments as in `mean_forces`."""
     M = len(v_teacher)
-    n = K + M
     end_Q = P * P
     end_R = end_Q + P * M
     end_sigma = end_R + P
     end_xi_out = end_sigma + K * P
-    Q_modes = y[:end_Q].reshape((P, P))
-    R_modes = y[end_Q:end_R].reshape((P, M))
-    sigma = y[end_R:end_sigma]
-    xi_out = y[end_sigma:end_xi_out].reshape((K, P))
-    v = y[end_xi_out:]
-    dQ_modes = out[:end_Q].reshape((P, P))
-    dR_modes = out[end_Q:end_R].reshape((P, M))
-    dsigma = out[end_R:end_sigma]
-    dxi_out = out[end_sigma:end_xi_out].reshape((K, P))
-    dv = out[end_xi_out:]
-
-    B = np.empty((K, P))
-    for k in range(K):
-        for a in range(P):
-            B[k, a] = xi_out[k, a] * sigma[a]
-    S, Z = np.empty((n, n)), np.empty((n, P + M))
-    field_covariance(Q_modes, R_modes, T, B, S, Z)
-    c = np.empty(n)
-    for i in range(n):
-        c[i] = v[i] if i < K else -v_teacher[i - K]
-    L, E, A, G = np.empty((n, n)), np.empty((K, n)), np.empty((K, n)), np.empty((K, K))
-    averages(parameters, S, c, K, L, E, A, G)
-
-    # F = weights Z (K, P + M), its columns <delta g'(lambda_k) u_a> and <delta g'(lambda_k) rho_m>.
-    weights, F = np.empty((K, n)), np.zeros((K, P + M))
-    for k in range(K):
-        a_k = 0.0
-        for j in range(n):
-            weights[k, j] = c[j] * E[k, j]
-            a_k += c[j] * A[k, j]
-        weights[k, k] += a_k
-    add_product(weights, Z, F)
-
-    # With d_a = sum_k D[k, a] g'(lambda_k), H = D^T F holds <delta d_a u_b> and <delta d_a rho_m>, and D^T (G + noise^2 E) D
-    # <delta^2 d_a d_b>.
-    D, D_transposed = np.empty((K, P)), np.empty((P, K))
-    for k in range(K):
-        for a in range(P):
-            D[k, a] = D_transposed[a, k] = v[k] * B[k, a]
-        for m in range(K):
-            G[k, m] += noise * noise * E[k, m]
-    H, GD, DGD = np.zeros((P, P + M)), np.zeros((K, P)), np.zeros((P, P))
-    add_product(D_transposed, F, H)
-    add_product(G, D, GD)
-    add_product(D_transposed, GD, DGD)
+    with_modes, with_teacher = np.empty((P + M, P)), np.empty((P + M, M))
     for a in range(P):
         for b in range(P):
-            linear = H[a, b] + H[b, a] + 2.0 * weight_decay * Q_modes[a, b]
-            dQ_modes[a, b] = -eta_xi_in * linear + eta_xi_in**2 / batch_size * DGD[a, b]
+            with_modes[a, b] = y[a * P + b]
         for m in range(M):
-            dR_modes[a, m] = -eta_xi_in * (H[a, P + m] + weight_decay * R_modes[a, m])
-        total = 0.0
-        for k in range(K):
-            total += v[k] * xi_out[k, a] * F[k, a]
-        dsigma[a] = -eta_sigma * (total + weight_decay * sigma[a])
-    for k in range(K):
-        for a in range(P):
-            dxi_out[k, a] = -eta_xi_out * (v[k] * sigma[a] * F[k, a] + weight_decay * xi_out[k, a])
-        total = 0.0
-        for j in range(n):
-            total += c[j] * L[k, j]
-        dv[k] = -eta_v * (total + weight_decay * v[k])
+            with_modes[P + m, a] = with_teacher[a, m] = y[end_Q + a * M + m]
+    for m in range(M):
+        for j in range(M):
+            with_teacher[P + m, j] = T[m, j]
+    hz, hh, slow = np.empty((P, P + M)), np.empty((P, P)), np.empty(P + K * P + K)
+    mean_forces(
+        averages,
+        parameters,
+        with_modes,
+        with_teacher,
+        y[end_R:end_sigma],
+        y[end_sigma:end_xi_out].reshape((K, P)),
+        y[end_xi_out:],
+        v_teacher,
+        rates,
+        noise,
+        weight_decay,
+        batch_size,
+        hz,
+        hh,
+        slow,
+    )
+    flow(hz, hh, slow, out)
 
 
 @njit(cache=True)

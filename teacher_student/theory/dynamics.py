@@ -29,10 +29,14 @@ def _dynamics(
     weight_decay: float,
     batch_size: int,
     spherical: bool,
+    friction: float,
     rates: FloatArray,
     out: FloatArray,
 ) -> None:
-    """Write dy/dalpha of the full state `y` at the time `alpha` into `out`; `rates` (4,) become those of that time."""
+    """Write dy/dalpha of the full state `y` at the time `alpha` into `out`; `rates` (4,) become those of that time.
+
+    Without velocities there is nothing that `friction` acts on.
+    """
     rates_at(schedules, alpha, rates)
     drift(averages, parameters, y, T, v_teacher, K, P, rates, noise, weight_decay, batch_size, out)
     if spherical:

@@ -110,7 +110,7 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
     Raises
     ------
     InvalidInput
-        If nothing learns, a rate is a schedule, or `near` does not belong to the problem.
+        If nothing learns, a rate is a schedule, the rule has friction, or `near` does not belong to the problem.
     NoFixedPoint
         If the method does not converge, or leaves the states that networks can have.
     Diverged
@@ -126,6 +126,8 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
         refuse("problem", type(problem).__name__, "a Problem")
     if isinstance(tolerance, bool) or not isinstance(tolerance, float) or not 0 < tolerance < 1:
         refuse("tolerance", tolerance, "a number between 0 and 1")
+    if problem.rule.friction is not None:
+        refuse("rule.friction", problem.rule.friction, "no friction; plain SGD at the rates eta / friction is its limit")
     if not problem.rule.rates.any():  # refuses schedules
         refuse("rule", problem.rule, "at least one rate above 0")
     start = _start(problem, near)

@@ -30,6 +30,7 @@ DYNAMICS = types.void(
     types.float64,
     types.int64,
     types.boolean,
+    types.float64,
     VECTOR,
     VECTOR,
 )
@@ -58,6 +59,7 @@ class Flow(NamedTuple):
     weight_decay: float
     batch_size: int
     spherical: bool
+    friction: float
     moving: IntArray
     mirror: IntArray
     full: FloatArray
@@ -76,6 +78,7 @@ _TYPES = {
     "weight_decay": types.float64,
     "batch_size": types.int64,
     "spherical": types.boolean,
+    "friction": types.float64,
     "moving": _POSITIONS,
     "mirror": _POSITIONS,
 }
@@ -113,6 +116,7 @@ def slope(flow: Flow, alpha: float, y: FloatArray, out: FloatArray) -> None:
         flow.weight_decay,
         flow.batch_size,
         flow.spherical,
+        flow.friction,
         flow.rates,
         flow.full_slope,
     )

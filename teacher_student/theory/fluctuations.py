@@ -160,6 +160,10 @@ class LinearNoise:
             self.step = step * min(4.0, max(0.2, 0.9 * max(error, 1e-10) ** -0.25))
         return propagator
 
+    def shift(self) -> FloatArray:
+        """Return the shift of the mean of the state itself, (n,): that of the variables of `m` but for the state's lag."""
+        return self.m - self.diffusion(self.alpha)[3] if self.alpha > 0.0 else self.m
+
     def _try_step(self, end: float) -> tuple[float, FloatArray]:
         """Step to `end` if the error, in units of the tolerance, is at most 1; return the error and the propagator.
 
@@ -175,7 +179,7 @@ class LinearNoise:
             y = self.solution(alpha)
             f = DriftAt(self.flow, self.pieces[0].within(alpha))
             J = jacobian(f, y)
-            D, D_error, correction = self.diffusion(alpha)
+            D, D_error, correction, lag = self.diffusion(alpha)
             known = [part.copy() for part in start]
             for a, stage in zip(row, slopes, strict=False):
                 for total, slope in zip(known, stage, strict=True):
@@ -183,7 +187,9 @@ class LinearNoise:
             V, flow, m = known
             implicit = h * _GAMMA * J
             V = solve_lyapunov(implicit - 0.5 * identity, V + h * _GAMMA * np.stack([D, D_error]))
-            source = half_hessian_of_covariance(f, y, V[0]) + correction - 0.5 * (J @ f(y) + self._change_of_rates(alpha, y))
+            source = (
+                half_hessian_of_covariance(f, y, V[0]) + correction - 0.5 * (J @ f(y) + self._change_of_rates(alpha, y)) - J @ lag
+            )
             solved = np.linalg.solve(identity - implicit, np.column_stack([flow, m + h * _GAMMA * source]))
             flow, m = np.asarray(solved[:, :n]), np.asarray(solved[:, n])
             slopes.append([J @ V + V @ J.T + np.stack([D, D_error]), J @ flow, J @ m + source])
@@ -228,7 +234,7 @@ def linear_noise(
     for time in times:
         propagators.append(noise.advance(float(time)))
         V.append(noise.V)
-        m.append(noise.m)
+        m.append(noise.shift())
         report(float(time))
     covariance, error = np.moveaxis(np.array(V), 1, 0)
     return Fluctuations(covariance, np.array(m), np.array(propagators), error)

@@ -70,7 +70,7 @@ def integrate(
     times = problem.alpha if alpha is None else output_times(alpha)
     if method is not None and method not in METHODS:
         refuse("method", method, "one of " + ", ".join(METHODS))
-    coordinates = coordinates_of(problem.initial, problem.rule)
+    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
     start = coordinates.start[coordinates.moving]
     f = right_hand_side(problem.initial, problem.rule, coordinates)
     if method is None:

@@ -13,6 +13,7 @@ from teacher_student.problem import Problem
 from teacher_student.problem_file import parse_problem
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, unpack
 from teacher_student.trajectory import COSINES, DIMENSIONS
+from teacher_student.velocities import DIMENSIONS as VELOCITIES
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -24,7 +25,8 @@ _SECOND_STEP = 1e-3
 
 def moving_coordinates(trajectory: xr.Dataset, coordinates: Coordinates) -> FloatArray:
     """Return the moving coordinates of a trajectory, (alpha, n) for theory and (replica, alpha, n) for a simulation."""
-    parts = [trajectory[name] for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v")]
+    velocities = VELOCITIES if "C_velocities" in trajectory else ()
+    parts = [trajectory[name] for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v", *velocities)]
     leading = parts[0].shape[:-2]
     return np.concatenate([part.values.reshape(*leading, -1) for part in parts], axis=-1)[..., coordinates.moving]
 

@@ -19,8 +19,10 @@ from teacher_student.problem import LearningRule
 from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import Coordinates, unpack
 from teacher_student.theory.diffusion import increment
-from teacher_student.theory.drift import keep_lengths
+from teacher_student.theory.drift import flow, keep_lengths
 from teacher_student.theory.gaussian_averages.sampled import field_map, symmetric_points
+from teacher_student.theory.momentum_drift import velocity_flow
+from teacher_student.theory.momentum_noise import decay_forces
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -49,12 +51,6 @@ class SampledDrift:
         even = all(abs(g(x) - g(-x)) <= 1e-12 * abs(g(x)) for x in np.linspace(0.1, 5.0, 50))
         sizes = state.n_teacher, state.n_modes, n_points // N_SETS
         self.point_sets = [symmetric_points(*sizes, even, seed * N_SETS + i) for i in range(N_SETS)]
-        K, P, M = state.n_units, state.n_modes, state.n_teacher
-        # Every learning factor shrinks by its rate times kappa, and products of two of them by twice that.
-        self.rate_of = np.repeat(np.arange(4), [P * P + P * M, P, K * P, K])[coordinates.moving]
-        self.decay = rule.weight_decay * np.where(coordinates.moving < P * P, 2.0, 1.0)
-        if rule.spherical:  # what shrinks a mode is undone
-            self.decay[coordinates.moving < P * P + P * M] = 0.0
         self.schedules = rule.schedules
 
     @property
@@ -101,13 +97,22 @@ class SampledDrift:
     def by_set(self, rates: FloatArray, y: FloatArray) -> FloatArray:
         """Return the right-hand side at the `rates` (4,) from each set of points, (sets, n)."""
         state, rule = self.state, self.rule
+        K, P, M = state.n_units, state.n_modes, state.n_teacher
         full = self.coordinates.expand(y)
         factors = unpack(full, state)
         student, teacher = get_activations(rule.activation, rule.teacher_activation)
         fields = field_map(state.T, factors["R_modes"], factors["Q_modes"])
+        # Averages <h z'> with the points z' give those with every field z that is linear in z' and in what is independent of h.
+        maps = [fields[M:], fields[:M]]
+        if rule.friction is not None:
+            along = np.hstack([factors["R_velocities"], factors["C_velocities"].T])
+            maps.append(along @ np.linalg.pinv(fields, rcond=1e-7).T)
+        to_z = np.vstack(maps)
+        hz_decay, slow_decay = decay_forces(factors, rates, rule.weight_decay)
         rows = np.empty((len(self.point_sets), len(full)))
         for points, row in zip(self.point_sets, rows, strict=True):
-            mean_increment(
+            h_points, hh, slow = np.empty((P, M + P)), np.empty((P, P)), np.empty(P + K * P + K)
+            mean_forces_of_points(
                 student.g,
                 student.g_prime,
                 teacher.g,
@@ -120,15 +125,22 @@ class SampledDrift:
                 state.v_teacher,
                 rates,
                 rule.batch_size,
-                row,
+                h_points,
+                hh,
+                slow,
             )
+            hz = h_points @ to_z.T + hz_decay
+            if rule.friction is None:
+                flow(hz, hh, slow + slow_decay, row)
+            else:
+                velocity_flow(full, hz, hh, slow + slow_decay, M, rule.friction, row)
             if rule.spherical:
-                keep_lengths(full, state.n_modes, state.n_teacher, row)
-        return rows[:, self.coordinates.moving] - self.decay * rates[self.rate_of] * y
+                keep_lengths(full, P, M, row)
+        return np.ascontiguousarray(rows[:, self.coordinates.moving])
 
 
 @njit(cache=True, nogil=True)
-def mean_increment(
+def mean_forces_of_points(
     g: Any,
     g_prime: Any,
     g_teacher: Any,
@@ -141,13 +153,22 @@ def mean_increment(
     v_teacher: FloatArray,
     rates: FloatArray,
     batch_size: int,
-    out: FloatArray,
+    h_points: FloatArray,
+    hh: FloatArray,
+    slow: FloatArray,
 ) -> None:
-    """Write the mean over `points` (n_points, M + P) of the increment times N into `out`; `fields` maps points to (rho, u)."""
+    """Write means over `points` (n_points, M + P), which `fields` maps to (rho, u); weight decay is not among them.
+
+    They are those of h_a z' into `h_points` (P, M + P), z' being the point, and `hh` (P, P) and `slow` (P + K P + K) as in
+    `teacher_student.theory.drift.mean_forces`.
+    """
     K, P = xi_out.shape
     M = len(v_teacher)
-    psi, h, work, f = np.empty(M + P), np.empty(P), np.empty((2, K)), np.empty_like(out)
-    out[:] = 0.0
+    start = P * P + P * M
+    psi, h, work, f = np.empty(M + P), np.empty(P), np.empty((2, K)), np.empty(start + len(slow))
+    h_points[:] = 0.0
+    hh[:] = 0.0
+    slow[:] = 0.0
     for point in points:
         for i in range(M + P):
             psi[i] = 0.0
@@ -158,5 +179,13 @@ def mean_increment(
             increment(
                 g, g_prime, g_teacher, psi[:M], psi[M:], label_noise, sigma, xi_out, v, v_teacher, rates, batch_size, work, f, h
             )
-            out += f
-    out /= len(points) * (1.0 if noise == 0.0 else 2.0)
+            for a in range(P):
+                for i in range(M + P):
+                    h_points[a, i] += h[a] * point[i]
+                for b in range(P):
+                    hh[a, b] += h[a] * h[b] / batch_size
+            for i in range(len(slow)):
+                slow[i] += f[start + i]
+    for total in (h_points, hh):
+        total /= len(points) * (1.0 if noise == 0.0 else 2.0)
+    slow /= len(points) * (1.0 if noise == 0.0 else 2.0)

@@ -1,0 +1,113 @@
+"""The velocities of heavy-ball momentum with friction, a part of the state beside the order parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from teacher_student.errors import refuse
+from teacher_student.order_parameters import OrderParameters, as_array, check_gram, check_shape
+
+FloatArray = npt.NDArray[np.float64]
+
+# The dimensions of each velocity in a trajectory, in the order of state vectors.
+DIMENSIONS = {
+    "Q_velocities": ("mode", "mode_"),
+    "R_velocities": ("mode", "teacher"),
+    "sigma_velocity": ("mode",),
+    "xi_out_velocity": ("student", "mode"),
+    "v_velocity": ("student",),
+    "C_velocities": ("mode", "mode_"),
+}
+LONG_NAMES = {
+    "Q_velocities": "overlaps of the velocities of input modes",
+    "R_velocities": "overlaps of the velocities of input modes with teacher units",
+    "sigma_velocity": "velocities of mode strengths",
+    "xi_out_velocity": "velocities of output modes",
+    "v_velocity": "velocities of output weights",
+    "C_velocities": "overlaps of input modes with velocities of input modes",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Velocities:
+    """Velocities p of the input modes, by their overlaps, and those of the other factors; all per unit of alpha, immutable.
+
+    Parameters
+    ----------
+    Q_velocities : (P, P) array
+        p p^T / N.
+    R_velocities : (P, M) array
+        p W*^T / N.
+    sigma_velocity : (P,) array
+    xi_out_velocity : (K, P) array
+    v_velocity : (K,) array
+    C_velocities : (P, P) array
+        xi_in p^T / N; not symmetric.
+
+    Raises
+    ------
+    InvalidInput
+        If a number is not finite or an array has the wrong number of dimensions.
+    """
+
+    Q_velocities: FloatArray
+    R_velocities: FloatArray
+    sigma_velocity: FloatArray
+    xi_out_velocity: FloatArray
+    v_velocity: FloatArray
+    C_velocities: FloatArray
+
+    def __post_init__(self) -> None:
+        for name, dimensions in DIMENSIONS.items():
+            object.__setattr__(self, name, as_array(name, getattr(self, name), len(dimensions)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Velocities):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+
+    __hash__ = None  # type: ignore[assignment]  # arrays compare by value here, so there is nothing to hash
+
+    @property
+    def of_slow_factors(self) -> FloatArray:
+        """The velocities of sigma, xi_out and v as one new vector, (P + K P + K,)."""
+        return np.concatenate([self.sigma_velocity, self.xi_out_velocity.ravel(), self.v_velocity])
+
+
+def velocity_shapes(state: OrderParameters) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each velocity of a student and teacher like those of `state`, in the order of state vectors."""
+    sizes = {"mode": state.n_modes, "mode_": state.n_modes, "student": state.n_units, "teacher": state.n_teacher}
+    return {name: tuple(sizes[dimension] for dimension in dimensions) for name, dimensions in DIMENSIONS.items()}
+
+
+def at_rest(state: OrderParameters) -> Velocities:
+    """Return velocities of zero."""
+    return Velocities(**{name: np.zeros(shape) for name, shape in velocity_shapes(state).items()})
+
+
+def joint_gram(state: OrderParameters, velocity: Velocities) -> FloatArray:
+    """Return the Gram matrix, (M + 2 P, M + 2 P), of the rows (W*, xi_in, p) / sqrt(N)."""
+    return np.block(
+        [
+            [state.T, state.R_modes.T, velocity.R_velocities.T],
+            [state.R_modes, state.Q_modes, velocity.C_velocities],
+            [velocity.R_velocities, velocity.C_velocities.T, velocity.Q_velocities],
+        ]
+    )
+
+
+def check_velocities(state: OrderParameters, velocity: Velocities, learning: FloatArray) -> None:
+    """Raise `InvalidInput` unless networks in `state` can have `velocity` where the factors `learning` (4,) are above zero."""
+    for name, shape in velocity_shapes(state).items():
+        check_shape(name, getattr(velocity, name), shape, "that of " + ", ".join(DIMENSIONS[name]))
+    factor_of = {"Q": 0, "R": 0, "C": 0, "sigma": 1, "xi_out": 2, "v": 3}
+    for name in DIMENSIONS:
+        array = getattr(velocity, name)
+        if learning[factor_of[name.rsplit("_", 1)[0]]] == 0 and array.any():
+            refuse(name, float(array[array != 0].flat[0]), "zero, for this factor does not learn")
+    check_gram("Q_velocities", velocity.Q_velocities)
+    joint = joint_gram(state, velocity)
+    check_gram("C_velocities", joint, "[[Q_modes, C], [C^T, Q_velocities]] with the overlaps with the teacher")
