@@ -28,9 +28,7 @@ checks: .venv/installed-test
 	$(BIN)/python docs/checks.py docs/_build/checks.jsonl
 
 benchmark: .venv/installed-test
-	$(BIN)/python benchmarks/steps.py
-	$(BIN)/python benchmarks/start_up.py
-	$(BIN)/python benchmarks/deep.py
+	$(BIN)/python benchmarks/page.py
 
 .venv/python:
 	$(PYTHON) -m venv .venv

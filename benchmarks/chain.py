@@ -7,14 +7,14 @@ process. The last columns are ratios to the chain for one replica: plain NumPy s
 from __future__ import annotations
 
 import argparse
-import platform
 from collections.abc import Callable
 
 import numpy as np
 from scipy.special import erf
 from sgd_roofline import microseconds
-from steps import RULE, problem
+from timing import committee, machine
 
+import teacher_student as ts
 from teacher_student.activations import get_activation
 from teacher_student.networks import gram_factor
 from teacher_student.sgd import overlaps, weights
@@ -24,6 +24,7 @@ from teacher_student.sgd.lanes import LANES
 N_INPUTS = (100, 1_000, 10_000, 1_000_000, 1_000_000_000)
 MOST_WEIGHTS = 10_000
 GROUPS = 8
+RULE = ts.LearningRule(eta_xi_in=0.5, eta_sigma=0.2, eta_xi_out=0.2, eta_v=0.2, noise=0.1)
 
 
 def nanoseconds(work: Callable[[int], object], n_steps: int, runs: int) -> float:
@@ -33,7 +34,7 @@ def nanoseconds(work: Callable[[int], object], n_steps: int, runs: int) -> float
 
 def chain(n_inputs: int, groups: int, together: int) -> Callable[[int], None]:
     """Return what takes steps of `groups` runs of `together` replicas each."""
-    generators, initial = replica_generators(0, groups * together), problem().initial
+    generators, initial = replica_generators(0, groups * together), committee(4, 3, 3)
     runs = [overlaps.start(initial, n_inputs, 1, generators[r : r + together]) for r in range(0, groups * together, together)]
     of_rule = (RULE.schedules, RULE.noise, RULE.weight_decay, RULE.batch_size, RULE.spherical)
     activation = get_activation("erf")
@@ -48,7 +49,7 @@ def chain(n_inputs: int, groups: int, together: int) -> Callable[[int], None]:
 
 def on_weights(n_inputs: int) -> Callable[[int], None]:
     """Return what takes steps of SGD on weights."""
-    run = weights.start(problem().initial, n_inputs, *replica_generators(0, 1))
+    run = weights.start(committee(4, 3, 3), n_inputs, *replica_generators(0, 1))
     of_rule = (RULE.schedules, RULE.noise, RULE.weight_decay, RULE.batch_size, RULE.spherical)
     activation = get_activation("erf")
 
@@ -62,7 +63,7 @@ def on_weights(n_inputs: int) -> Callable[[int], None]:
 
 def in_numpy(n_inputs: int) -> Callable[[int], None]:
     """Return what takes steps of the chain in NumPy, one replica, with a QR decomposition a step."""
-    rng, state = np.random.default_rng(0), problem().initial
+    rng, state = np.random.default_rng(0), committee(4, 3, 3)
     M, P = state.n_teacher, state.n_modes
     factor = gram_factor(state)
     F_teacher, F = factor[:M, :M], factor[M:]
@@ -94,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=200, help="runs of about a millisecond of which the fastest counts")
     runs = parser.parse_args().runs
-    print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}")
+    print(machine())
     print(f"         N   one replica [ns/step]   {GROUPS * LANES} replicas [ns/replica/step]   NumPy / one   weights / one")
     for n_inputs in N_INPUTS:
         one = nanoseconds(chain(n_inputs, 1, 1), 5000, runs)

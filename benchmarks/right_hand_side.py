@@ -10,7 +10,6 @@ of their kind, of eps_g relative to itself where it is above 1e-4.
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.integrate
 from numba import njit
+from timing import machine
 
 import teacher_student as ts
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side
@@ -153,7 +153,7 @@ def time_integration(problem: ts.Problem) -> tuple[float, float]:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}")
+    print(machine())
     print("right-hand side     K = M    compiled [us]    NumPy [us]    ratio")
     for K in SIZES:
         compiled, by_numpy = time_right_hand_side(K)

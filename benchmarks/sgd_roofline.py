@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numba import njit
+from timing import machine
 
 import teacher_student as ts
 from teacher_student.activations import get_activation
@@ -145,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=100, help="runs of about a millisecond of which the fastest counts")
     runs = parser.parse_args().runs
-    print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, {os.cpu_count()} cores")
+    print(machine())
     print("microseconds a step; K = M = 4, erf, first layer learning")
     print(
         "             N   steps/s    step  random  memory  step/sum   memory, a pass a step  step/sum   every factor/first layer"

@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+
+from timing import machine
 
 RUNS = 5
 SIMULATION = """
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=RUNS, help="runs of each but the last (default: %(default)s)")
     runs = parser.parse_args().runs
     python, command_line = [sys.executable, "-c"], [sys.executable, "-m", "teacher_student.cli"]
-    print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, {os.cpu_count()} cores")
+    print(machine())
     print("                                                wall [s]   processor [s]   ratio")
     with tempfile.TemporaryDirectory() as warm, tempfile.TemporaryDirectory() as cold:
         warming = {

@@ -1,0 +1,142 @@
+"""The same SGD in NumPy, PyTorch and JAX, each written as its users would for speed: steps a second of one run.
+
+A plain committee with erf, K = M = 4, learns its first layer on line: draw x, project it, apply the rank-one update. Inputs come
+from each library's own generator, in blocks where that is faster. One thread; compilation and warm-up are not timed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.special import erf
+
+K = M = 4
+ETA = 0.5
+# Components of a block of inputs that is drawn at once; all three are slower with ten times as many, which leave the cache.
+CACHED = 500_000
+RUNS = 5
+
+Run = Callable[[int], None]
+
+
+def weights(n_inputs: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights of student and teacher, (4, N) each, with components of order one."""
+    rng = np.random.default_rng(0)
+    return 0.1 * rng.standard_normal((K, n_inputs)).astype(dtype), rng.standard_normal((M, n_inputs)).astype(dtype)
+
+
+def block_length(n_inputs: int) -> int:
+    """Return how many inputs are drawn at once."""
+    return max(20, CACHED // n_inputs)
+
+
+def numpy_run(n_inputs: int, dtype: str) -> Run:
+    """Return a loop over steps in NumPy; both projections are one product of the stacked rows."""
+    student, teacher = weights(n_inputs, dtype)
+    rows = np.concatenate([student, teacher])
+    rng = np.random.default_rng(1)
+    scale = rows.dtype.type(1.0 / math.sqrt(n_inputs))
+    rate = rows.dtype.type(ETA / math.sqrt(n_inputs))
+    slope = rows.dtype.type(math.sqrt(2.0 / math.pi))
+    half = rows.dtype.type(math.sqrt(0.5))
+    buffer, length = np.empty((K, n_inputs), dtype), block_length(n_inputs)
+
+    def run(n_steps: int) -> None:
+        for _ in range(n_steps // length):
+            for x in rng.standard_normal((length, n_inputs), dtype=dtype):
+                fields = (rows @ x) * scale
+                g = erf(half * fields)
+                delta = g[:K].sum() - g[K:].sum()
+                h = rate * delta * slope * np.exp(-0.5 * fields[:K] ** 2)
+                np.multiply(h[:, None], x, out=buffer)
+                rows[:K] -= buffer
+
+    return run
+
+
+def torch_run(n_inputs: int, dtype: str) -> Run:
+    """Return the loop in PyTorch, the update written by hand without autograd."""
+    import torch
+
+    torch.set_num_threads(1)
+    student, teacher = weights(n_inputs, dtype)
+    rows = torch.from_numpy(np.concatenate([student, teacher]))
+    generator = torch.Generator().manual_seed(1)
+    scale, rate = 1.0 / math.sqrt(n_inputs), ETA / math.sqrt(n_inputs)
+    slope, half = math.sqrt(2.0 / math.pi), math.sqrt(0.5)
+    length = block_length(n_inputs)
+    signs = torch.tensor([1.0] * K + [-1.0] * M, dtype=rows.dtype)
+
+    @torch.no_grad()
+    def run(n_steps: int) -> None:
+        for _ in range(n_steps // length):
+            for x in torch.randn((length, n_inputs), dtype=rows.dtype, generator=generator):
+                fields = torch.mv(rows, x).mul_(scale)
+                delta = torch.dot(signs, torch.erf(half * fields))
+                h = torch.exp(-0.5 * fields[:K] ** 2).mul_(delta)
+                rows[:K].addr_(h, x, alpha=-rate * slope)
+
+    return run
+
+
+def jax_run(n_inputs: int, dtype: str) -> Run:
+    """Return the loop as a compiled scan in JAX over a block of inputs that is drawn before it."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", True)
+    student, teacher = (jnp.asarray(rows) for rows in weights(n_inputs, dtype))
+    scale, rate = 1.0 / math.sqrt(n_inputs), ETA / math.sqrt(n_inputs)
+    slope, half = math.sqrt(2.0 / math.pi), math.sqrt(0.5)
+    length = block_length(n_inputs)
+
+    def step(student: Any, x: Any) -> Any:
+        fields, rho = (student @ x) * scale, (teacher @ x) * scale
+        delta = jax.lax.erf(half * fields).sum() - jax.lax.erf(half * rho).sum()
+        h = (rate * slope) * delta * jnp.exp(-0.5 * fields**2)
+        return (student - h[:, None] * x).astype(student.dtype), None
+
+    @jax.jit
+    def block(student: Any, key: Any) -> Any:
+        key, part = jax.random.split(key)
+        inputs = jax.random.normal(part, (length, n_inputs), dtype=dtype)
+        return jax.lax.scan(step, student, inputs)[0], key
+
+    state = [(student, jax.random.PRNGKey(1))]
+
+    def run(n_steps: int) -> None:
+        for _ in range(n_steps // length):
+            state[0] = block(*state[0])
+        state[0][0].block_until_ready()
+
+    return run
+
+
+BASELINES = {"NumPy": ("numpy", numpy_run), "PyTorch": ("torch", torch_run), "JAX": ("jax", jax_run)}
+
+
+def steps_per_second(run: Run, n_steps: int) -> float:
+    """Return the median over `RUNS` timings after one run that is not counted."""
+    run(n_steps)
+    seconds = []
+    for _ in range(RUNS):
+        begin = time.perf_counter()
+        run(n_steps)
+        seconds.append(time.perf_counter() - begin)
+    return n_steps / statistics.median(seconds)
+
+
+def measure(n_inputs: int, n_steps: int) -> dict[str, float | None]:
+    """Return steps a second by library and precision; None where the library is not installed."""
+    found: dict[str, float | None] = {}
+    for name, (module, make) in BASELINES.items():
+        for dtype in ("float64", "float32"):
+            installed = importlib.util.find_spec(module) is not None
+            found[f"{name} {dtype}"] = steps_per_second(make(n_inputs, dtype), n_steps) if installed else None
+    return found

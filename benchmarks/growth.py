@@ -1,0 +1,123 @@
+"""How the cost grows with N, K, M, P and replicas: one figure, and the local exponents in words.
+
+Times are medians of the wall clock over five runs after one that compiles. One thread, but for the panel on replicas.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from timing import committee, machine, median_seconds
+
+import teacher_student as ts
+from teacher_student.files import save_figure
+
+RULE = ts.LearningRule(eta_xi_in=0.5, eta_sigma=0.2, eta_xi_out=0.2, eta_v=0.2, noise=0.1)
+# Steps are so many that what a call costs beside them, about a millisecond, does not count.
+SECONDS = 0.1
+
+
+@dataclass
+class Curve:
+    """Microseconds against one size."""
+
+    label: str
+    sizes: list[int] = field(default_factory=list)
+    microseconds: list[float] = field(default_factory=list)
+
+    def exponent(self) -> float:
+        """Return the local exponent between the last two sizes."""
+        return float(np.log(self.microseconds[-1] / self.microseconds[-2]) / np.log(self.sizes[-1] / self.sizes[-2]))
+
+
+def microseconds_per_step(state: ts.OrderParameters, method: str, n_inputs: int, replicas: int = 1, threads: int = 1) -> float:
+    """Return what one step of one replica costs."""
+    problem = ts.Problem(initial=state, rule=RULE, n_inputs=max(n_inputs, state.n_modes + state.n_teacher))
+    n_steps, seconds = 1000, 0.0
+    with ThreadPoolExecutor(threads) as pool:
+
+        def run() -> None:
+            times = [n_steps / problem.n_inputs]
+            ts.simulate(problem, times, replicas=replicas, method=method, executor=pool, progress=False)
+
+        while seconds < SECONDS:
+            n_steps *= 4 if seconds < SECONDS / 4 else 2
+            seconds = median_seconds(run, runs=1)
+        return 1e6 * median_seconds(run) / (n_steps * replicas)
+
+
+def against_size(label: str, sizes: Sequence[int], cost: object) -> Curve:
+    """Return `cost` of every size, printed on the way."""
+    curve = Curve(label)
+    for size in sizes:
+        curve.sizes.append(size)
+        curve.microseconds.append(cost(size))  # type: ignore[operator]
+        print(f"{label:34s} {size:9d}   {curve.microseconds[-1]:10.3f} us", flush=True)
+    return curve
+
+
+def integration(K: int) -> float:
+    """Return microseconds of a whole integration of the plain committee K = M to alpha = 1000."""
+    problem = ts.Problem(initial=committee(K, K), rule=ts.LearningRule(eta_xi_in=0.5))
+    return 1e6 * median_seconds(lambda: ts.integrate(problem, 1000.0, progress=False))
+
+
+def panels() -> dict[str, list[Curve]]:
+    """Return the curves of every panel, by the label of its x axis."""
+    weights, chain = "SGD on weights, a step", "chain of overlaps, a step"
+    small = (2, 4, 8, 16)
+    cores = sorted({1, 2, os.cpu_count() or 1})
+    return {
+        "inputs N": [
+            against_size(
+                weights, (30, 100, 1000, 10_000, 100_000), lambda N: microseconds_per_step(committee(4, 3, 3), "weights", N)
+            ),
+            against_size(
+                chain, (30, 1000, 100_000, 10_000_000), lambda N: microseconds_per_step(committee(4, 3, 3), "overlaps", N)
+            ),
+        ],
+        "units K = M": [
+            against_size(weights + ", N = 1000", small, lambda K: microseconds_per_step(committee(K, K), "weights", 1000)),
+            against_size(chain, small, lambda K: microseconds_per_step(committee(K, K), "overlaps", 1000)),
+            against_size("theory to alpha = 1000", small, integration),
+        ],
+        "modes P (K = M = 4)": [
+            against_size(weights + ", N = 1000", small, lambda P: microseconds_per_step(committee(4, 4, P), "weights", 1000)),
+            against_size(chain, small, lambda P: microseconds_per_step(committee(4, 4, P), "overlaps", 1000)),
+        ],
+        "replicas": [
+            against_size(
+                f"chain, a step and replica, {n} thread(s)",
+                (1, 8, 64, 256),
+                lambda r, n=n: microseconds_per_step(committee(4, 3, 3), "overlaps", 1000, r, n),
+            )
+            for n in cores
+        ],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("docs/benchmark_growth.png"), help="where the figure goes")
+    arguments = parser.parse_args()
+    print(machine())
+    curves = panels()
+    fig, axes = plt.subplots(2, 2, figsize=(8.0, 6.4), layout="constrained")
+    for ax, (label, lines) in zip(axes.flat, curves.items(), strict=True):
+        for line, marker in zip(lines, "os^", strict=False):
+            ax.loglog(line.sizes, line.microseconds, marker=marker, label=f"{line.label} ({line.exponent():.1f})")
+        ax.set_xlabel(label)
+        ax.set_ylabel("time [us]")
+        ax.legend(fontsize=7, title="in brackets: last local exponent", title_fontsize=7)
+    save_figure(fig, arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""What every benchmark shares: the machine in one line, medians, and problems of a given size."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import teacher_student as ts
+
+RUNS = 5
+
+
+def machine() -> str:
+    """Return processor, cores, system and Python version."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        processor = models[0] if models else processor
+    return f"{processor} ({platform.machine()}), {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def median_seconds(work: Callable[[], object], runs: int = RUNS) -> float:
+    """Return the median wall time of `runs` calls after one that compiles and warms up."""
+    work()
+    seconds = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds)
+
+
+def committee(K: int, M: int, P: int | None = None) -> ts.OrderParameters:
+    """Return a plain committee machine (no `P`) or a student of `P` modes, some way on from a random start."""
+    rng = np.random.default_rng(0)
+    if P is None:
+        R = 0.1 * rng.random((K, M))
+        return ts.plain_committee(Q=0.5 * np.eye(K), R=R, T=np.eye(M), v=np.ones(K), v_teacher=np.ones(M))
+    return ts.OrderParameters(
+        Q_modes=0.5 * np.eye(P),
+        R_modes=0.1 * rng.random((P, M)),
+        T=np.eye(M),
+        sigma=np.ones(P),
+        xi_out=rng.standard_normal((K, P)) / np.sqrt(P),
+        v=np.full(K, 0.5),
+        v_teacher=np.ones(M),
+    )
