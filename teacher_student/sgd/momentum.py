@@ -8,9 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from teacher_student.errors import refuse
-from teacher_student.problem import LearningRule
-
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -25,15 +22,6 @@ class Momentum:
     keep: float
     scale: float
     slow: bool
-
-
-def momentum_of(rule: LearningRule, N: int) -> Momentum | None:
-    """Return how velocities step at this N, or None if there are none; refuses a friction that would turn velocities around."""
-    if rule.friction is not None:
-        if rule.friction > N:
-            refuse("friction", rule.friction, f"at most N = {N}, for velocities shrink by 1 - friction / N per step")
-        return Momentum(keep=1.0 - rule.friction / N, scale=1.0 / N, slow=True)
-    return Momentum(keep=rule.momentum, scale=1.0, slow=False) if rule.momentum > 0 else None
 
 
 def measured(

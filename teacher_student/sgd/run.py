@@ -31,7 +31,7 @@ from teacher_student.sgd import overlaps, velocity_overlaps, velocity_weights, w
 from teacher_student.sgd.checkpoint import Checkpoint
 from teacher_student.sgd.inputs import replica_generators
 from teacher_student.sgd.lanes import LANES
-from teacher_student.sgd.momentum import momentum_of
+from teacher_student.sgd.momentum import Momentum
 from teacher_student.trajectory import build_trajectory
 from teacher_student.velocities import at_rest
 
@@ -297,13 +297,22 @@ def _go_on(
 
 def _start(method: str, problem: Problem, N: int, generators: list[np.random.Generator]) -> Any:
     """Return a run of as many replicas as there are generators."""
-    momentum = momentum_of(problem.rule, N)
+    momentum = _momentum(problem.rule, N)
     if momentum is not None:
         velocity = problem.velocity or at_rest(problem.initial)
         return WITH_VELOCITIES[method].start(problem.initial, velocity, momentum, N, *generators)
     if method == "weights":
         return weights.start(problem.initial, N, *generators)
     return overlaps.start(problem.initial, N, problem.rule.batch_size, generators)
+
+
+def _momentum(rule: LearningRule, N: int) -> Momentum | None:
+    """Return how velocities step at this N, or None if there are none; refuses a friction that would turn velocities around."""
+    if rule.friction is not None:
+        if rule.friction > N:
+            refuse("friction", rule.friction, f"at most N = {N}, for velocities shrink by 1 - friction / N per step")
+        return Momentum(keep=1.0 - rule.friction / N, scale=1.0 / N, slow=True)
+    return Momentum(keep=rule.momentum, scale=1.0, slow=False) if rule.momentum > 0 else None
 
 
 def _advance(method: str, rule: LearningRule, N: int, run: Any, first_step: int, n_steps: int) -> IntArray:
