@@ -63,8 +63,9 @@ def test_covariance_shift_and_propagator_are_the_solution_of_their_equations() -
     np.testing.assert_allclose(noise.m / scale, exact[2 * n * n :] / scale, atol=3e-3 * np.abs(noise.m / scale).max())
 
 
-def test_interpolated_moments_are_those_computed_at_the_time() -> None:
-    state, rule = PROBLEM.initial, RULE
+@pytest.mark.parametrize("momentum", [0.0, 0.4])
+def test_interpolated_moments_are_those_computed_at_the_time(momentum: float) -> None:
+    state, rule = PROBLEM.initial, dataclasses.replace(RULE, momentum=momentum)
     coordinates = coordinates_of(state, rule)
     flow = right_hand_side(state, rule, coordinates)
     start = coordinates.start[coordinates.moving]
@@ -73,13 +74,16 @@ def test_interpolated_moments_are_those_computed_at_the_time() -> None:
     points = [gaussian_points(state.n_modes + state.n_teacher + 1, 128, seed) for seed in (0, 1)]
     for alpha in np.random.default_rng(2).uniform(0.0, 8.0, 10):
         first, second = (step_moments(coordinates.expand(solution(alpha)), state, rule, coordinates, each) for each in points)
-        diffusion, error, correction = path(alpha)
+        diffusion, error, correction, lag = path(alpha)
         scale = np.sqrt(np.diagonal(diffusion))
         tolerance = 2e-3 * np.outer(scale, scale)
         assert (np.abs(diffusion - 0.5 * (first.covariance + second.covariance)) < tolerance).all()
         assert (np.abs(error - 0.5 * (first.covariance - second.covariance)) < tolerance).all()
         exact = 0.5 * (first.mean_correction + second.mean_correction)
         np.testing.assert_allclose(correction, exact, atol=2e-3 * np.abs(exact).max())
+        exact = 0.5 * (first.lag + second.lag)
+        assert exact.any() == (momentum > 0)
+        np.testing.assert_allclose(lag, exact, atol=2e-3 * np.abs(exact).max())
 
 
 def test_the_error_of_the_covariance_is_that_of_its_points() -> None:
