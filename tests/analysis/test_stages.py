@@ -207,7 +207,9 @@ def test_the_command_prints_the_table(simulation: xr.Dataset, tmp_path, capsys) 
     assert lines[3].count("+-") == 4
 
 
-@pytest.mark.parametrize("setting", [{"slope": 0.0}, {"slope": np.nan}, {"shortest": -1.0}, {"window": -0.1}, {"slope": "a"}, {"least": 0.0}])
+@pytest.mark.parametrize(
+    "setting", [{"slope": 0.0}, {"slope": np.nan}, {"shortest": -1.0}, {"window": -0.1}, {"slope": "a"}, {"least": 0.0}]
+)
 def test_impossible_settings_are_refused(setting: dict[str, object]) -> None:
     with pytest.raises(ts.InvalidInput, match=next(iter(setting))):
         ts.stages(as_trajectory(ALPHA, staircase(ALPHA)), **setting)  # type: ignore[arg-type]
