@@ -17,7 +17,7 @@ from matplotlib.artist import Artist
 from teacher_student.errors import refuse
 from teacher_student.files import replacing
 from teacher_student.plots import COLOURS
-from teacher_student.trajectory import normalized_overlaps
+from teacher_student.trajectory import normalized_overlaps, resolved_times
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -48,11 +48,12 @@ def animate(trajectory: xr.Dataset, path: str | Path, n_frames: int = 60) -> Non
     run = run.isel(alpha=run["alpha"].values > 0)
     if run.sizes["alpha"] < 2:
         refuse("alpha", f"{run.sizes['alpha']} output time(s) above 0", "at least 2")
-    alpha, eps_g, cosines = run["alpha"].values, run["eps_g"].values, normalized_overlaps(run).values
+    alpha, eps_g, cosines = run["alpha"].values, run["eps_g"].where(resolved_times(run)).values, normalized_overlaps(run).values
     frames = frame_times(alpha, n_frames)
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2), width_ratios=(3, 2), layout="constrained")
     left.loglog(alpha, eps_g, color=COLOURS[0])
+    left.set_xlim(alpha[0], alpha[-1])  # also where eps_g is no longer resolved and not drawn
     (point,) = left.plot(alpha[:1], eps_g[:1], "o", color=COLOURS[1], markersize=8)
     left.set(xlabel=r"time $\alpha$ = steps / $N$", ylabel=r"generalisation error $\epsilon_g$")
     image = right.imshow(cosines[0], cmap="RdBu_r", vmin=-1.0, vmax=1.0, aspect="auto")

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from teacher_student.errors import refuse
-from teacher_student.trajectory import COSINES, normalized_overlaps
+from teacher_student.trajectory import COSINES, normalized_overlaps, resolved_times
 
 if TYPE_CHECKING:
     from teacher_student.analysis.scaling import Scaling
@@ -44,28 +44,33 @@ def generalisation_error(
     """Draw eps_g against alpha on logarithmic axes; returns (fig, ax).
 
     With a `prediction` of `teacher_student.predict`, a band shows where single runs at its N lie (one standard deviation around
-    the predicted mean); `left_out` are spans of alpha in which it cannot be trusted, `other` is a second simulation. Raises
-    `InvalidInput` if nothing is given.
+    the predicted mean); `left_out` are spans of alpha in which it cannot be trusted, `other` is a second simulation. Near
+    perfect learning eps_g is not drawn where it is rounding or the integrator's tolerance. Raises `InvalidInput` if nothing is
+    given.
     """
     _need_one(theory, simulation)
     with _style():
         fig, ax = _figure(ax)
+        ax.set_yscale("log")  # before anything is drawn: Matplotlib cannot change over where there is no number to draw
         if theory is not None:
             alpha, shown = _positive_times(theory)
-            ax.plot(alpha, theory["eps_g"].values[shown], color=COLOURS[0], label=r"theory, $N\to\infty$")
+            resolved = resolved_times(theory)
+            ax.plot(alpha, theory["eps_g"].where(resolved).values[shown], color=COLOURS[0], label=r"theory, $N\to\infty$")
         if prediction is not None:
             label = f"predicted for a run, $N={prediction.attrs['n_inputs']}$"
             # On a logarithmic axis a band that reaches zero ends a decade below the mean.
-            _band(ax, prediction["eps_g"], (), COLOURS[0], label, floor=0.1)
+            band = prediction["eps_g"]
+            if theory is not None:
+                band = band.where(resolved.reindex(alpha=band["alpha"], method="nearest"))
+            _band(ax, band, (), COLOURS[0], label, floor=0.1)
         for simulated, colour, marker in ((simulation, COLOURS[1], MARKERS[0]), (other, COLOURS[6], MARKERS[4])):
             if simulated is not None:
                 kind = {"overlaps": "chain of overlaps", "weights": "SGD on weights"}[simulated.attrs["method"]]
                 label = f"{kind}, $N={simulated.attrs['n_inputs']}$, {simulated.sizes['replica']} runs"
-                _points(ax, simulated["eps_g"], (), colour, marker, label)
+                _points(ax, simulated["eps_g"].where(resolved_times(simulated)), (), colour, marker, label)
         for i, (start, end) in enumerate(left_out):
             text = "not judged" if i == 0 else None
             ax.axvspan(max(start, 1e-300), end, color="0.85", zorder=0, label=text)
-        ax.set_yscale("log")
         _time_axis(ax)
         ax.set_ylabel(r"generalisation error $\epsilon_g$")
         ax.legend(loc="lower left")

@@ -23,6 +23,7 @@ COSINES = "R/sqrt(QT)"
 _FORMAT = "teacher_student trajectory 1"
 # Of a sum of terms that cancel, relative to the largest: each is rounded at 1e-16.
 _ROUNDING = 1e-14
+_BACK_FROM_NOISE = 100.0
 DIMENSIONS = {
     "Q_modes": ("mode", "mode_"),
     "R_modes": ("mode", "teacher"),
@@ -97,6 +98,15 @@ def resolved_eps_g(trajectory: xr.Dataset) -> float:
     terms = float((v_teacher * np.sqrt(norms)).sum() ** 2)
     tolerance = trajectory.attrs.get("rtol", 0.0) * terms + trajectory.attrs.get("atol", 0.0) * float(v_teacher.sum() ** 2)
     return max(_ROUNDING * terms, float(tolerance))
+
+
+def resolved_times(trajectory: xr.Dataset) -> xr.DataArray:
+    """Return at which times eps_g, of replicas their mean, means something, (alpha,) of bool."""
+    eps_g = trajectory["eps_g"].mean("replica") if "replica" in trajectory.dims else trajectory["eps_g"]
+    least = resolved_eps_g(trajectory)
+    # Once eps_g has fallen below, noise rises above again, but not far; learning that is undone does.
+    fallen = np.logical_or.accumulate(eps_g.values <= least)
+    return eps_g > np.where(fallen, _BACK_FROM_NOISE * least, least)
 
 
 def save_trajectory(trajectory: xr.Dataset, path: str | Path) -> None:

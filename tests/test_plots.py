@@ -5,12 +5,14 @@ from __future__ import annotations
 import matplotlib as mpl
 import numpy as np
 import pytest
+import xarray as xr
 
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
 import teacher_student as ts
+from teacher_student.trajectory import resolved_eps_g
 
 PROBLEM = ts.load_problem("all-factors")
 TIMES = np.array([0.0, 0.1, 0.3, 1.0])
@@ -36,6 +38,29 @@ def test_eps_g_shows_theory_as_a_line_and_replicas_as_means_with_standard_errors
     np.testing.assert_allclose(container.lines[0].get_ydata(), values.mean(axis=0))
     segments = np.array(container.lines[2][0].get_segments())
     np.testing.assert_allclose((segments[:, 1, 1] - segments[:, 0, 1]) / 2, values.std(axis=0, ddof=1) / 2)
+
+
+def drawn(trajectory: xr.Dataset) -> np.ndarray:
+    """Return the times above 0 at which `generalisation_error` draws the theory."""
+    _, ax = ts.plots.generalisation_error(trajectory)
+    alpha, eps_g = ax.lines[0].get_data()
+    return np.asarray(alpha[np.isfinite(eps_g)])
+
+
+def test_eps_g_that_is_not_resolved_is_not_drawn() -> None:
+    theory = ts.integrate(PROBLEM, np.arange(9.0), progress=False)
+    least = resolved_eps_g(theory)
+    assert drawn(theory).tolist() == list(range(1, 9))
+    theory["eps_g"].values[:] = np.array([1e6, 1e3, 2.0, 0.5, 2.0, 50.0, -3.0, 200.0, 50.0]) * least
+    assert drawn(theory).tolist() == [1, 2, 7]  # down to the level, and again where it is far above
+    theory["eps_g"].values[:] = 0.0
+    assert drawn(theory).tolist() == []
+    theory["eps_g"].values[1:] = 1e3 * least
+    assert drawn(theory).tolist() == list(range(1, 9))
+    simulation = ts.simulate(PROBLEM, np.arange(1.0, 5.0), n_inputs=50, replicas=2, progress=False)
+    simulation["eps_g"].values[:, 2:] = 1e-17
+    _, ax = ts.plots.generalisation_error(theory, simulation)
+    assert np.isfinite(ax.containers[0].lines[0].get_ydata()).tolist() == [True, True, False, False]
 
 
 def test_the_comparison_has_three_labelled_panels() -> None:

@@ -16,6 +16,7 @@ from teacher_student.problem_file import parse_problem
 from teacher_student.theory.integrate import integrate, predicts_fluctuations
 from teacher_student.theory.predictions import predict
 from teacher_student.theory.sampling_error import sampling_error
+from teacher_student.trajectory import resolved_times
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -34,7 +35,7 @@ class Deviation:
     name : str
         The order parameter.
     n_compared : int
-        Entries with a spread between replicas; frozen ones have none.
+        Entries with a spread between replicas; frozen ones have none. Of eps_g only where the theory resolves it.
     rms, largest : float
         Root mean square and largest absolute deviation, in standard errors of the mean (Student's t for few replicas).
     rms_predicted, beyond : float
@@ -69,8 +70,9 @@ class Comparison:
     theory, simulation : xarray.Dataset
         The trajectories, at the same alpha.
     z : xarray.Dataset
-        (mean over replicas - theory) / standard error for every variable; NaN where replicas do not differ. The error
-        includes that of the theory where its Gaussian averages are sampled, see `averages`.
+        (mean over replicas - theory) / standard error for every variable; NaN where replicas do not differ, and for eps_g
+        where that of the theory is below what rounding and the integrator's tolerance resolve. The error includes that of the
+        theory where its Gaussian averages are sampled, see `averages`.
     z_predicted : xarray.Dataset
         The same with the mean and spread predicted at this N instead of the ODE and the replicas' own spread.
     deviations : tuple of Deviation
@@ -181,6 +183,8 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
     deviations = []
     for name in VARIABLES:
         error = standard_error(simulation, name)
+        if name == "eps_g":
+            error = np.where(resolved_times(theory).values, error, np.nan)
         mean = simulation[name].mean("replica").values
         of_theory = 0.0 if averages is None else averages[name].values
         z[name] = (theory[name].dims, (mean - theory[name].values) / np.hypot(error, of_theory))

@@ -10,6 +10,7 @@ import pytest
 import teacher_student as ts
 from teacher_student.analysis.compare import Comparison, standard_error
 from teacher_student.analysis.report import report
+from teacher_student.trajectory import resolved_eps_g
 
 PROBLEM = dataclasses.replace(ts.load_problem("all-factors"), alpha=np.array([0.0, 0.5, 1.0, 2.0]))
 
@@ -24,6 +25,19 @@ def test_z_is_the_deviation_of_the_mean_in_standard_errors() -> None:
     (deviation,) = [d for d in result.deviations if d.name == "v"]
     assert deviation.largest == pytest.approx(np.nanmax(np.abs(result.z["v"].values)))
     assert deviation.n_compared == 3 * 4  # not at alpha = 0, where replicas are equal up to rounding
+
+
+def test_eps_g_that_the_theory_does_not_resolve_is_not_compared() -> None:
+    simulation = ts.simulate(PROBLEM, n_inputs=100, replicas=5)
+    theory = ts.integrate(PROBLEM, simulation["alpha"].values, fluctuations=True)
+    eps_g = theory["eps_g"].values
+    for last in (2, 1):  # the last time at which eps_g is above what is resolved at rtol
+        theory.attrs["rtol"] *= 0.5 * eps_g[last : last + 2].sum() / resolved_eps_g(theory)
+        result = ts.compare(theory, simulation)
+        compared = [False] + [time <= last for time in (1, 2, 3)]
+        assert np.isfinite(result.z["eps_g"].values).tolist() == compared
+        assert np.isfinite(result.z_predicted["eps_g"].values).tolist() == compared
+        assert np.isfinite(result.z["v"].values[1:]).all()
 
 
 def test_times_that_differ_by_rounding_to_whole_steps_are_integrated_again() -> None:
