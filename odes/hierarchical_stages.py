@@ -25,7 +25,8 @@ def theory(n_inputs: int, n_modes: int, seed: int):
     rng = np.random.default_rng(seed)
     weights = ts.networks.li_huang_weights(n_inputs, N_UNITS, n_modes, rng)
     times = ts.log_spaced_times(0.1, 1e5)
-    return ts.integrate(ts.Problem(initial=ts.networks.overlaps(weights), rule=RULE, alpha=times, n_inputs=n_inputs))
+    problem = ts.Problem(initial=ts.networks.overlaps(weights), rule=RULE, alpha=times, n_inputs=n_inputs)
+    return ts.integrate(problem, rtol=1e-12, atol=1e-15)
 
 
 def main() -> None:
@@ -45,7 +46,7 @@ def main() -> None:
             stages = ts.stages(trajectory)
             print(label.replace("$", "") + ": " + ", ".join(f"{s.kind} to {s.alpha_end:.3g}" for s in stages))
         ax.set_ylabel(r"generalisation error $\epsilon_g$")
-        ax.set_ylim(bottom=1e-13)  # below, eps_g is a difference lost in rounding
+        ax.set_ylim(bottom=1e-12)  # the tolerance of the integrator
         ax.legend(frameon=False, loc="lower left")
     ts.plots.student_teacher_overlaps(theory=by_size[N_INPUTS[0]], ax=axes[2])
     axes[2].set_ylim(0.0, 1.05)

@@ -134,8 +134,8 @@ def _deviations(comparison: Comparison) -> list[str]:
     lines = [
         "## Deviations of the replicas' mean",
         "",
-        "At every alpha, of eps_g as long as the theory's tolerance resolves it: from the ODE in the replicas' own standard errors "
-        "(rms near "
+        "At every alpha, of eps_g as long as the theory's tolerance resolves it: from the ODE in the replicas' own standard "
+        "errors (rms near "
         f"{_expected_rms(replicas)} for {replicas} replicas if N were infinite), and from the predicted mean at this N in "
         "predicted standard errors, with the fraction beyond 1.96 (0.05 if all were independent and normal). Entries and times "
         "are correlated; the verdict rests on the independent innovations instead.",
