@@ -190,7 +190,7 @@ class Problem:
             if not isinstance(self.velocity, Velocities):
                 refuse("velocity", self.velocity, "an instance of Velocities")
             if self.rule.friction is None:
-                refuse("velocity", self.velocity, "none, for the rule has no friction")
+                refuse("velocity", "velocities", "none, for the rule has no friction")
             check_velocities(self.initial, self.velocity, self.rule.largest_rates)
         replicas, seed = check_seed_and_replicas(self.replicas, self.seed)
         object.__setattr__(self, "replicas", replicas)
@@ -213,6 +213,14 @@ class Problem:
         from teacher_student.problem_file import write_problem  # problem_file builds on this module
 
         return write_problem(self)
+
+
+def check_size_of_runs(problem: Problem, n_inputs: object) -> int:
+    """Return N of simulations of `problem` as an int; raises `InvalidInput` if they cannot have it."""
+    N, friction = check_n_inputs(problem.initial, n_inputs, problem.rule.has_velocity), problem.rule.friction
+    if friction is not None and friction > N:
+        refuse("friction", friction, f"at most N = {N}, for velocities shrink by 1 - friction / N per step")
+    return N
 
 
 def output_times(alpha: float | npt.ArrayLike) -> FloatArray:

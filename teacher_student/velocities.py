@@ -102,12 +102,12 @@ def joint_gram(state: OrderParameters, velocity: Velocities) -> FloatArray:
 def check_velocities(state: OrderParameters, velocity: Velocities, learning: FloatArray) -> None:
     """Raise `InvalidInput` unless networks in `state` can have `velocity` where the factors `learning` (4,) are above zero."""
     for name, shape in velocity_shapes(state).items():
-        check_shape(name, getattr(velocity, name), shape, "that of " + ", ".join(DIMENSIONS[name]))
+        check_shape(f"velocity.{name}", getattr(velocity, name), shape, "that of " + ", ".join(DIMENSIONS[name]))
     factor_of = {"Q": 0, "R": 0, "C": 0, "sigma": 1, "xi_out": 2, "v": 3}
     for name in DIMENSIONS:
         array = getattr(velocity, name)
         if learning[factor_of[name.rsplit("_", 1)[0]]] == 0 and array.any():
-            refuse(name, float(array[array != 0].flat[0]), "zero, for this factor does not learn")
-    check_gram("Q_velocities", velocity.Q_velocities)
+            refuse(f"velocity.{name}", float(array[array != 0].flat[0]), "zero, for this factor does not learn")
+    check_gram("velocity.Q_velocities", velocity.Q_velocities)
     joint = joint_gram(state, velocity)
-    check_gram("C_velocities", joint, "[[Q_modes, C], [C^T, Q_velocities]] with the overlaps with the teacher")
+    check_gram("velocity.C_velocities", joint, "[[Q_modes, C], [C^T, Q_velocities]] with the overlaps with the teacher")

@@ -79,7 +79,7 @@ def test_refusals(make_problem: MakeProblem, moving: ts.Problem) -> None:
     rest = at_rest(moving.initial)
     cases: list[tuple[Callable[[], object], str]] = [
         (lambda: make_problem(momentum=1.0), r"^momentum: got 1\.0, expected a number from 0 to below 1$"),
-        (lambda: make_problem(momentum=-0.1), r"^momentum: got -0\.1, expected"),
+        (lambda: make_problem(momentum=-0.1), r"^momentum: got -0\.1, expected a finite number from 0 to below 1$"),
         (lambda: make_problem(friction=-1.0), r"^friction: got -1\.0, expected a finite number of at least 0$"),
         (lambda: make_problem(friction="much"), r"^friction: got 'much', expected a number of at least 0$"),
         (lambda: make_problem(friction=1.0, momentum=0.5), r"^friction: got 1\.0, expected either friction or a momentum"),
@@ -91,24 +91,28 @@ def test_refusals(make_problem: MakeProblem, moving: ts.Problem) -> None:
             lambda: ts.simulate(make_problem(2, 2, 2, friction=50.0), [0.1], n_inputs=40),
             r"^friction: got 50\.0, expected at most N = 40",
         ),
+        (
+            lambda: ts.Sweep(moving, vary={"rule.friction": [1.0, 501.0]}, simulation="overlaps").problem_at(1),
+            r"^friction: got 501\.0, expected at most N = 500.* \(at rule\.friction = 501\.0\)$",
+        ),
         (lambda: ts.fixed_point(moving), r"^rule\.friction: got 1\.5, expected no friction"),
         (
             lambda: dataclasses.replace(moving, rule=dataclasses.replace(moving.rule, friction=None)),
-            r"^velocity: got Velocities.*, expected none, for the rule has no friction$",
+            r"^velocity: got 'velocities', expected none, for the rule has no friction$",
         ),
         (lambda: dataclasses.replace(moving, velocity=0.5), r"^velocity: got 0\.5, expected an instance of Velocities$"),
         (
             lambda: dataclasses.replace(moving, rule=dataclasses.replace(moving.rule, eta_v=0.0)),
-            r"^v_velocity: got .*, expected zero, for this factor does not learn$",
+            r"^velocity\.v_velocity: got .*, expected zero, for this factor does not learn$",
         ),
         (lambda: changed(rest, sigma_velocity=[np.nan, 0.0]), r"^sigma_velocity: got nan, expected finite numbers only$"),
         (
             lambda: dataclasses.replace(moving, velocity=changed(rest, v_velocity=[0.0])),
-            r"^v_velocity: got 'shape \(1,\)', expected shape \(3,\)",
+            r"^velocity\.v_velocity: got 'shape \(1,\)', expected shape \(3,\)",
         ),
         (
             lambda: dataclasses.replace(moving, velocity=changed(rest, C_velocities=np.eye(2))),
-            r"^C_velocities: got 'smallest eigenvalue .*, expected a Gram matrix",
+            r"^velocity\.C_velocities: got 'smallest eigenvalue .*, expected a Gram matrix",
         ),
         (
             lambda: parse_problem(moving.to_toml().replace("C_velocities", "D_velocities")),
