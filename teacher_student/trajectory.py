@@ -21,6 +21,8 @@ COMPLETE = "complete"
 COSINES = "R/sqrt(QT)"
 
 _FORMAT = "teacher_student trajectory 1"
+# Of a sum of terms that cancel, relative to the largest: each is rounded at 1e-16.
+_ROUNDING = 1e-14
 DIMENSIONS = {
     "Q_modes": ("mode", "mode_"),
     "R_modes": ("mode", "teacher"),
@@ -83,6 +85,18 @@ def normalized_overlaps(trajectory: xr.Dataset) -> xr.DataArray:
     R = trajectory["R"]
     cosines = unit_cosines(trajectory["Q"].values, R.values, trajectory["T"].values)
     return xr.DataArray(cosines, dims=R.dims, coords=R.coords, name=COSINES)
+
+
+def resolved_eps_g(trajectory: xr.Dataset) -> float:
+    """Return the eps_g down to which the numbers of `trajectory` mean something; from the first time below it on, they are noise.
+
+    eps_g is a difference of overlaps, of terms of order (sum |v_teacher| sqrt(T))^2. Near perfect learning it is linear in their
+    errors: those of rounding, and in theory the integrator's tolerances.
+    """
+    v_teacher, norms = np.abs(trajectory["v_teacher"].values), np.diagonal(trajectory["T"].values)
+    terms = float((v_teacher * np.sqrt(norms)).sum() ** 2)
+    tolerance = trajectory.attrs.get("rtol", 0.0) * terms + trajectory.attrs.get("atol", 0.0) * float(v_teacher.sum() ** 2)
+    return max(_ROUNDING * terms, float(tolerance))
 
 
 def save_trajectory(trajectory: xr.Dataset, path: str | Path) -> None:

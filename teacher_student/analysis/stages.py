@@ -16,12 +16,11 @@ import xarray as xr
 
 from teacher_student.analysis.smoothing import chosen_window, jackknife_error, jackknife_samples, local_slope, resample
 from teacher_student.errors import refuse
+from teacher_student.trajectory import resolved_eps_g
 
 FloatArray = npt.NDArray[np.float64]
 
 _POINTS_PER_DECADE = 200
-# eps_g is a difference of terms of order (sum |v_teacher| sqrt(T))^2, each rounded at 1e-16.
-_FLOOR = 1e-14
 _SIGNIFICANCE = 2.0
 _NAMES = {-1: "fall", 0: "plateau", 1: "rise"}
 
@@ -82,7 +81,12 @@ class _Piece:
 
 
 def stages(
-    trajectory: xr.Dataset, *, slope: float = 2 / 3, shortest: float = 0.2, window: float | None = None
+    trajectory: xr.Dataset,
+    *,
+    slope: float = 2 / 3,
+    shortest: float = 0.2,
+    window: float | None = None,
+    least: float | None = None,
 ) -> tuple[Stage, ...]:
     """Return the plateaus, falls and rises of eps_g in the order of time.
 
@@ -101,6 +105,10 @@ def stages(
         Full width in decades of the local quadratic fit that gives the slope; 0 differentiates the interpolated curve. By
         default 0 for theory; for a simulation the smallest of a ladder from 0 to 0.4 whose median standard error of the slope is
         at most a tenth of `slope`, and 0.2 for a single replica, which has no standard error.
+    least : float, optional
+        Output times from the first on at which eps_g, of any replica, is at most `least` are left out. By default it is where
+        rounding takes over, and in theory the integrator's tolerance. A fall that the data end depends on where: to compare
+        theory and simulation, cut both at the same level.
 
     Returns
     -------
@@ -109,15 +117,15 @@ def stages(
     Raises
     ------
     InvalidInput
-        For impossible settings, or if fewer than four times above 0 have an eps_g above rounding.
+        For impossible settings, or if fewer than four times above 0 have an eps_g above `least`.
 
     Notes
     -----
     Of a simulation, a stage must also have an exponent at least two standard errors from `slope`. Errors are those of the
-    jackknife over replicas, with the window held. Output times after the first at which eps_g is rounding are left out.
+    jackknife over replicas, with the window held.
     """
-    _check(slope, shortest, window)
-    x, logs = _logarithms(trajectory)
+    _check(slope, shortest, window, least)
+    x, logs = _logarithms(trajectory, least)
     samples = jackknife_samples(logs)
     mean = logs.mean(axis=0)
     grid = np.linspace(x[0], x[-1], max(5, math.ceil((x[-1] - x[0]) / math.log(10) * _POINTS_PER_DECADE)))
@@ -172,8 +180,9 @@ def _with_error(value: float, error: float) -> str:
     return f"{value:.4g} +- {error:.1g}" if error > 0 else f"{value:.4g}"
 
 
-def _check(slope: float, shortest: float, window: float | None) -> None:
-    given: dict[str, object] = {"slope": slope, "shortest": shortest, "window": 0.0 if window is None else window}
+def _check(slope: float, shortest: float, window: float | None, least: float | None) -> None:
+    given: dict[str, object] = {"slope": slope, "shortest": shortest}
+    given |= {name: value for name, value in (("window", window), ("least", least)) if value is not None}
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
             refuse(name, value, "a finite number of at least 0")
@@ -181,18 +190,18 @@ def _check(slope: float, shortest: float, window: float | None) -> None:
             refuse(name, value, "a finite number above 0")
 
 
-def _logarithms(trajectory: xr.Dataset) -> tuple[FloatArray, FloatArray]:
-    """Return ln alpha and ln eps_g (replica, alpha), from the first time above 0 up to where eps_g is rounding."""
+def _logarithms(trajectory: xr.Dataset, least: float | None) -> tuple[FloatArray, FloatArray]:
+    """Return ln alpha and ln eps_g (replica, alpha), from the first time above 0 up to where eps_g is at most `least`."""
     if not isinstance(trajectory, xr.Dataset) or "eps_g" not in trajectory:
         refuse("trajectory", type(trajectory).__name__, "a trajectory of integrate or simulate")
     eps_g = np.atleast_2d(trajectory["eps_g"].values)
     alpha = trajectory["alpha"].values
-    outputs = np.abs(trajectory["v_teacher"].values) * np.sqrt(np.diagonal(trajectory["T"].values))
-    rounding = (eps_g <= _FLOOR * outputs.sum() ** 2).any(axis=0)
-    last = int(np.argmax(rounding)) if rounding.any() else len(alpha)
+    least = resolved_eps_g(trajectory) if least is None else least
+    below = (eps_g <= least).any(axis=0)
+    last = int(np.argmax(below)) if below.any() else len(alpha)
     used = slice(int(np.searchsorted(alpha, 0.0, side="right")), last)
     if len(alpha[used]) < 4:
-        refuse("trajectory", f"{len(alpha[used])} time(s) above 0 with eps_g above rounding", "at least 4")
+        refuse("trajectory", f"{len(alpha[used])} time(s) above 0 with eps_g above {least:.1g}", "at least 4")
     return np.log(alpha[used]), np.log(eps_g[:, used])
 
 

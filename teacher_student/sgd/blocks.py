@@ -89,6 +89,17 @@ def add_inputs(row: FloatArray, x: FloatArray, keep: FloatArray, h: FloatArray) 
         row[i] = k3 * value + h3 * x[3 * TILE + i]
 
 
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def add_inputs_to_two(first: FloatArray, second: FloatArray, x: FloatArray, h_first: FloatArray, h_second: FloatArray) -> None:
+    """Add h[s] x_s to two rows, (n,), for the `BLOCK` inputs of a tile, flat in `x`, in turn."""
+    f0, f1, f2, f3 = h_first[0], h_first[1], h_first[2], h_first[3]
+    s0, s1, s2, s3 = h_second[0], h_second[1], h_second[2], h_second[3]
+    for i in range(len(first)):
+        x0, x1, x2, x3 = x[i], x[TILE + i], x[2 * TILE + i], x[3 * TILE + i]
+        first[i] = (((first[i] + f0 * x0) + f1 * x1) + f2 * x2) + f3 * x3
+        second[i] = (((second[i] + s0 * x0) + s1 * x1) + s2 * x2) + s3 * x3
+
+
 @njit(cache=True, nogil=True)
 def draw_inputs(stream: WordArray, n_inputs: int, inputs: FloatArray, tile: int) -> None:
     """Draw the components of the inputs of a block, (tile, BLOCK, TILE), in one tile, whole groups of normals a row."""
@@ -120,13 +131,19 @@ def draw_block(stream: WordArray, xi_in: FloatArray, W_teacher: FloatArray, inpu
 
 
 @njit(cache=True, nogil=True)
-def move_rows(rows: FloatArray, inputs: FloatArray, keep: FloatArray, h: FloatArray) -> None:
-    """Apply row a -> keep[a, s] row a + h[a, s] x_s for every input x_s of the block in turn, then reset `keep` and `h`."""
+def move_rows(rows: FloatArray, inputs: FloatArray, shrinks: bool, keep: FloatArray, h: FloatArray) -> None:
+    """Apply row a -> keep[a, s] row a + h[a, s] x_s for every input x_s of the block in turn, then reset `keep` and `h`.
+
+    `shrinks` says whether any `keep` of the run may differ from 1, not only of this block: either way rounds differently.
+    """
     P, N = rows.shape
     for tile in range(len(inputs)):
         begin, end = tile * TILE, min(N, (tile + 1) * TILE)
         x = inputs[tile].reshape(BLOCK * TILE)
-        for a in range(P):
+        paired = 0 if shrinks else P // 2 * 2
+        for a in range(0, paired, 2):
+            add_inputs_to_two(rows[a, begin:end], rows[a + 1, begin:end], x, h[a], h[a + 1])
+        for a in range(paired, P):
             add_inputs(rows[a, begin:end], x, keep[a], h[a])
     keep[:] = 1.0
     h[:] = 0.0

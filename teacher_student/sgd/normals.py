@@ -25,7 +25,12 @@ WordArray = npt.NDArray[Word]
 LANES = 64
 GROUP = 2 * LANES
 
-_BITS_OF_SQRT_HALF = np.int64(0x3FE6A09E667F3BCD)
+# From the bits of a number to those of its exponent, 1024 too large, if numbers within a factor sqrt(2) of 2^e have exponent e.
+_TO_EXPONENT = np.uint64((1024 << 52) - 0x3FE6A09E667F3BCD)
+_BIASED = np.uint64(1024 << 52)
+# The bits of 2^52, and of 1, to which lower bits add integers, and integers times 2^-52.
+_TWO_TO_52, _ONE = np.uint64(0x4330000000000000), np.uint64(0x3FF0000000000000)
+_TOP = np.uint64(1 << 63)
 _MINUS_2_LOG_2 = -2.0 * np.log(2.0)
 # -2 log m = s (L0 + L1 s^2 + ...), s = (m - 1) / (m + 1), for m within a factor sqrt(2) of 1.
 _L0, _L1, _L2, _L3 = -4.0, -1.333333333333353, -0.7999999999860468, -0.5714285752128336
@@ -61,33 +66,43 @@ def next_word(s0: Word, s1: Word, s2: Word, s3: Word) -> tuple[Word, Word, Word,
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def box_muller(radius_word: Word, angle_word: Word) -> tuple[float, float]:
-    """Return two independent normals from two independent words.
-
-    -2 log U comes from U = 2^e m. The upper 53 bits of the second word are an angle within a quarter turn, pi t / 2 with
-    t = (k + 1/2) 2^-53 in (-1/2, 1/2); two of its other bits exchange sine and cosine and turn their sign, which makes it a
-    full turn.
-    """
-    uniform = np.float64(radius_word) * 2.0**-64 + 2.0**-65
-    bits = np.float64(uniform).view(np.int64)
-    exponent = (bits - _BITS_OF_SQRT_HALF) >> np.int64(52)
-    m = np.int64(bits - (exponent << np.int64(52))).view(np.float64)
+def radius(word: Word) -> float:
+    """Return sqrt(-2 log U) for the word of U = 2^e m."""
+    uniform = np.float64(word) * 2.0**-64 + 2.0**-65
+    bits = np.float64(uniform).view(np.uint64)
+    e = (bits + _TO_EXPONENT) >> np.uint64(52)
+    m = np.uint64(bits - (e << np.uint64(52)) + _BIASED).view(np.float64)
     s = (m - 1.0) / (m + 1.0)
     z = s * s
     series = _L0 + z * (_L1 + z * (_L2 + z * (_L3 + z * (_L4 + z * (_L5 + z * (_L6 + z * _L7))))))
-    radius = np.sqrt(np.float64(exponent) * _MINUS_2_LOG_2 + s * series)
+    exponent = np.uint64(e | _TWO_TO_52).view(np.float64) - (2.0**52 + 1024.0)
+    return np.sqrt(exponent * _MINUS_2_LOG_2 + s * series)
 
-    angle_bits = np.int64(angle_word)
-    t = np.float64(angle_bits >> np.int64(11)) * 2.0**-53 + 2.0**-54
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def turned(length: float, word: Word) -> tuple[float, float]:
+    """Return the components of a vector of this length in the direction of a word.
+
+    Its upper 52 bits are an angle within a quarter turn, pi t / 2 with t = (k + 1/2) 2^-52 in (-1/2, 1/2), k with a sign; two of
+    its other bits exchange sine and cosine and turn their sign, which makes it a full turn.
+    """
+    t = (np.uint64(((word ^ _TOP) >> np.uint64(12)) | _ONE).view(np.float64) - 1.5) + 2.0**-53
     q = t * t
     sine = t * (_S0 + q * (_S1 + q * (_S2 + q * (_S3 + q * (_S4 + q * (_S5 + q * _S6))))))
     cosine = _C0 + q * (_C1 + q * (_C2 + q * (_C3 + q * (_C4 + q * (_C5 + q * _C6)))))
-    exchange = (angle_bits & np.int64(2)) != 0
-    signed = np.int64(np.float64(radius).view(np.int64) | (angle_bits << np.int64(63))).view(np.float64)
+    exchange = (word & np.uint64(2)) != 0
+    signed = np.uint64(np.float64(length).view(np.uint64) | (word << np.uint64(63))).view(np.float64)
     return signed * (cosine if exchange else sine), signed * (sine if exchange else cosine)
 
 
-# One loop over constant strides of one array, for the vectoriser to see that lanes do not touch each other.
+@njit(cache=True, nogil=True)
+def box_muller(radius_word: Word, angle_word: Word) -> tuple[float, float]:
+    """Return two independent normals from two independent words."""
+    return turned(radius(radius_word), angle_word)
+
+
+# Loops over constant strides of one array, for the vectoriser to see that lanes do not touch each other. Three short ones keep a
+# processor busier than one: it looks a few hundred instructions ahead, and one lane's chain from words to normals is that long.
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def fill_group(words: WordArray, out: FloatArray) -> None:
     """Write `GROUP` normals to the beginning of `out`: lane l makes numbers l and LANES + l. `words` is the state, flat."""
@@ -96,7 +111,11 @@ def fill_group(words: WordArray, out: FloatArray) -> None:
         radius_word, s0, s1, s2, s3 = next_word(s0, s1, s2, s3)
         angle_word, s0, s1, s2, s3 = next_word(s0, s1, s2, s3)
         words[lane], words[LANES + lane], words[2 * LANES + lane], words[3 * LANES + lane] = s0, s1, s2, s3
-        out[lane], out[LANES + lane] = box_muller(radius_word, angle_word)
+        out[lane], out[LANES + lane] = np.uint64(radius_word).view(np.float64), np.uint64(angle_word).view(np.float64)
+    for lane in range(LANES):
+        out[lane] = radius(np.float64(out[lane]).view(np.uint64))
+    for lane in range(LANES):
+        out[lane], out[LANES + lane] = turned(out[lane], np.float64(out[LANES + lane]).view(np.uint64))
 
 
 @njit(cache=True, nogil=True)

@@ -28,14 +28,13 @@ from teacher_student.order_parameters import OrderParameters
 from teacher_student.schedules import is_constant, rates_at
 from teacher_student.sgd.draws import empty_draws, refill
 from teacher_student.sgd.lane_activations import activate, lane_form
-from teacher_student.sgd.lanes import ALL_LANES, LANES, absolute, choose, load, square_root, store, vectors, which_above
+from teacher_student.sgd.lanes import ALL_LANES, LANES, absolute, load, store, vectors, which_above
 from teacher_student.sgd.normals import WordArray, normal_stream
+from teacher_student.sgd.triangle import fold, rescale
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-# Rows whose squared length is below it are zero: the squares of their entries lose their digits.
-_SMALLEST_SQUARE = 1e-280
 # What the rows of `units` hold.
 _FIELD, _VALUE, _SLOPE = 0, 1, 2
 
@@ -169,51 +168,6 @@ def measure(replicas: OverlapsReplicas) -> dict[str, FloatArray]:
         "xi_out": xi_out.copy(),
         "v": v.copy(),
     }
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)
-def fold(F: FloatArray, copy: int, M: int) -> None:
-    """Make F[copy], (P, columns, LANES), lower triangular after its first M columns, the diagonal not negative, keeping F F^T.
-
-    The Householder reflection of row a turns what it has from column M + a on into one entry, of the sign opposite to the first
-    of them so that nothing cancels; then the column is given the sign that makes it positive. A row of zeros, a student within
-    the teacher's span, stays.
-    """
-    _, P, columns, _ = F.shape
-    for a in range(P):
-        c = M + a
-        head = load(F, (copy, a, c))
-        squared = head * head
-        for j in range(c + 1, columns):
-            squared += load(F, (copy, a, j)) * load(F, (copy, a, j))
-        length = square_root(squared)
-        sign = choose(head, 0.0, -1.0, 1.0)
-        reflected = sign * length
-        factor = choose(squared, _SMALLEST_SQUARE, 1.0 / (squared - head * reflected), 0.0)
-        for b in range(a + 1, P):
-            below = load(F, (copy, b, c))
-            product = head * below
-            for j in range(c + 1, columns):
-                product += load(F, (copy, a, j)) * load(F, (copy, b, j))
-            product = factor * (product - reflected * below)
-            store(F, (copy, b, c), sign * (below - product * (head - reflected)))
-            for j in range(c + 1, columns):
-                store(F, (copy, b, j), load(F, (copy, b, j)) - product * load(F, (copy, a, j)))
-        store(F, (copy, a, c), length)
-        for j in range(c + 1, columns):
-            store(F, (copy, a, j), 0.0)
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)
-def rescale(F: FloatArray, copy: int, M: int, lengths: FloatArray) -> None:
-    """Give the rows of the triangle F[copy], (P, columns, LANES), the `lengths`, (P,)."""
-    for a in range(len(lengths)):
-        squared = load(F, (copy, a, 0)) * load(F, (copy, a, 0))
-        for j in range(1, M + a + 1):
-            squared += load(F, (copy, a, j)) * load(F, (copy, a, j))
-        scale = lengths[a] / square_root(squared)
-        for j in range(M + a + 1):
-            store(F, (copy, a, j), scale * load(F, (copy, a, j)))
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)

@@ -191,6 +191,7 @@ def run_steps(
     rates = np.empty(4)
     rate, shrink = 0.0, 1.0
     spherical = len(lengths) > 0
+    shrinks = spherical or weight_decay > 0.0
     squares = lengths**2
     constant = is_constant(schedules)
     several_blocks = batch_size > BLOCK
@@ -228,7 +229,7 @@ def run_steps(
                 if sample < BLOCK:
                     keep[:, 0] = shrink
                 if moves:
-                    move_rows(gathered, inputs, keep, h)
+                    move_rows(gathered, inputs, shrinks, keep, h)
                 used[0] = 0
         if not np.isfinite(delta):
             h[:, begin:] = 0.0
@@ -249,10 +250,10 @@ def run_steps(
             foresee(products, M, begin, used[0], keep, h)
         if used[0] == usable:
             if moves:
-                move_rows(xi_in, inputs, keep, h)
+                move_rows(xi_in, inputs, shrinks, keep, h)
             used[0] = 0
         step_slow_factors(slow, sigma, xi_out, v, rates, weight_decay, batch_size, N)
         taken += 1
     if moves and used[0] > 0:
-        move_rows(xi_in, inputs, keep, h)
+        move_rows(xi_in, inputs, shrinks, keep, h)
     return taken

@@ -42,12 +42,12 @@ def reference_words(state: list[int], n: int) -> list[int]:
 
 
 def reference_normals(radius_word: int, angle_word: int) -> tuple[mpmath.mpf, mpmath.mpf]:
-    """Return r sin and r cos in 40 digits: the upper 53 bits are the angle, bit 1 exchanges, bit 0 is the sign, U a double."""
+    """Return r sin and r cos in 40 digits: the upper 52 bits are the angle, bit 1 exchanges, bit 0 is the sign, U a double."""
     mpmath.mp.dps = 40
     radius = mpmath.sqrt(-2 * mpmath.log(mpmath.mpf(float(radius_word) + 0.5) / 2**64))
-    k = angle_word >> 11
-    k -= 2**53 if k >= 2**52 else 0
-    angle = mpmath.pi / 2 * (k + mpmath.mpf(0.5)) / 2**53
+    k = angle_word >> 12
+    k -= 2**52 if k >= 2**51 else 0
+    angle = mpmath.pi / 2 * (k + mpmath.mpf(0.5)) / 2**52
     pair = mpmath.sin(angle), mpmath.cos(angle)
     sign = -1 if angle_word & 1 else 1
     first, second = reversed(pair) if angle_word & 2 else pair

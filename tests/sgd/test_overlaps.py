@@ -9,7 +9,6 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-from numba import njit
 
 import teacher_student as ts
 from teacher_student.activations import get_activations
@@ -17,7 +16,7 @@ from teacher_student.networks import gram_factor
 from teacher_student.schedules import rates_at
 from teacher_student.sgd import draws, overlaps
 from teacher_student.sgd.inputs import replica_generators
-from teacher_student.sgd.lanes import LANES, vectors
+from teacher_student.sgd.lanes import LANES
 
 EPS = np.finfo(float).eps
 
@@ -52,39 +51,6 @@ def advance(
         first_step,
         n_steps,
     )
-
-
-@njit
-def _fold(F: np.ndarray, M: int) -> None:
-    overlaps.fold(F, 0, M)
-
-
-@pytest.mark.parametrize("width", [0, 1, 3])
-@pytest.mark.parametrize("zeros", ["none", "diagonal", "everything", "extra", "tiny"])
-def test_reflections_keep_the_gram_matrix(width: int, zeros: str) -> None:
-    """F F^T is kept to rounding, and F is lower triangular after its first columns, also where entries vanish.
-
-    The diagonal is not negative: the factor is the one of Cholesky.
-    """
-    rng = np.random.default_rng(3)
-    M, P = 2, 4
-    F = vectors(1, P, M + P + width)
-    F[...] = rng.standard_normal(F.shape)
-    square = F[0, :, M : M + P]
-    if zeros in ("diagonal", "everything"):
-        square[np.arange(P), np.arange(P)] = 0.0
-    if zeros in ("extra", "everything"):
-        F[0, :, M + P :] = 0.0
-    if zeros == "everything":
-        square[:] = 0.0
-    if zeros == "tiny":
-        F[0, 1, M:] *= 1e-160
-    before = np.einsum("ajl,bjl->lab", F[0], F[0])
-    _fold(F, M)
-    np.testing.assert_allclose(np.einsum("ajl,bjl->lab", F[0], F[0]), before, rtol=0, atol=50 * EPS * np.abs(before).max())
-    for a in range(P):
-        assert not F[0, a, M + a + 1 :].any()
-        assert (F[0, a, M + a] >= 0.0).all()
 
 
 def random_numbers(run: overlaps.OverlapsReplicas, n_inputs: int, n_steps: int) -> np.ndarray:

@@ -14,6 +14,7 @@ import pytest
 
 import teacher_student as ts
 from teacher_student.theory.integrate import METHODS
+from teacher_student.trajectory import resolved_eps_g
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -76,6 +77,34 @@ def test_all_methods_agree(method: str, record_check: Callable[..., None]) -> No
 
 def test_default_tolerances_are_tight() -> None:
     assert np.abs(values(random_problem(), TIMES) - tight_reference()).max() < 1e-7
+
+
+def noiseless_problem(activation: str, eta: float, last: float) -> ts.Problem:
+    """Return a problem of two units that learn their teacher to the end."""
+    R = np.array([[0.02, -0.01], [0.01, 0.03]])
+    state = ts.plain_committee(Q=0.25 * np.eye(2), R=R, T=np.eye(2), v=np.ones(2), v_teacher=np.ones(2))
+    return ts.Problem(state, ts.LearningRule(activation, eta_xi_in=eta), alpha=np.append(0.0, np.geomspace(0.1, last, 200)))
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [ts.load_problem("saad-solla-1995"), noiseless_problem("erf", 0.5, 3000.0), noiseless_problem("relu", 0.3, 2000.0)],
+    ids=["preset", "erf", "relu"],
+)
+def test_eps_g_is_right_down_to_where_it_is_said_to_be_resolved(problem: ts.Problem) -> None:
+    tight = ts.integrate(problem, rtol=1e-13, atol=1e-16, progress=False)["eps_g"].values
+    worst = {1.0: 0.0, 1e-3: 0.0}
+    for rtol in (1e-7, 1e-9, 1e-11):
+        trajectory = ts.integrate(problem, rtol=rtol, atol=1e-3 * rtol, progress=False)
+        eps_g, resolved = trajectory["eps_g"].values, resolved_eps_g(trajectory)
+        assert tight[-1] < 1e-3 * resolved
+        for part in worst:
+            shown = slice(int(np.argmax(eps_g <= part * resolved)))
+            worst[part] = max(worst[part], float(np.max(np.abs(eps_g[shown] / tight[shown] - 1))))
+    assert worst[1.0] < 0.1
+    assert worst[1e-3] > 0.1
+    loose = ts.integrate(problem, [0.0, 0.1], rtol=1e-11, atol=1e-7, progress=False)
+    assert resolved_eps_g(loose) > 1e-7
 
 
 def test_output_at_the_times_asked() -> None:
