@@ -159,7 +159,8 @@ class Problem:
         The factor of the outputs, "1", "1/K" or "1/sqrt(K)", that the output weights and eta_v above already contain; see
         `with_output_scaling`. It changes no number of a run.
     velocity : Velocities, optional
-        Velocities at alpha = 0 of a rule with friction; by default zero.
+        Velocities at alpha = 0 of a rule with friction; by default zero. A factor that does not learn moves by its own until
+        friction has stopped it.
 
     Raises
     ------
@@ -191,7 +192,7 @@ class Problem:
                 refuse("velocity", self.velocity, "an instance of Velocities")
             if self.rule.friction is None:
                 refuse("velocity", "velocities", "none, for the rule has no friction")
-            check_velocities(self.initial, self.velocity, self.rule.largest_rates)
+            check_velocities(self.initial, self.velocity)
         replicas, seed = check_seed_and_replicas(self.replicas, self.seed)
         object.__setattr__(self, "replicas", replicas)
         object.__setattr__(self, "seed", seed)
