@@ -37,7 +37,7 @@ def refuse(field: str, value: object, expected: str) -> NoReturn:
 
 
 def check_non_negative(field: str, value: object, expected: str = "a number of at least 0") -> float:
-    """Return `value` as a float; raises `InvalidInput` unless it is a finite number of at least 0."""
+    """Return `value` as a float; raises `InvalidInput`, which says what is `expected`, unless it is finite and at least 0."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         refuse(field, value, expected)
     try:
@@ -45,7 +45,7 @@ def check_non_negative(field: str, value: object, expected: str = "a number of a
     except OverflowError:
         number = math.inf
     if not (math.isfinite(number) and number >= 0):
-        refuse(field, number, "a finite number of at least 0")
+        refuse(field, number, expected.replace("a number", "a finite number", 1))
     return number
 
 

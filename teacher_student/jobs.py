@@ -56,14 +56,12 @@ def run_simulation(
 
 def simulation_settings(problem: Problem, n_inputs: int | None, options: argparse.Namespace) -> tuple[int, int, int]:
     """Return N, replicas and seed, from the command line or else from the problem; refuses impossible ones."""
-    from teacher_student.networks import check_n_inputs
-    from teacher_student.problem import check_seed_and_replicas
+    from teacher_student.problem import check_seed_and_replicas, check_size_of_runs
 
     chosen = {"n_inputs": n_inputs, "replicas": options.replicas, "seed": options.seed}
     settings = {name: getattr(problem, name) if value is None else value for name, value in chosen.items()}
-    return check_n_inputs(problem.initial, settings["n_inputs"], problem.rule.has_velocity), *check_seed_and_replicas(
-        settings["replicas"], settings["seed"]
-    )
+    N = check_size_of_runs(problem, settings["n_inputs"])
+    return N, *check_seed_and_replicas(settings["replicas"], settings["seed"])
 
 
 def _status(trajectory: xr.Dataset) -> int:

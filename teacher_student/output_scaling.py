@@ -35,7 +35,7 @@ def check_output_scaling(output_scaling: object) -> str:
 
 
 def with_output_scaling(problem: Problem, output_scaling: str) -> Problem:
-    """Return `problem` with the factor omega in the outputs: v, v_teacher and eta_v of `problem` are stated without it.
+    """Return `problem` with the factor omega in the outputs: v, v_teacher, eta_v and v_velocity of it are stated without omega.
 
     Parameters
     ----------
@@ -47,8 +47,9 @@ def with_output_scaling(problem: Problem, output_scaling: str) -> Problem:
     Returns
     -------
     Problem
-        The equivalent one without factor: output weights omega(K) v and omega(M) v_teacher, rate omega(K)^2 eta_v. Other rates
-        are the same, not multiplied by any power of K. Its `output_scaling` says how it was stated.
+        The equivalent one without factor: output weights omega(K) v and omega(M) v_teacher, rate omega(K)^2 eta_v, velocities
+        omega(K) v_velocity of a rule with friction. Other rates are the same, not multiplied by any power of K. Its
+        `output_scaling` says how it was stated.
 
     Raises
     ------
@@ -63,9 +64,13 @@ def with_output_scaling(problem: Problem, output_scaling: str) -> Problem:
     scale, teacher_scale = (OUTPUT_SCALINGS[output_scaling](n) for n in (initial.n_units, initial.n_teacher))
     if scale != 1.0 and rule.largest_rates[3] > 0.0 and rule.weight_decay > 0.0:
         refuse("rule.weight_decay", rule.weight_decay, f"0 where output weights learn with output scaling {output_scaling}")
+    velocity = problem.velocity
+    if velocity is not None:
+        velocity = dataclasses.replace(velocity, v_velocity=scale * velocity.v_velocity)
     return dataclasses.replace(
         problem,
         initial=dataclasses.replace(initial, v=scale * initial.v, v_teacher=teacher_scale * initial.v_teacher),
         rule=dataclasses.replace(rule, eta_v=scaled(rule.eta_v, scale**2)),
+        velocity=velocity,
         output_scaling=output_scaling,
     )

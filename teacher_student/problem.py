@@ -159,7 +159,8 @@ class Problem:
         The factor of the outputs, "1", "1/K" or "1/sqrt(K)", that the output weights and eta_v above already contain; see
         `with_output_scaling`. It changes no number of a run.
     velocity : Velocities, optional
-        Velocities at alpha = 0 of a rule with friction; by default zero.
+        Velocities at alpha = 0 of a rule with friction; by default zero. A factor that does not learn moves by its own until
+        friction has stopped it.
 
     Raises
     ------
@@ -190,8 +191,8 @@ class Problem:
             if not isinstance(self.velocity, Velocities):
                 refuse("velocity", self.velocity, "an instance of Velocities")
             if self.rule.friction is None:
-                refuse("velocity", self.velocity, "none, for the rule has no friction")
-            check_velocities(self.initial, self.velocity, self.rule.largest_rates)
+                refuse("velocity", "velocities", "none, for the rule has no friction")
+            check_velocities(self.initial, self.velocity)
         replicas, seed = check_seed_and_replicas(self.replicas, self.seed)
         object.__setattr__(self, "replicas", replicas)
         object.__setattr__(self, "seed", seed)
@@ -213,6 +214,14 @@ class Problem:
         from teacher_student.problem_file import write_problem  # problem_file builds on this module
 
         return write_problem(self)
+
+
+def check_size_of_runs(problem: Problem, n_inputs: object) -> int:
+    """Return N of simulations of `problem` as an int; raises `InvalidInput` if they cannot have it."""
+    N, friction = check_n_inputs(problem.initial, n_inputs, problem.rule.has_velocity), problem.rule.friction
+    if friction is not None and friction > N:
+        refuse("friction", friction, f"at most N = {N}, for velocities shrink by 1 - friction / N per step")
+    return N
 
 
 def output_times(alpha: float | npt.ArrayLike) -> FloatArray:

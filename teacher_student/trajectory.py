@@ -93,8 +93,8 @@ def normalized_overlaps(trajectory: xr.Dataset) -> xr.DataArray:
 def resolved_eps_g(trajectory: xr.Dataset) -> float:
     """Return the eps_g down to which the numbers of `trajectory` mean something; from the first time below it on, they are noise.
 
-    eps_g is a difference of overlaps, of terms of order (sum abs(v_teacher) sqrt(T))^2. Near perfect learning it is linear in their
-    errors: those of rounding, and in theory the integrator's tolerances. Implicit methods keep far less of these.
+    eps_g is a difference of overlaps, of terms of order (sum abs(v_teacher) sqrt(T))^2. Near perfect learning it is linear in
+    their errors: those of rounding, and in theory the integrator's tolerances, of which implicit methods keep far less.
     """
     v_teacher, norms = np.abs(trajectory["v_teacher"].values), np.diagonal(trajectory["T"].values)
     terms = float((v_teacher * np.sqrt(norms)).sum() ** 2)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.errors import refuse
 from teacher_student.order_parameters import OrderParameters, as_array, check_gram, check_shape
 
 FloatArray = npt.NDArray[np.float64]
@@ -76,6 +75,13 @@ class Velocities:
         """The velocities of sigma, xi_out and v as one new vector, (P + K P + K,)."""
         return np.concatenate([self.sigma_velocity, self.xi_out_velocity.ravel(), self.v_velocity])
 
+    @property
+    def of_factors(self) -> npt.NDArray[np.bool_]:
+        """Which of xi_in, sigma, xi_out and v have a velocity, (4,)."""
+        return np.array(
+            [array.any() for array in (self.Q_velocities, self.sigma_velocity, self.xi_out_velocity, self.v_velocity)]
+        )
+
 
 def velocity_shapes(state: OrderParameters) -> dict[str, tuple[int, ...]]:
     """Return the shape of each velocity of a student and teacher like those of `state`, in the order of state vectors."""
@@ -99,15 +105,10 @@ def joint_gram(state: OrderParameters, velocity: Velocities) -> FloatArray:
     )
 
 
-def check_velocities(state: OrderParameters, velocity: Velocities, learning: FloatArray) -> None:
-    """Raise `InvalidInput` unless networks in `state` can have `velocity` where the factors `learning` (4,) are above zero."""
+def check_velocities(state: OrderParameters, velocity: Velocities) -> None:
+    """Raise `InvalidInput` unless networks in `state` can have `velocity`."""
     for name, shape in velocity_shapes(state).items():
-        check_shape(name, getattr(velocity, name), shape, "that of " + ", ".join(DIMENSIONS[name]))
-    factor_of = {"Q": 0, "R": 0, "C": 0, "sigma": 1, "xi_out": 2, "v": 3}
-    for name in DIMENSIONS:
-        array = getattr(velocity, name)
-        if learning[factor_of[name.rsplit("_", 1)[0]]] == 0 and array.any():
-            refuse(name, float(array[array != 0].flat[0]), "zero, for this factor does not learn")
-    check_gram("Q_velocities", velocity.Q_velocities)
+        check_shape(f"velocity.{name}", getattr(velocity, name), shape, "that of " + ", ".join(DIMENSIONS[name]))
+    check_gram("velocity.Q_velocities", velocity.Q_velocities)
     joint = joint_gram(state, velocity)
-    check_gram("C_velocities", joint, "[[Q_modes, C], [C^T, Q_velocities]] with the overlaps with the teacher")
+    check_gram("velocity.C_velocities", joint, "[[Q_modes, C], [C^T, Q_velocities]] with the overlaps with the teacher")

@@ -94,6 +94,9 @@ BAD_PROBLEMS = {
     "rule.eta": ("eta_xi_in = 0.5", "eta_xi_in = 0.5\neta = 1.0"),
     "rule.eta_xi_in": ("eta_xi_in = 0.5", "eta_xi_in = -0.5"),
     "rule.noise": ("eta_xi_in = 0.5", "eta_xi_in = 0.5\nnoise = nan"),
+    "rule.momentum": ("eta_xi_in = 0.5", "eta_xi_in = 0.5\nmomentum = 1.2"),
+    "rule.friction": ("eta_xi_in = 0.5", "eta_xi_in = 0.5\nmomentum = 0.5\nfriction = 1.0"),
+    "velocity.Q_velocities": ("[rule]", "[velocity]\nv_velocity = [0.0, 0.0]\n[rule]\nfriction = 1.0"),
     "initial.Q": ("Q = [[0.2, 0.0], [0.0, 0.3]]", "Q = [[0.2], [0.3]]"),
     "initial.R": ("R = [[0.1, 0.0]", "R = [[0.9, 0.0]"),
     "initial.T[0, 1]": ("T = [[1.0, 0.0]", "T = [[1.0, 0.5]"),
@@ -146,6 +149,13 @@ def test_bad_arguments_are_refused_in_one_line(
     message = capsys.readouterr().err
     assert message.startswith(f"teacher-student: {field}: got ")
     assert message.count("\n") == 1
+    assert names(folder) == set()
+
+
+def test_a_friction_above_n_is_refused_before_the_theory_is_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "small.toml").write_text(PROBLEM.replace("eta_xi_in = 0.5", "eta_xi_in = 0.5\nfriction = 61.0"))
+    assert cli.main(["compare", "small.toml", "-o", "out"]) == 2
+    assert capsys.readouterr().err.startswith("teacher-student: friction: got 61.0, expected at most N = 60")
     assert names(folder) == set()
 
 

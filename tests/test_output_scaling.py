@@ -17,6 +17,7 @@ from teacher_student.networks import draw_weights
 from teacher_student.problem_file import parse_problem
 from teacher_student.sgd.inputs import replica_generators
 from teacher_student.sgd.weights import replica_of
+from teacher_student.velocities import at_rest
 
 N_INPUTS, N_STEPS = 30, 45
 FACTORS = {"1": lambda n: 1.0, "1/K": lambda n: 1.0 / n, "1/sqrt(K)": lambda n: n**-0.5}
@@ -177,3 +178,14 @@ def test_wide_students_have_a_limit_if_rates_grow_with_the_width(record_check: C
     # Negative control: at rates that do not grow, students learn half as much when they are twice as wide.
     learnt = fixed[:, 0] - fixed[:, -1]
     assert learnt[-1] / learnt[-2] == pytest.approx(0.5, abs=0.05)
+
+
+def test_velocities_of_output_weights_are_stated_without_the_factor_too() -> None:
+    """At a rate of almost zero nothing but friction acts on them: v = v_0 + s_0 (1 - exp(-gamma alpha)) / gamma."""
+    gamma, alpha, s = 0.5, 2.0, np.array([0.3, -0.2])
+    stated = ts.LearningRule(eta_xi_in=0.0, eta_v=1e-12, friction=gamma)
+    initial = parse_problem(TEXT.replace('output_scaling = "1/K"', "")).initial
+    velocity = dataclasses.replace(at_rest(initial), v_velocity=s)
+    problem = ts.with_output_scaling(ts.Problem(initial=initial, rule=stated, velocity=velocity), "1/K")
+    end = ts.integrate(problem, [alpha], progress=False)["v"].values[-1]
+    np.testing.assert_allclose(end, (initial.v + s * (1.0 - np.exp(-gamma * alpha)) / gamma) / 2.0, atol=1e-9)

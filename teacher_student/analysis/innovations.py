@@ -99,7 +99,7 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     """Return the evidence of a simulation, given the theory with fluctuations at the same times."""
     problem = parse_problem(theory.attrs["problem"])
     N, n_replicas = int(simulation.attrs["n_inputs"]), simulation.sizes["replica"]
-    coordinates = coordinates_of(problem.initial, problem.rule)
+    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
     y = moving_coordinates(theory, coordinates)
     deviation = moving_coordinates(simulation, coordinates) - y
     of_sets = set_solutions(theory)

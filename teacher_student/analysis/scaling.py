@@ -109,7 +109,7 @@ def scaling(simulations: Sequence[xr.Dataset], progress: bool = True) -> Scaling
 def _measure(simulation: xr.Dataset, progress: bool) -> tuple[float, float, float, float]:
     """Return spread and deviation with their standard errors, by a jackknife over groups of replicas."""
     problem = parse_problem(simulation.attrs["problem"])
-    coordinates = coordinates_of(problem.initial, problem.rule)
+    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
     simulation = simulation.isel(alpha=simulation["alpha"].values > 0)
     theory = integrate(problem, simulation["alpha"].values, fluctuations=True, progress=progress)
     if "covariance" not in theory:

@@ -24,9 +24,8 @@ import teacher_student
 from teacher_student.activations import get_activations
 from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged, refuse
-from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.problem import LearningRule, Problem, check_seed_and_replicas, output_times, whole_steps
+from teacher_student.problem import LearningRule, Problem, check_seed_and_replicas, check_size_of_runs, output_times, whole_steps
 from teacher_student.sgd import overlaps, velocity_overlaps, velocity_weights, weights
 from teacher_student.sgd.checkpoint import Checkpoint
 from teacher_student.sgd.inputs import replica_generators
@@ -96,7 +95,7 @@ def simulate(
     Diverged
         If an order parameter of a replica leaves every bound; carries what was computed before.
     """
-    N = check_n_inputs(problem.initial, problem.n_inputs if n_inputs is None else n_inputs, problem.rule.has_velocity)
+    N = check_size_of_runs(problem, problem.n_inputs if n_inputs is None else n_inputs)
     if not isinstance(method, str) or method not in METHODS:
         refuse("method", method, "one of " + ", ".join(METHODS))
     stepwise = Method(
@@ -307,10 +306,8 @@ def _start(method: str, problem: Problem, N: int, generators: list[np.random.Gen
 
 
 def _momentum(rule: LearningRule, N: int) -> Momentum | None:
-    """Return how velocities step at this N, or None if there are none; refuses a friction that would turn velocities around."""
+    """Return how velocities step at this N, or None if there are none."""
     if rule.friction is not None:
-        if rule.friction > N:
-            refuse("friction", rule.friction, f"at most N = {N}, for velocities shrink by 1 - friction / N per step")
         return Momentum(keep=1.0 - rule.friction / N, scale=1.0 / N, slow=True)
     return Momentum(keep=rule.momentum, scale=1.0, slow=False) if rule.momentum > 0 else None
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from teacher_student.errors import InvalidInput, check_whole, refuse
-from teacher_student.problem import Problem
+from teacher_student.problem import Problem, check_size_of_runs
 from teacher_student.problem_file import build_problem, load_document, parse_document
 from teacher_student.sweeps.values import OF_DRAWS, OF_GRIDS, drawn_values, listed_values
 from teacher_student.trajectory import DIMENSIONS
@@ -136,7 +136,10 @@ class Sweep:
         """Return the problem at point `index`; raises `InvalidInput`, with the point's fields, if it is impossible."""
         settings = self.at(index)
         try:
-            return problem_with(self.problem, settings)
+            problem = problem_with(self.problem, settings)
+            if self.simulation is not None:
+                check_size_of_runs(problem, problem.n_inputs)
+            return problem
         except InvalidInput as error:
             where = ", ".join(f"{name} = {value!r}" for name, value in settings.items())
             raise InvalidInput(f"{error} (at {where})") from None

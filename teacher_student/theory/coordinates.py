@@ -31,7 +31,7 @@ class Coordinates:
         The full state vector at alpha = 0, from which frozen factors keep their values.
     moving : (n,) int array
         Positions of the coordinates: the upper triangle of Q_modes (without the diagonal if the rule keeps lengths) and all of
-        R_modes if xi_in learns, then sigma, xi_out and v if they do.
+        R_modes if xi_in moves, then sigma, xi_out and v if they do.
     mirror : (n,) int array
         For an entry of Q_modes above the diagonal its mirror image, otherwise the position itself.
     labels : tuple of str
@@ -75,22 +75,28 @@ def unpack(full: FloatArray, state: OrderParameters) -> dict[str, FloatArray]:
 
 
 def coordinates_of(state: OrderParameters, rule: LearningRule, velocity: Velocities | None = None) -> Coordinates:
-    """Return the moving coordinates of `state` under `rule`; with friction also of `velocity`, by default zero."""
+    """Return the moving coordinates of `state` under `rule`; with friction also of `velocity`, by default zero.
+
+    A factor moves if it learns or has a velocity.
+    """
     K, P, M = state.n_units, state.n_modes, state.n_teacher
-    learns_xi_in, learns_sigma, learns_xi_out, learns_v = rule.largest_rates > 0
+    moves = rule.largest_rates > 0
+    if velocity is not None:
+        moves |= velocity.of_factors
+    xi_in_moves, sigma_moves, xi_out_moves, v_moves = moves
     entries: list[tuple[int, int, str]] = []
-    if learns_xi_in:
+    if xi_in_moves:
         pairs = [(a, b) for a in range(P) for b in range(a, P) if a != b or not rule.spherical]
         entries += [(a * P + b, b * P + a, f"Q_modes[{a},{b}]") for a, b in pairs]
         entries += [(P * P + i, P * P + i, f"R_modes[{i // M},{i % M}]") for i in range(P * M)]
     position = P * P + P * M
-    if learns_sigma:
+    if sigma_moves:
         entries += [(position + a, position + a, f"sigma[{a}]") for a in range(P)]
     position += P
-    if learns_xi_out:
+    if xi_out_moves:
         entries += [(position + i, position + i, f"xi_out[{i // P},{i % P}]") for i in range(K * P)]
     position += K * P
-    if learns_v:
+    if v_moves:
         entries += [(position + k, position + k, f"v[{k}]") for k in range(K)]
     position += K
     start = state_vector(state)
@@ -99,7 +105,7 @@ def coordinates_of(state: OrderParameters, rule: LearningRule, velocity: Velocit
         start = np.concatenate([start, *(getattr(velocities, name).ravel() for name in velocity_shapes(state))])
         entries += [(position + i, position + j, _velocity_label(label)) for i, j, label in entries]
         position *= 2
-        if learns_xi_in:
+        if xi_in_moves:
             entries += [(position + i, position + i, f"C_velocities[{i // P},{i % P}]") for i in range(P * P)]
     return Coordinates(
         start=start,

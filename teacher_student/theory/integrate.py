@@ -112,7 +112,7 @@ def integrate(
 
 def predicts_fluctuations(problem: Problem) -> bool:
     """Return whether the linear noise can be integrated: not where g' has jumps and its averages are sampled."""
-    coordinates = coordinates_of(problem.initial, problem.rule)
+    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
     f = right_hand_side(problem.initial, problem.rule, coordinates)
     return not _is_rough(f, coordinates.start[coordinates.moving])
 

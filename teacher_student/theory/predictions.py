@@ -57,7 +57,7 @@ def predict(theory: xr.Dataset, n_inputs: int) -> xr.Dataset:
         refuse("theory", type(theory).__name__, "a trajectory of integrate(..., fluctuations=True)")
     problem = parse_problem(theory.attrs["problem"])
     N = check_n_inputs(problem.initial, n_inputs)
-    coordinates = coordinates_of(problem.initial, problem.rule)
+    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
     y = moving_coordinates(theory, coordinates)
     V, m = theory["covariance"].values, theory["shift"].values
     mean, spread = (_unflatten(rows, problem) for rows in _moments(y, V / N, m / N, problem, coordinates))

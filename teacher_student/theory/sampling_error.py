@@ -51,7 +51,7 @@ def sampling_error(theory: xr.Dataset) -> xr.Dataset:
     if len(of_sets) == 0:
         return xr.zeros_like(theory[list(DIMENSIONS)])
     problem, times = parse_problem(theory.attrs["problem"]), theory["alpha"].values
-    coordinates = coordinates_of(problem.initial, problem.rule)
+    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
     trajectories = [
         build_trajectory(problem, times, unpack(coordinates.expand(rows), problem.initial), replicas=False, attributes={})
         for rows in of_sets
@@ -63,7 +63,7 @@ def sampling_error(theory: xr.Dataset) -> xr.Dataset:
 def set_solutions(theory: xr.Dataset) -> FloatArray:
     """Return the learning coordinates with each set of points alone, (sets, alpha, n); no sets where averages are closed."""
     problem, times = parse_problem(theory.attrs["problem"]), theory["alpha"].values
-    coordinates = coordinates_of(problem.initial, problem.rule)
+    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
     f = right_hand_side(problem.initial, problem.rule, coordinates)
     if not isinstance(f, SampledDrift) or len(coordinates.moving) == 0:
         return np.empty((0, len(times), len(coordinates.moving)))

@@ -14,7 +14,8 @@ import xarray as xr
 import teacher_student as ts
 from teacher_student.problem import RATES
 from teacher_student.theory import diffusion
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side
+from teacher_student.theory.coordinates import DriftAt, coordinates_of, right_hand_side
+from teacher_student.theory.fluctuations import jacobian
 from teacher_student.theory.predictions import moving_coordinates
 from teacher_student.theory.sampled_drift import SampledDrift
 
@@ -189,6 +190,30 @@ def test_fixed_momentum_is_plain_sgd_at_larger_rates(make_problem: Callable[...,
     first, second = (ts.integrate(problem, [0.5, 1.5], progress=False) for problem in (slow, plain))
     for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v", "eps_g"):
         np.testing.assert_allclose(first[name].values, second[name].values, atol=1e-8)
+
+
+@pytest.mark.parametrize("gamma", [0.1, 1.0])
+def test_inertia_slows_the_escape_from_the_symmetric_plateau(gamma: float, record_check: Callable[..., None]) -> None:
+    """At the fixed point of plain SGD at rates eta / gamma, with Q_velocities = -gamma <h u^T> of that rule and nothing else.
+
+    Specialisation is in R alone, which obeys R" + gamma R' = gamma lambda R; without inertia it would grow at the rate lambda.
+    """
+    rest = ts.plain_committee(Q=np.full((2, 2), 0.35), R=np.full((2, 2), 0.4), T=np.eye(2), v=[1.0, 1.0], v_teacher=[1.0, 1.0])
+    slightly_apart = dataclasses.replace(rest, Q_modes=[[0.35, 0.33], [0.33, 0.35]])
+    point = ts.fixed_point(ts.Problem(initial=slightly_apart, rule=ts.LearningRule(eta_xi_in=1.0)))
+    rule = ts.LearningRule(eta_xi_in=gamma, friction=gamma)
+    coordinates = coordinates_of(point.state, rule)
+    f = DriftAt(right_hand_side(point.state, rule, coordinates), 0.0)
+    y = coordinates.start[coordinates.moving]
+    assert np.abs(f(y)).max() > 1e-4
+    V = [i for i, label in enumerate(coordinates.labels) if label.startswith("Q_vel")]
+    force = {label: change for label, change in zip(coordinates.labels, f(y), strict=True) if label.startswith("C_")}
+    y[V] = [-force[coordinates.labels[i].replace("Q_vel", "C_vel")] for i in V]
+    record_check("plateau with friction: largest change", "fixed point of plain SGD", np.abs(f(y)).max(), 1e-10)
+    growth = np.linalg.eigvals(jacobian(f, y)).real.max()
+    expected = np.sqrt(gamma**2 / 4 + gamma * point.escape_rates[0]) - gamma / 2
+    record_check("escape rate with friction: relative difference", "closed form", abs(growth / expected - 1.0), 1e-6)
+    assert abs(growth / point.escape_rates[0] - 1.0) > 0.05
 
 
 def test_sampled_averages_with_friction_are_the_closed_ones(make_problem: Callable[..., ts.Problem]) -> None:
