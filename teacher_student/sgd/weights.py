@@ -239,7 +239,9 @@ def run_steps(
             if spherical and rates[0] > 0.0:
                 squared_lengths(gathered, squares)
                 for a in range(P):
-                    gathered[a] *= lengths[a] / np.sqrt(squares[a])
+                    scale = lengths[a] / np.sqrt(squares[a])
+                    for i in range(N):  # not `gathered[a] *= scale`, for the same reason as below
+                        gathered[a, i] *= scale
             for a in range(P):
                 for i in range(N):  # not `xi_in[:] = gathered`, which takes numba a second more to compile
                     xi_in[a, i] = gathered[a, i]
