@@ -40,12 +40,13 @@ def median_seconds(work: Callable[[], object], runs: int = RUNS) -> float:
 def committee(K: int, M: int, P: int | None = None) -> ts.OrderParameters:
     """Return a plain committee machine (no `P`) or a student of `P` modes, some way on from a random start."""
     rng = np.random.default_rng(0)
+    rows = K if P is None else P
+    R = 0.4 / max(rows, M) * rng.random((rows, M))  # small enough to be overlaps at any size
     if P is None:
-        R = 0.1 * rng.random((K, M))
         return ts.plain_committee(Q=0.5 * np.eye(K), R=R, T=np.eye(M), v=np.ones(K), v_teacher=np.ones(M))
     return ts.OrderParameters(
         Q_modes=0.5 * np.eye(P),
-        R_modes=0.1 * rng.random((P, M)),
+        R_modes=R,
         T=np.eye(M),
         sigma=np.ones(P),
         xi_out=rng.standard_normal((K, P)) / np.sqrt(P),

@@ -5,6 +5,7 @@ Runs leave the plateau at slightly different times, so that their geometric mean
 
 import argparse
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,9 +13,7 @@ import numpy as np
 
 import teacher_student as ts
 
-N_INPUTS = 1000
-REPLICAS = 16
-LAST_ALPHA = 300.0
+N_INPUTS, REPLICAS = 1000, 16
 
 
 def snake(x: float) -> float:
@@ -28,6 +27,7 @@ def snake_prime(x: float) -> float:
 
 # A rate of the first layer well below the largest stable one of each.
 RATES = {"erf": 1.0, "tanh": 1.0, "gelu": 0.8, "softplus": 0.6, "snake": 0.15}
+LAST_ALPHA = {"erf": 200.0, "tanh": 130.0, "gelu": 75.0, "softplus": 300.0, "snake": 150.0}
 
 
 def problem_of(activation: str) -> ts.Problem:
@@ -39,7 +39,7 @@ def problem_of(activation: str) -> ts.Problem:
         v_teacher=[1.0, 1.0],
     )
     rule = ts.LearningRule(activation, eta_xi_in=RATES[activation])
-    return ts.Problem(initial=initial, rule=rule, alpha=ts.log_spaced_times(0.1, LAST_ALPHA, 36), name=activation)
+    return ts.Problem(initial=initial, rule=rule, alpha=ts.log_spaced_times(0.1, LAST_ALPHA[activation], 36), name=activation)
 
 
 def main() -> None:
@@ -50,9 +50,12 @@ def main() -> None:
 
     ts.register_activation("snake", snake, snake_prime)
     fig, ax = plt.subplots(figsize=(5.5, 4.0), layout="constrained")
-    for activation, colour, marker in zip(RATES, ts.plots.COLOURS, ts.plots.MARKERS, strict=False):
-        problem = problem_of(activation)
-        theory = ts.integrate(problem).isel(alpha=slice(1, None))
+    problems = [problem_of(activation) for activation in RATES]
+    with ThreadPoolExecutor(2) as pool:  # sampled averages take seconds
+        theories = list(pool.map(ts.integrate, problems))
+    styles = zip(RATES, problems, theories, ts.plots.COLOURS, ts.plots.MARKERS, strict=False)
+    for activation, problem, theory, colour, marker in styles:
+        theory = theory.isel(alpha=slice(1, None))
         runs = ts.simulate(problem, n_inputs=N_INPUTS, replicas=REPLICAS, seed=options.seed, method="overlaps")
         runs = runs["eps_g"].isel(alpha=slice(1, None))
         logarithm = np.log(runs)
@@ -68,9 +71,8 @@ def main() -> None:
     ax.set_ylim(1e-6, 3.0)
     ax.legend(frameon=False, title=rf"lines: theory; points: {REPLICAS} runs, $N={N_INPUTS}$")
     options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "simulations_any_activation.png"
-    fig.savefig(path, dpi=200)
-    print(path)
+    fig.savefig(options.output / "simulations_any_activation.png", dpi=200)
+    print(options.output / "simulations_any_activation.png")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from teacher_student.analysis.stages import passage_times
 from teacher_student.theory.plateau import escape_probability
 
 CHAIN, LEAPS = [100, 1000, 10_000, 100_000], [10**5, 10**6, 10**7, 10**8]
-REPLICAS = 64
+REPLICAS = 24
 
 
 def committee() -> ts.Problem:
