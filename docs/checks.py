@@ -26,6 +26,12 @@ Every statistical check has a negative control in the same file: a deliberate mi
 """
 
 
+def marked_up(text: str) -> str:
+    """Return plain text as reStructuredText."""
+    escaped = text.replace("*", r"\*").replace("|", r"\|")
+    return escaped.replace(r"\|z\|", ":math:`|z|`").replace("eps_g", r":math:`\epsilon_g`")
+
+
 def rows(entries: list[dict]) -> list[str]:
     """Return one table row for each pair of what and against, in the order of the tests."""
     groups: dict[tuple[str, str], list[dict]] = {}
@@ -34,9 +40,8 @@ def rows(entries: list[dict]) -> list[str]:
     lines = []
     for (what, against), group in groups.items():
         worst = max(group, key=lambda entry: entry["measured"] / entry["allowed"] if entry["allowed"] else entry["measured"])
-        what = what.replace("|z|", ":math:`|z|`").replace("eps_g", r":math:`\epsilon_g`")
-        cells = (against, len(group), f"{worst['measured']:.2g}", f"{worst['allowed']:.3g}")
-        lines += [f"   * - {what}", *(f"     - {cell}" for cell in cells)]
+        cells = (marked_up(against), len(group), f"{worst['measured']:.2g}", f"{worst['allowed']:.3g}")
+        lines += [f"   * - {marked_up(what)}", *(f"     - {cell}" for cell in cells)]
     return lines
 
 
