@@ -70,6 +70,7 @@ RULES: dict[str, tuple[dict[str, object], list[dict[str, object]]]] = {
 CASES = [("erf", rule) for rule in RULES]
 CASES += [("relu", "power law, input modes"), ("relu", "all scheduled, batch, decay")]
 CASES += [("relu", "spherical"), ("tanh", "power law, input modes"), ("tanh", "spherical")]
+CASES += [("linear", "all scheduled, batch, decay"), ("quadratic", "cosine, output weights"), ("leaky_relu", "spherical")]
 
 
 def problem_of(make_problem: Callable[..., ts.Problem], activation: str, changes: dict[str, object]) -> ts.Problem:
