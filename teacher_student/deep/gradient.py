@@ -10,7 +10,7 @@ from numba import njit
 
 from teacher_student.deep.activations import Activation, get_activation
 from teacher_student.deep.network import Layers, ModeLayer, PlainLayer
-from teacher_student.deep.products import back_through_modes, combinations, sum_samples, through_modes
+from teacher_student.deep.products import back_through_sigma, mix_modes, mix_samples, overlaps, sum_samples
 from teacher_student.deep.threads import one_blas_thread
 
 Array = npt.NDArray[np.floating]
@@ -22,9 +22,9 @@ _ROWS_AT_ONCE = 2000
 class Fields:
     """What a forward pass leaves, one entry a matrix.
 
-    `activity` is its input h (samples, N_in), `mode_fields` u = h xi_in^T and `weighted` diag(sigma) u (samples, P), or None where
-    it is not decomposed, and `fields` z (samples, N_out), of which the last is the output. `back` is where the backward pass
-    writes dLoss / dz of all but the last.
+    `activity` is its input h (samples, N_in), `mode_fields` u = h xi_in^T and `weighted` diag(sigma) u (samples, P), or None
+    where it is not decomposed, and `fields` z (samples, N_out), of which the last is the output. `back` is where the backward
+    pass writes dLoss / dz of all but the last.
     """
 
     activity: list[Array]
@@ -33,8 +33,15 @@ class Fields:
     fields: list[Array]
     back: list[Array]
 
+    def first(self, n: int) -> Fields:
+        """Return views of the first `n` samples."""
+        u, weighted = ([None if a is None else a[:n] for a in arrays] for arrays in (self.mode_fields, self.weighted))
+        return Fields([a[:n] for a in self.activity], u, weighted, [a[:n] for a in self.fields], [a[:n] for a in self.back])
 
-def _new_fields(layers: Layers, n_samples: int) -> Fields:
+
+def new_fields(layers: Layers, n_samples: int) -> Fields:
+    """Return arrays for a forward and a backward pass of so many samples."""
+
     def empty(size: int) -> Array:
         return np.empty((n_samples, size), layers[0].bias.dtype)
 
@@ -48,14 +55,19 @@ def _new_fields(layers: Layers, n_samples: int) -> Fields:
 def forward(layers: Layers, activation: Activation, x: Array, into: Fields | None = None) -> Fields:
     """Return the fields of inputs `x`, (samples, N_0): u = xi_in h, z = xi_out diag(sigma) u + bias, h = g(z).
 
-    The arrays of `into`, fields of as many samples, are written over: memory that is new in every step costs more than the products.
+    The arrays of `into`, fields of as many samples, are written over: memory that is new in every step costs more than the
+    products.
     """
-    result = _new_fields(layers, len(x)) if into is None else into
+    result = new_fields(layers, len(x)) if into is None else into
     h = result.activity[0] = np.ascontiguousarray(x, layers[0].bias.dtype)
     for index, layer in enumerate(layers):
         z, u, weighted = result.fields[index], result.mode_fields[index], result.weighted[index]
         if isinstance(layer, ModeLayer):
-            through_modes(h, layer.xi_in, layer.sigma, layer.xi_out.T, u, weighted, z)
+            assert u is not None
+            assert weighted is not None
+            overlaps(h, layer.xi_in, u)
+            np.multiply(u, layer.sigma, out=weighted)
+            mix_modes(weighted, layer.xi_out.T, z)
         else:
             np.matmul(h, layer.W.T, out=z)
         if index < len(layers) - 1:
@@ -90,13 +102,16 @@ def backward(layers: Layers, activation: Activation, fields: Fields, output_grad
             assert u is not None
             assert weighted is not None
             du = np.empty_like(u)
-            back_through_modes(dz, layer.xi_in, layer.sigma, layer.xi_out.T, u, d.sigma, du, dh)
-            combinations(du.T, h, d.xi_in)
+            overlaps(dz, layer.xi_out.T, du)
+            back_through_sigma(du, u, layer.sigma, d.sigma)
+            mix_samples(du, h, d.xi_in)
+            if index > 0:
+                mix_modes(du, layer.xi_in, dh)
             # Modes that the layer above has as its input modes have their gradient from there already.
             if index + 1 < len(layers) and _same_modes(d, gradient[index + 1]):
                 d.xi_out.T[...] += weighted.T @ dz
             else:
-                combinations(weighted.T, dz, d.xi_out.T)
+                mix_samples(weighted, dz, d.xi_out.T)
         else:
             assert not isinstance(d, ModeLayer)
             np.matmul(dz.T, h, out=d.W)

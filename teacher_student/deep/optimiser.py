@@ -20,9 +20,9 @@ _NOTHING, _FLUSH_EVERY = 1e-30, 100
 _AT_ONCE = 1024
 
 
-def sgd_step(theta: Array, gradient: Array, rate: float | Array, decay: float | Array = 0.0) -> None:
+def sgd_step(theta: Array, gradient: Array, rate: float | Array, decay: float | Array | None = None) -> None:
     """Take theta -> (1 - decay) theta - rate gradient in place; `rate` and `decay` may have an entry a parameter."""
-    if np.any(decay):
+    if decay is not None:
         theta *= 1 - decay
     theta -= rate * gradient
 

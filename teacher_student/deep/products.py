@@ -1,4 +1,4 @@
-"""Products of long rows with few modes, in compiled code.
+"""Products of long rows with few modes: compiled where that is faster than BLAS, and by BLAS elsewhere.
 
 BLAS copies both matrices into an order of its own first. Where one has only P rows every number is used P times, and the copies
 take as long as the product.
@@ -14,17 +14,47 @@ from teacher_student.deep.tiles import COLUMNS_OF_BYTES, ROWS, write_tile
 
 Array = npt.NDArray[np.floating]
 
+# Beyond so many modes, and below so many neurons, BLAS is as fast or faster for some size of the batch.
+_MOST_MODES, _LEAST_NEURONS = 32, 32
+# Rows a multiple of these bytes apart compete for the same places of the caches where no copy is made.
+_PAGE = 4096
 _COLUMNS_AT_ONCE = 2048  # seven rows of float32 that stay in the cache next to the processor, or nearly
 
 
-# Twelve sums, three modes and a sample at a time are what fits sixteen registers, in this order. Beyond the last row of a matrix the last one is taken again, and its sums
-# are written again. Sums may be reordered into vector lanes; NaN and infinity keep their meaning, divergence is seen in them.
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def overlaps(A: Array, X: Array, result: Array) -> None:
-    """Write A X^T, (samples, modes), into `result`, with `A` (samples, N) and `X` (modes, N) contiguous.
+def overlaps(A: Array, modes: Array, result: Array) -> None:
+    """Write A modes^T, (samples, P), into `result`, with `A` (samples, N) and `modes` (P, N)."""
+    if _few_and_long(modes):
+        _overlaps(A, modes, result)
+    else:
+        np.matmul(A, modes.T, out=result)
 
-    A sample's numbers do not depend on its neighbours, to the bit.
-    """
+
+def mix_modes(C: Array, modes: Array, result: Array) -> None:
+    """Write C modes, (samples, N), into `result`, with `C` (samples, P) and `modes` (P, N)."""
+    if _few_and_long(modes) and modes.strides[0] % _PAGE:
+        _combinations(C, modes, result)
+    else:
+        np.matmul(C, modes, out=result)
+
+
+def mix_samples(C: Array, A: Array, result: Array) -> None:
+    """Write C^T A, (P, N), into `result`, with `C` (samples, P) and `A` (samples, N)."""
+    if _few_and_long(result) and result.strides[0] % _PAGE:
+        _combinations(C.T, A, result)
+    else:
+        np.matmul(C.T, A, out=result)
+
+
+def _few_and_long(modes: Array) -> bool:
+    P, N = modes.shape
+    return P <= _MOST_MODES and N >= _LEAST_NEURONS and modes.flags.c_contiguous
+
+
+# Twelve sums, three modes and a sample at a time are what fits sixteen registers, in this order. Beyond the last row of a matrix
+# the last one is taken again, and its sums are written again. Sums may be reordered into vector lanes; NaN and infinity keep
+# their meaning, for divergence is seen in them. A sample's numbers do not depend on its neighbours, to the bit.
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _overlaps(A: Array, X: Array, result: Array) -> None:
     n_samples, n_modes, N = len(A), len(X), A.shape[1]
     result[:] = 0
     for begin in range(0, N, _COLUMNS_AT_ONCE):
@@ -54,58 +84,33 @@ def overlaps(A: Array, X: Array, result: Array) -> None:
                 result[n, c], result[n1, c], result[n2, c], result[n3, c] = z0, z1, z2, z3
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def combinations(C: Array, X: Array, result: Array) -> None:
-    """Write C X, rows that combine the rows of `X` (modes, N), into `result`; `X` and `result` are contiguous.
-
-    A row of the result does not depend on the other rows of `C`, to the bit.
-    """
+# The larger of the two matrices is gone through in the order in which it is stored. Beyond the last row the last one is written
+# again, and the last tile of a row overlaps the one before. A row of the result does not depend on other rows of C, to the bit.
+@njit(cache=True, nogil=True)
+def _combinations(C: Array, X: Array, result: Array) -> None:
+    """Write C X, rows that combine the rows of `X`; `X` and `result` are contiguous and have a tile's columns or more."""
     n_rows, n_columns = result.shape
     tile = COLUMNS_OF_BYTES // result.itemsize
-    if n_columns < tile:
-        result[:] = 0
-        for i in range(n_rows):
-            for a in range(len(X)):
-                for k in range(n_columns):
-                    result[i, k] += C[i, a] * X[a, k]
-    elif n_rows > len(X):  # the larger of the two is gone through in the order in which it is stored
+    if n_rows > len(X):
         for i in range(0, n_rows, ROWS):
+            rows = (i, min(i + 1, n_rows - 1), min(i + 2, n_rows - 1), min(i + 3, n_rows - 1))
             for column in range(0, n_columns, tile):
-                _write_tile(C, i, X, result, min(column, n_columns - tile))
+                write_tile(C, rows, X, result, min(column, n_columns - tile))
     else:
         for column in range(0, n_columns, tile):
             for i in range(0, n_rows, ROWS):
-                _write_tile(C, i, X, result, min(column, n_columns - tile))
-
-
-# As above: the last row is written again where there are no more, and the last tile of a row overlaps the one before.
-@njit(nogil=True, inline="always")
-def _write_tile(C: Array, i: int, X: Array, result: Array, column: int) -> None:
-    last = len(result) - 1
-    write_tile(C, (i, min(i + 1, last), min(i + 2, last), min(i + 3, last)), X, result, column)
+                rows = (i, min(i + 1, n_rows - 1), min(i + 2, n_rows - 1), min(i + 3, n_rows - 1))
+                write_tile(C, rows, X, result, min(column, n_columns - tile))
 
 
 @njit(cache=True, nogil=True)
-def through_modes(h: Array, xi_in: Array, sigma: Array, xi_out: Array, u: Array, weighted: Array, z: Array) -> None:
-    """Write u = h xi_in^T, diag(sigma) u and z = xi_out diag(sigma) u of all samples; all modes are rows, `xi_out` is (P, N_out)."""
-    overlaps(h, xi_in, u)
-    for n in range(len(u)):
-        for a in range(len(sigma)):
-            weighted[n, a] = sigma[a] * u[n, a]
-    combinations(weighted, xi_out, z)
-
-
-@njit(cache=True, nogil=True)
-def back_through_modes(dz: Array, xi_in: Array, sigma: Array, xi_out: Array, u: Array, d_sigma: Array, du: Array, dh: Array) -> None:
-    """Write the gradient of sigma, and dLoss / du and dLoss / dh of all samples; without rows `dh` is not wanted."""
-    overlaps(dz, xi_out, du)
+def back_through_sigma(d_weighted: Array, u: Array, sigma: Array, d_sigma: Array) -> None:
+    """Write the gradient of `sigma`, (P,), and turn the gradient of diag(sigma) u, (samples, P), into that of u in place."""
     d_sigma[:] = 0
     for n in range(len(u)):
         for a in range(len(sigma)):
-            d_sigma[a] += du[n, a] * u[n, a]
-            du[n, a] *= sigma[a]
-    if len(dh) > 0:
-        combinations(du, xi_in, dh)
+            d_sigma[a] += d_weighted[n, a] * u[n, a]
+            d_weighted[n, a] *= sigma[a]
 
 
 @njit(cache=True, nogil=True)

@@ -1,7 +1,7 @@
 """A tile of a product of matrices that stays in the registers of the processor, as one instruction of compiled code.
 
-Loops over a row of the result with few terms a number read and write that row again and again, and compilers do not turn them into
-anything else. Here the sums of `ROWS` rows and some vectors of columns are registers, written once.
+Loops over a row of the result with few terms a number read and write that row again and again, and compilers do not turn them
+into anything else. Here the sums of `ROWS` rows and some vectors of columns are registers, written once.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ def write_tile(typing_context: Any, C: Any, rows: Any, X: Any, result: Any, colu
             return [builder.gep(first, [ir.Constant(i32, v)]) for v in range(_VECTORS)]
 
         def everywhere(value: Any) -> Any:
-            one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(i32, 0))
-            return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(i32, lanes), [0] * lanes))
+            nothing, first_lane = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(i32, lanes), [0] * lanes)
+            one = builder.insert_element(nothing, value, ir.Constant(i32, 0))
+            return builder.shuffle_vector(one, nothing, first_lane)
 
         zero = ir.Constant(vector, [0.0] * lanes)
         sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(_VECTORS)] for _ in range(ROWS)]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.deep.activations import get_activation
-from teacher_student.deep.gradient import Fields, add_orthogonality, backward, forward, network_output
+from teacher_student.deep.gradient import Fields, add_orthogonality, backward, forward, network_output, new_fields
 from teacher_student.deep.network import as_layers, factors
 from teacher_student.deep.optimiser import Adam, scheduled_rate, sgd_step
 from teacher_student.deep.threads import one_blas_thread
@@ -32,10 +32,10 @@ class Training:
 
 @dataclass(eq=False)
 class _Memory:
-    """What every step writes over: the gradient, and the fields of batches of one size each."""
+    """What every step writes over: the gradient and the fields of a batch."""
 
     gradient: Array
-    fields: dict[int, Fields] = field(default_factory=dict)
+    fields: Fields
 
 
 def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array] | None, n_epochs: int) -> Training:
@@ -46,7 +46,8 @@ def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array]
     loss. Raises `Diverged` when the loss is not finite.
     """
     theta = estimator.theta_.copy()
-    memory = _Memory(np.empty_like(theta))
+    layers = as_layers(estimator.architecture_, theta)
+    memory = _Memory(np.empty_like(theta), new_fields(layers, min(estimator.batch_size, len(X))))
     kept = Training(estimator.theta_)
     best, waited = -np.inf, 0
     lowest, lowest_theta = np.inf, estimator.theta_
@@ -57,7 +58,6 @@ def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array]
                 if not np.isfinite(loss):
                     raise Diverged(f"training diverged: loss {loss} in epoch {epoch + 1}; a lower learning_rate may help")
                 if held_out is not None:
-                    layers = as_layers(estimator.architecture_, theta)
                     score = estimator._score_of(network_output(layers, estimator.activation, held_out[0]), held_out[1])
                 kept.losses.append(loss)
                 kept.scores.append(score)
@@ -101,7 +101,8 @@ def _epoch(estimator: Any, theta: Array, X: Array, target: Array, done: float, m
         for start in range(0, len(X), estimator.batch_size):
             batch = order[start : start + estimator.batch_size]
             x, y = X[batch], target[batch]
-            fields = memory.fields[len(x)] = forward(layers, activation, x, memory.fields.get(len(x)))
+            memory_of_batch = memory.fields if len(x) == estimator.batch_size else memory.fields.first(len(x))
+            fields = forward(layers, activation, x, memory_of_batch)
             output = fields.fields[-1]
             loss, output_gradient = estimator._loss(output, y)
             if not math.isfinite(loss):
