@@ -38,8 +38,8 @@ def main() -> None:
 
     limits = {}
     for K in UNITS:
-        rates = closed_form(K) * np.array([0.5, 0.7, 0.9, 1.1])
-        limits[K] = ts.continuation(problem(K, rates[0], 1.0, 1.0), "eta_xi_in", rates).stability_lost
+        rates = closed_form(K) * np.array([0.9, 1.1])
+        limits[K] = ts.continuation(problem(K, rates[0], 1.0, 1.0), "eta_xi_in", rates, xtol=1e-5).stability_lost
         print(f"K = {K}: maximal rate {limits[K]:.4f}, closed form {closed_form(K):.4f}")
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     axes[0].loglog(list(limits), list(limits.values()), "o", color=ts.plots.COLOURS[0], label="spectrum at perfect learning")
@@ -53,7 +53,7 @@ def main() -> None:
     axes[0].set(xlabel="units $K=M$", ylabel=r"maximal learning rate $\eta_{\max}$")
     axes[0].legend(frameon=False)
     for K, colour, marker in zip(UNITS_OF_TRANSITION, ts.plots.COLOURS, ts.plots.MARKERS, strict=False):
-        left = [ts.integrate(problem(K, x * limits[K], 0.5, 0.1), method="DOP853")["eps_g"].values[-1] for x in REDUCED_RATES]
+        left = [ts.integrate(problem(K, x * limits[K], 0.5, 0.1))["eps_g"].values[-1] for x in REDUCED_RATES]
         axes[1].plot(REDUCED_RATES, left, "-" + marker, color=colour, markersize=4, label=f"$K=M={K}$")
     axes[1].axvline(1.0, color="black", linewidth=0.8)
     axes[1].set(xlabel=r"learning rate $\eta/\eta_{\max}$", ylabel=rf"$\epsilon_g$ at $\alpha={LAST_ALPHA:g}$")

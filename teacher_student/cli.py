@@ -115,6 +115,8 @@ def _add_sweep(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _add_stages(commands: argparse._SubParsersAction[_Parser]) -> None:
     command = commands.add_parser("stages", help="print the plateaus and falls of eps_g of a stored trajectory")
     command.add_argument("file", metavar="FILE", type=Path)
+    least = "end where eps_g falls to this level (default: where it is no longer resolved)"
+    command.add_argument("--least", type=float, metavar="E", help=least)
     command.set_defaults(run=_stages)
 
 
@@ -315,7 +317,7 @@ def _stages(options: argparse.Namespace) -> int:
     from teacher_student.analysis.stages import stages, table
     from teacher_student.trajectory import load_trajectory
 
-    print(table(stages(load_trajectory(options.file))))
+    print(table(stages(load_trajectory(options.file), least=options.least)))
     return OK
 
 

@@ -1,7 +1,8 @@
 """The stages of learning: plateaus and falls of eps_g on logarithmic axes.
 
 Let x = ln alpha and s = d ln eps_g / dx, the local exponent. A *plateau* is a stretch with abs(s) < `slope`, a *fall* one with
-s <= -`slope`, a *rise* one with s >= `slope`. Stretches too short or too shallow to count are joined with their neighbours.
+s <= -`slope`, a *rise* one with s >= `slope`. Stretches too short or too shallow to count are joined with their neighbours, and
+so are those that no two neighbouring output times bear out: between them the curve is interpolated and may overshoot.
 """
 
 from __future__ import annotations
@@ -65,12 +66,17 @@ class _Criteria:
 
 @dataclass(frozen=True, eq=False)
 class _Curve:
-    """ln eps_g and its slope on a uniform fine grid of x = ln alpha, and ln eps_g of the jackknife samples, (sample, x)."""
+    """ln eps_g and its slope on a uniform fine grid of x = ln alpha, and ln eps_g of the jackknife samples, (sample, x).
+
+    `times` are ln alpha of the output times, `secants` the slopes from each to the next.
+    """
 
     x: FloatArray
     y: FloatArray
     s: FloatArray
     samples: FloatArray
+    times: FloatArray
+    secants: FloatArray
 
 
 @dataclass
@@ -133,11 +139,15 @@ def stages(
     if window is None:
         window = chosen_window(grid, fine, slope) if "replica" in trajectory.dims else 0.0
     criteria = _Criteria(slope, shortest, window)
-    curve = _Curve(grid, y, local_slope(grid, y, window), fine)
+
+    def curve_of(y: FloatArray, at_times: FloatArray) -> _Curve:
+        return _Curve(grid, y, local_slope(grid, y, window), fine, x, np.diff(at_times) / np.diff(x))
+
+    curve = curve_of(y, mean)
     pieces = _pieces(curve, criteria)
     others = [
-        _pieces(_Curve(grid, sample, local_slope(grid, sample, window), fine), criteria) if len(fine) > 1 else []
-        for sample in fine
+        _pieces(curve_of(sample, at_times), criteria) if len(fine) > 1 else []
+        for sample, at_times in zip(fine, samples, strict=True)
     ]
     return tuple(_stage(piece, curve, others) for piece in pieces)
 
@@ -220,7 +230,7 @@ def _pieces(curve: _Curve, criteria: _Criteria) -> list[_Piece]:
 def _stretches(curve: _Curve, slope: float) -> list[_Piece]:
     """Cut the curve where its slope crosses +-`slope`, by linear interpolation."""
     x, s = curve.x, curve.s
-    signs = np.sign(s).astype(int) * (np.abs(s) >= slope)
+    signs = _signs(s, slope)
     pieces = [_Piece(int(signs[0]), float(x[0]), float(x[-1]))]
     for i in np.flatnonzero(np.diff(signs)):
         # From a fall straight into a rise, within one step of the grid, the curve turns: the edge is where the slope is 0.
@@ -231,8 +241,19 @@ def _stretches(curve: _Curve, slope: float) -> list[_Piece]:
     return pieces
 
 
+def _signs(s: FloatArray, slope: float) -> npt.NDArray[np.int64]:
+    """Return -1 for slopes of a fall, 0 for those of a plateau, 1 for those of a rise."""
+    return np.asarray(np.sign(s).astype(int) * (np.abs(s) >= slope))
+
+
 def _size(piece: _Piece, curve: _Curve, criteria: _Criteria) -> float:
-    """Return how far a piece counts: the lesser of its size and its significance, each in units of what is asked for."""
+    """Return how far a piece counts: the lesser of its size and its significance, each in units of what is asked for.
+
+    0 if no two neighbouring output times have a slope of its kind.
+    """
+    neighbours = (curve.times[1:] > piece.start) & (curve.times[:-1] < piece.end)
+    if not (_signs(curve.secants[neighbours], criteria.slope) == piece.sign).any():
+        return 0.0
     length = piece.end - piece.start
     ends = np.array([piece.start, piece.end])
     change = float(np.diff(np.interp(ends, curve.x, curve.y))[0])

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.interpolate
 import scipy.optimize
 import xarray as xr
 
@@ -90,6 +91,15 @@ def test_a_minimum_between_fall_and_rise_on_a_coarse_grid() -> None:
     assert kinds(found) == ["fall", "rise"]
     # slope = 2 (u - 1) / (u + 1), u = 1e-4 alpha^4; the short flat stretch between joins one of the two.
     assert 10.0 / 2 ** (1 / 4) * 0.97 < found[0].alpha_end < 10.0 * 2 ** (1 / 4) * 1.03
+
+
+def test_no_stage_lies_between_output_times_alone() -> None:
+    """A curve that never rises, at so few times that the interpolation through them does."""
+    alpha = np.geomspace(0.01, 1e4, 9)
+    logarithm = -0.02 * np.log(alpha) - 8.0 * np.maximum(np.log(alpha / 10.0), 0.0)
+    overshooting = scipy.interpolate.CubicSpline(np.log(alpha), logarithm)(np.log(ALPHA))
+    assert kinds(ts.stages(as_trajectory(ALPHA, np.exp(overshooting)))) == ["plateau", "rise", "fall"]
+    assert kinds(ts.stages(as_trajectory(alpha, np.exp(logarithm)))) == ["plateau", "fall"]
 
 
 @pytest.mark.parametrize(
@@ -205,6 +215,11 @@ def test_the_command_prints_the_table(simulation: xr.Dataset, tmp_path, capsys) 
     assert "<" in lines[1]
     assert ">" in lines[-1]
     assert lines[3].count("+-") == 4
+    assert cli.main(["stages", str(tmp_path / "run.nc"), "--least", "1e-3"]) == 0
+    cut = capsys.readouterr().out
+    assert cut.rstrip("\n") == table(ts.stages(simulation, least=1e-3)) != printed.rstrip("\n")
+    assert cli.main(["stages", str(tmp_path / "run.nc"), "--least", "-1"]) == 2
+    assert "least: got -1.0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
