@@ -119,9 +119,12 @@ def _checked(problem: Problem, field: str, values: npt.ArrayLike) -> FloatArray:
     rates = dict(zip(RATES, problem.rule.rates, strict=True))
     if rate is not None and rates[rate] > 0:
         refuse("field", field, f"a factor that does not learn ({rate} is {rates[rate]:g})")
-    parameters = np.array(values, dtype=np.float64)
-    steps = np.diff(parameters)
-    if parameters.ndim != 1 or len(parameters) < 2 or not ((steps > 0).all() or (steps < 0).all()):
+    try:
+        parameters = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        parameters = np.empty(0)
+    steps = np.diff(parameters) if parameters.ndim == 1 else np.empty(0)
+    if len(steps) == 0 or not ((steps > 0).all() or (steps < 0).all()):
         refuse("values", values, "an increasing or decreasing sequence of at least two numbers")
     if field in RATES and (parameters > 0).any() and (parameters == 0).any():
         refuse("values", values, "rates above 0 throughout (a rate of 0 freezes its factor)")

@@ -178,8 +178,8 @@ def _start(problem: Problem, near: OrderParameters | float | None) -> OrderParam
         if problem.rule.spherical and not np.allclose(near.Q_modes.diagonal(), initial.Q_modes.diagonal(), rtol=1e-12, atol=0.0):
             refuse("near", near.Q_modes.diagonal().tolist(), "the lengths of the problem's modes, which the rule keeps")
         return near
-    if isinstance(near, bool) or not isinstance(near, (int, float)):
-        refuse("near", near, "an OrderParameters or a time")
+    if isinstance(near, bool) or not isinstance(near, (int, float)) or not 0 <= near < float("inf"):
+        refuse("near", near, "an OrderParameters or a finite time of at least 0")
     if near == 0:
         return initial
     last = integrate(problem, [float(near)], progress=False).isel(alpha=-1)

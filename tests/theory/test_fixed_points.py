@@ -14,7 +14,7 @@ from symmetric_students import symmetric_point, two_units
 
 import teacher_student as ts
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side, state_vector
-from teacher_student.theory.fixed_points import NoFixedPoint
+from teacher_student.theory.fixed_points import FixedPoint, NoFixedPoint
 from teacher_student.theory.zero_modes import change_of
 
 
@@ -174,6 +174,43 @@ def test_a_noisy_fixed_point_of_rotating_modes_has_the_rotation_as_its_only_zero
     assert ts.fixed_point(other, near=3000.0).zero_modes == ()
 
 
+def quadratic_point(v_last: float, v_teacher_last: float) -> FixedPoint:
+    """Return where two noisy units with outputs x^2 end, with these weights of the second unit and the second teacher unit."""
+    lengths = np.array([1.0, np.sqrt(v_teacher_last / v_last)])
+    state = ts.plain_committee(
+        Q=np.diag(lengths**2), R=np.diag(lengths), T=np.eye(2), v=[1.0, v_last], v_teacher=[1.0, v_teacher_last]
+    )
+    return ts.fixed_point(ts.Problem(initial=state, rule=ts.LearningRule("quadratic", eta_xi_in=0.02, noise=0.1)), near=10.0)
+
+
+def test_quadratic_units_rotate_into_each_other_and_inputs_in_the_span_of_an_isotropic_teacher() -> None:
+    units, inputs = "rotation of units 0 and 1", "rotation of the inputs that leaves the teacher as it is"
+    names = {
+        key: [(mode.kind, mode.name) for mode in quadratic_point(*key).zero_modes] for key in ((1.0, 1.2), (1.2, 1.0), (1.2, 1.2))
+    }
+    assert names == {(1.0, 1.2): [("symmetry", units)], (1.2, 1.0): [("symmetry", inputs)], (1.2, 1.2): []}
+    # On the way both are broken; where units are equal and the teacher is isotropic, a finite rotation carries the flow along.
+    state = decomposed([1.0, 1.0])
+    state = ts.plain_committee(Q=state.Q, R=state.R, T=np.eye(2), v=[1.0, 1.0], v_teacher=[1.0, 1.0])
+    rule = ts.LearningRule("quadratic", eta_xi_in=0.3, noise=0.3, weight_decay=0.05)
+    A = scipy.linalg.expm(0.7 * np.array([[0.0, 1.0], [-1.0, 0.0]]))
+    f, coordinates = flow_of(state, rule)
+    of_units, _ = flow_of(dataclasses.replace(state, Q_modes=A @ state.Q @ A.T, R_modes=A @ state.R), rule)
+    np.testing.assert_allclose(of_units, linear_map(state, coordinates, A, np.eye(2)) @ f, atol=1e-13)
+    of_inputs, _ = flow_of(dataclasses.replace(state, R_modes=state.R @ A), rule)
+    np.testing.assert_allclose(of_inputs[:3], f[:3], atol=1e-13)
+    np.testing.assert_allclose(of_inputs[3:].reshape(2, 2), f[3:].reshape(2, 2) @ A, atol=1e-13)
+
+
+def test_linear_units_have_overlaps_without_gradient_or_rotate_with_their_output_weights() -> None:
+    state = ts.plain_committee(Q=np.diag([0.3, 0.4]), R=[[0.1], [0.05]], T=[[1.0]], v=[1.0, 0.7], v_teacher=[1.0])
+    problem = ts.Problem(initial=state, rule=ts.LearningRule("linear", eta_xi_in=0.1, noise=0.2))
+    assert [mode.kind for mode in ts.fixed_point(problem, near=1000.0).zero_modes] == ["conserved", "conserved"]
+    learning = ts.LearningRule("linear", eta_xi_in=0.1, eta_v=0.06, noise=0.2, weight_decay=0.01)
+    point = ts.fixed_point(dataclasses.replace(problem, rule=learning), near=3000.0)
+    assert [(mode.kind, mode.name) for mode in point.zero_modes] == [("symmetry", "rotation of units 0 and 1")]
+
+
 def mode_names(state: ts.OrderParameters, **rule: float) -> list[tuple[str, str]]:
     point = ts.fixed_point(ts.Problem(initial=state, rule=ts.LearningRule(**rule)))
     assert point.eps_g == pytest.approx(0.0, abs=1e-14)
@@ -290,8 +327,11 @@ def test_what_does_not_fit_is_refused() -> None:
         ts.continuation(problem, "batch_size", [1, 2])
     with pytest.raises(ts.InvalidInput, match="field"):
         ts.continuation(dataclasses.replace(problem, rule=ts.LearningRule(eta_xi_in=1.0, eta_v=1.0)), "v", [1.0, 2.0])
-    with pytest.raises(ts.InvalidInput, match="values"):
-        ts.continuation(problem, "noise", [0.0, 1.0, 0.5])
+    with pytest.raises(ts.InvalidInput, match="near: got nan"):
+        ts.fixed_point(problem, near=np.nan)
+    for values in ([0.0, 1.0, 0.5], "rates", 1.0):
+        with pytest.raises(ts.InvalidInput, match="values"):
+            ts.continuation(problem, "noise", values)  # type: ignore[arg-type]
 
 
 def test_a_branch_in_noise_is_that_of_single_fixed_points() -> None:
