@@ -22,7 +22,7 @@ import teacher_student as ts
 from teacher_student.analysis.innovations import gather
 from teacher_student.analysis.verdict import AGREES, DIFFERS, FALSE_ALARM_RATE, FINITE_N, NOT_JUDGED, Verdict, judge
 from teacher_student.sgd import overlaps
-from teacher_student.theory import fluctuations, integrate
+from teacher_student.theory import fluctuations
 
 # Times are whole steps at N = 100, 500, 1,000 and so on.
 TIMES = np.array([0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.1, 1.8, 3.0, 5.0])
@@ -74,7 +74,7 @@ def random_problem(seed: int) -> tuple[ts.Problem, int]:
 
 def test_correct_problems_raise_no_more_than_the_stated_false_alarms(monkeypatch: pytest.MonkeyPatch) -> None:
     """200 random problems. Fewer quasi-random points than usual, for time; the verdict allows for their error."""
-    monkeypatch.setattr(integrate, "linear_noise", functools.partial(fluctuations.linear_noise, n_points=8192))
+    monkeypatch.setattr(fluctuations, "linear_noise", functools.partial(fluctuations.linear_noise, n_points=8192))
     verdicts: list[Verdict] = []
     for seed in range(200):
         problem, replicas = random_problem(seed)
