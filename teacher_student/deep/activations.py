@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,18 +24,18 @@ _NODES = 120
 class Activation:
     """An activation, and what the passes through a layer need of it.
 
-    `g` is g(z). `of_layer` adds the bias (N,) to the fields z (samples, N) in place and returns g(z). `times_slope` is d g'(z) as
-    a function of d, z and g(z), whichever of the two is cheaper; it may change d in place.
+    `g` is g(z). `of_layer` adds the bias (N,) to the fields z (samples, N) in place and writes g(z) into a third array.
+    `times_slope` multiplies its first argument by g'(z) in place, from z or g(z), whichever is cheaper.
     """
 
     name: str
-    g: Callable[[Array], Array]
-    of_layer: Callable[[Array, Array], Array]
-    times_slope: Callable[[Array, Array, Array], Array]
+    g: Callable[..., Array]
+    of_layer: Callable[[Array, Array, Array], None]
+    times_slope: Callable[[Array, Array, Array], None]
 
 
-def _relu(z: Array) -> Array:
-    return np.maximum(z, 0)
+def _relu(z: Array, out: Array | None = None) -> Array:
+    return np.maximum(z, 0, out=out)
 
 
 # One compiled pass each: where P is small the passes through (samples, N) arrays cost as much as the matrix products.
@@ -47,51 +48,36 @@ def _add_bias_and_rectify(z: Array, bias: Array, h: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _clear_where_inactive(d: Array, h: Array) -> None:
+def _clear_where_inactive(d: Array, z: Array, h: Array) -> None:
     for n in range(d.shape[0]):
         for k in range(d.shape[1]):
             d[n, k] = d[n, k] if h[n, k] > 0 else 0
 
 
-def _relu_of_layer(z: Array, bias: Array) -> Array:
-    h = np.empty_like(z)
-    _add_bias_and_rectify(z, bias, h)
-    return h
+def _times_tanh_slope(d: Array, z: Array, h: Array) -> None:
+    d *= 1 - h * h
 
 
-def _times_relu_slope(d: Array, z: Array, h: Array) -> Array:
-    _clear_where_inactive(d, h)
-    return d
+def _erf(z: Array, out: Array | None = None) -> Array:
+    return erf(np.multiply(z, z.dtype.type(_SQRT_HALF), out=out), out=out)
 
 
-def _times_tanh_slope(d: Array, z: Array, h: Array) -> Array:
-    return d * (1 - h * h)
+def _times_erf_slope(d: Array, z: Array, h: Array) -> None:
+    d *= z.dtype.type(_SQRT_2_OVER_PI) * np.exp(z * z * z.dtype.type(-0.5))
 
 
-def _erf(z: Array) -> Array:
-    return erf(z * z.dtype.type(_SQRT_HALF))
+def _times_logistic_slope(d: Array, z: Array, h: Array) -> None:
+    d *= h * (1 - h)
 
 
-def _times_erf_slope(d: Array, z: Array, h: Array) -> Array:
-    return d * (z.dtype.type(_SQRT_2_OVER_PI) * np.exp(z * z * z.dtype.type(-0.5)))
+def _times_one(d: Array, z: Array, h: Array) -> None:
+    pass
 
 
-def _times_logistic_slope(d: Array, z: Array, h: Array) -> Array:
-    return d * (h * (1 - h))
-
-
-def _linear(z: Array) -> Array:
-    return z
-
-
-def _times_one(d: Array, z: Array, h: Array) -> Array:
-    return d
-
-
-def _in_passes(g: Callable[[Array], Array]) -> Callable[[Array, Array], Array]:
-    def of_layer(z: Array, bias: Array) -> Array:
+def _in_passes(g: Callable[..., Array]) -> Callable[[Array, Array, Array], None]:
+    def of_layer(z: Array, bias: Array, h: Array) -> None:
         z += bias
-        return g(z)
+        g(z, out=h)
 
     return of_layer
 
@@ -99,11 +85,11 @@ def _in_passes(g: Callable[[Array], Array]) -> Callable[[Array, Array], Array]:
 ACTIVATIONS = {
     activation.name: activation
     for activation in (
-        Activation("relu", _relu, _relu_of_layer, _times_relu_slope),
+        Activation("relu", _relu, _add_bias_and_rectify, _clear_where_inactive),
         Activation("tanh", np.tanh, _in_passes(np.tanh), _times_tanh_slope),
         Activation("erf", _erf, _in_passes(_erf), _times_erf_slope),
         Activation("logistic", expit, _in_passes(expit), _times_logistic_slope),
-        Activation("linear", _linear, _in_passes(_linear), _times_one),
+        Activation("linear", np.positive, _in_passes(np.positive), _times_one),
     )
 }
 
@@ -115,6 +101,7 @@ def get_activation(name: str) -> Activation:
     return ACTIVATIONS[name]
 
 
+@functools.cache
 def gaussian_moments(name: str) -> tuple[float, float, float]:
     """Return <g(z)^2>, <z g(z)> and <z^2 g(z)^2> for z ~ N(0, 1), by Gauss-Hermite quadrature."""
     z, weight = np.polynomial.hermite_e.hermegauss(_NODES)

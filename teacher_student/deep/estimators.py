@@ -162,8 +162,9 @@ class _ModeMLP(BaseEstimator):
     def _output(self, X: Any, dtype: npt.DTypeLike | None = None) -> Array:
         """Return the output fields, (samples, outputs), computed in the precision of training or in `dtype`."""
         check_is_fitted(self, "theta_")
-        theta = self.theta_.astype(dtype or self.theta_.dtype, copy=False)
-        X = validate_data(self, X, reset=False, dtype=theta.dtype)
+        # Compiled code is not compiled again for arrays that may not be written, which files mapped into memory have.
+        theta = np.require(self.theta_, dtype or self.theta_.dtype, "W")
+        X = np.require(validate_data(self, X, reset=False, dtype=theta.dtype), requirements="W")
         return network_output(as_layers(self.architecture_, theta), self.activation, X)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -261,7 +262,7 @@ class ModeMLPClassifier(ClassifierMixin, _ModeMLP):
         return index
 
     def _score_of(self, output: Array, target: Array) -> float:
-        return float((output.argmax(axis=1) == target).mean())
+        return np.count_nonzero(output.argmax(axis=1) == target) / len(target)
 
 
 class ModeMLPRegressor(RegressorMixin, _ModeMLP):

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from teacher_student.deep.activations import Activation, get_activation
 from teacher_student.deep.network import Layers, ModeLayer, PlainLayer
+from teacher_student.deep.products import back_through_sigma, mix_modes, mix_samples, overlaps, sum_samples
 from teacher_student.deep.threads import one_blas_thread
 
 Array = npt.NDArray[np.floating]
@@ -20,30 +22,57 @@ _ROWS_AT_ONCE = 2000
 class Fields:
     """What a forward pass leaves, one entry a matrix.
 
-    `activity` is its input h (samples, N_in), `mode_fields` u = h xi_in^T (samples, P), or None where it is not decomposed,
-    and `fields` z (samples, N_out), of which the last is the output.
+    `activity` is its input h (samples, N_in), `mode_fields` u = h xi_in^T and `weighted` diag(sigma) u (samples, P), or None
+    where it is not decomposed, and `fields` z (samples, N_out), of which the last is the output. `back` is where the backward
+    pass writes dLoss / dz of all but the last.
     """
 
     activity: list[Array]
     mode_fields: list[Array | None]
+    weighted: list[Array | None]
     fields: list[Array]
+    back: list[Array]
+
+    def first(self, n: int) -> Fields:
+        """Return views of the first `n` samples."""
+        u, weighted = ([None if a is None else a[:n] for a in arrays] for arrays in (self.mode_fields, self.weighted))
+        return Fields([a[:n] for a in self.activity], u, weighted, [a[:n] for a in self.fields], [a[:n] for a in self.back])
 
 
-def forward(layers: Layers, activation: Activation, x: Array) -> Fields:
-    """Return the fields of inputs `x`, (samples, N_0): u = xi_in h, z = xi_out diag(sigma) u + bias, h = g(z)."""
-    h, result = x, Fields([], [], [])
+def new_fields(layers: Layers, n_samples: int) -> Fields:
+    """Return arrays for a forward and a backward pass of so many samples."""
+
+    def empty(size: int) -> Array:
+        return np.empty((n_samples, size), layers[0].bias.dtype)
+
+    sizes = [len(layer.bias) for layer in layers]
+    modes = [len(layer.sigma) if isinstance(layer, ModeLayer) else None for layer in layers]
+    activity = [empty(0), *(empty(size) for size in sizes[:-1])]
+    u, weighted = ([None if P is None else empty(P) for P in modes] for _ in range(2))
+    return Fields(activity, u, weighted, [empty(size) for size in sizes], [empty(size) for size in sizes[:-1]])
+
+
+def forward(layers: Layers, activation: Activation, x: Array, into: Fields | None = None) -> Fields:
+    """Return the fields of inputs `x`, (samples, N_0): u = xi_in h, z = xi_out diag(sigma) u + bias, h = g(z).
+
+    The arrays of `into`, fields of as many samples, are written over: memory that is new in every step costs more than the
+    products.
+    """
+    result = new_fields(layers, len(x)) if into is None else into
+    h = result.activity[0] = np.ascontiguousarray(x, layers[0].bias.dtype)
     for index, layer in enumerate(layers):
+        z, u, weighted = result.fields[index], result.mode_fields[index], result.weighted[index]
         if isinstance(layer, ModeLayer):
-            u = h @ layer.xi_in.T  # samples as rows: a sample's output does not depend on its neighbours, to the bit
-            z = (u * layer.sigma) @ layer.xi_out.T
-            result.mode_fields.append(u)
+            assert u is not None
+            assert weighted is not None
+            overlaps(h, layer.xi_in, u)
+            np.multiply(u, layer.sigma, out=weighted)
+            mix_modes(weighted, layer.xi_out.T, z)
         else:
-            z = h @ layer.W.T
-            result.mode_fields.append(None)
-        result.activity.append(h)
-        result.fields.append(z)
+            np.matmul(h, layer.W.T, out=z)
         if index < len(layers) - 1:
-            h = activation.of_layer(z, layer.bias)
+            h = result.activity[index + 1]
+            activation.of_layer(z, layer.bias, h)
         else:
             z += layer.bias
     return result
@@ -63,30 +92,34 @@ def backward(layers: Layers, activation: Activation, fields: Fields, output_grad
     `output_gradient` is dLoss / dz of the last matrix, (samples, N_L). Shared modes collect from two matrices.
     """
     dz = output_gradient
-    ones = np.ones(len(dz), dz.dtype)
     for index in reversed(range(len(layers))):
-        layer, d, h, u = layers[index], gradient[index], fields.activity[index], fields.mode_fields[index]
-        np.dot(ones, dz, out=d.bias)
+        layer, d, h = layers[index], gradient[index], fields.activity[index]
+        dh = fields.back[index - 1] if index > 0 else dz[:0]
+        sum_samples(dz, d.bias)
         if isinstance(layer, ModeLayer):
             assert isinstance(d, ModeLayer)
+            u, weighted = fields.mode_fields[index], fields.weighted[index]
             assert u is not None
-            back = layer.xi_out.T @ dz.T
-            np.einsum("an,na->a", back, u, out=d.sigma)
-            scaled = (u * layer.sigma).T
-            back *= layer.sigma[:, None]
+            assert weighted is not None
+            du = np.empty_like(u)
+            overlaps(dz, layer.xi_out.T, du)
+            back_through_sigma(du, u, layer.sigma, d.sigma)
+            mix_samples(du, h, d.xi_in)
+            if index > 0:
+                mix_modes(du, layer.xi_in, dh)
             # Modes that the layer above has as its input modes have their gradient from there already.
             if index + 1 < len(layers) and _same_modes(d, gradient[index + 1]):
-                d.xi_out.T[...] += scaled @ dz
+                d.xi_out.T[...] += weighted.T @ dz
             else:
-                np.matmul(scaled, dz, out=d.xi_out.T)
-            np.matmul(back, h, out=d.xi_in)
-            dh = back.T @ layer.xi_in if index > 0 else None
+                mix_samples(weighted, dz, d.xi_out.T)
         else:
             assert not isinstance(d, ModeLayer)
             np.matmul(dz.T, h, out=d.W)
-            dh = dz @ layer.W if index > 0 else None
-        if dh is not None:
-            dz = activation.times_slope(dh, fields.fields[index - 1], h)
+            if index > 0:
+                np.matmul(dz, layer.W, out=dh)
+        if index > 0:
+            activation.times_slope(dh, fields.fields[index - 1], h)
+        dz = dh
 
 
 def _same_modes(below: ModeLayer, above: ModeLayer | PlainLayer) -> bool:
@@ -95,15 +128,25 @@ def _same_modes(below: ModeLayer, above: ModeLayer | PlainLayer) -> bool:
 
 def cross_entropy(z: Array, target: Array) -> tuple[float, Array]:
     """Return the mean -log softmax(z)[label] and its gradient; `z` (samples, classes), `target` (samples,) labels."""
-    rows = np.arange(len(z))
-    shifted = z - z.max(axis=1, keepdims=True)
-    p = np.exp(shifted)
-    total = p.sum(axis=1, keepdims=True)
-    loss = float(np.log(total).sum() - shifted[rows, target].sum()) / len(z)
-    p /= total
-    p[rows, target] -= 1
-    p /= len(z)
-    return loss, p
+    gradient = np.empty_like(z)
+    return float(_cross_entropy(z, target, gradient)), gradient
+
+
+@njit(cache=True, nogil=True)
+def _cross_entropy(z: Array, target: Array, gradient: Array) -> float:
+    loss = 0.0
+    for n in range(len(z)):
+        highest, total = z[n, 0], 0 * z[n, 0]
+        for k in range(z.shape[1]):
+            highest = max(highest, z[n, k])
+        for k in range(z.shape[1]):
+            gradient[n, k] = np.exp(z[n, k] - highest)
+            total += gradient[n, k]
+        loss += np.log(total) + highest - z[n, target[n]]
+        for k in range(z.shape[1]):
+            gradient[n, k] /= total * len(z)
+        gradient[n, target[n]] -= 1 / len(z)
+    return loss / len(z)
 
 
 def squared_error(z: Array, target: Array) -> tuple[float, Array]:

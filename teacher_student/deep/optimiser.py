@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 Array = npt.NDArray[np.floating]
 
@@ -16,11 +17,12 @@ SCHEDULES = ("constant", "cosine")
 # Moments of a unit that no longer gets gradients would decay into subnormal numbers, with which processors are a hundred times
 # slower; 0.9^100 of 1e-30 is still above them in float32.
 _NOTHING, _FLUSH_EVERY = 1e-30, 100
+_AT_ONCE = 1024
 
 
-def sgd_step(theta: Array, gradient: Array, rate: float | Array, decay: float | Array = 0.0) -> None:
+def sgd_step(theta: Array, gradient: Array, rate: float | Array, decay: float | Array | None = None) -> None:
     """Take theta -> (1 - decay) theta - rate gradient in place; `rate` and `decay` may have an entry a parameter."""
-    if np.any(decay):
+    if decay is not None:
         theta *= 1 - decay
     theta -= rate * gradient
 
@@ -41,26 +43,32 @@ class Adam:
     def __post_init__(self) -> None:
         self.mean, self.square = np.zeros(self.n, self.dtype), np.zeros(self.n, self.dtype)
 
-    def step(self, theta: Array, gradient: Array, rate: float, decay: float | Array = 0.0) -> None:
-        """Change `theta` in place; `gradient` is used as work space."""
+    def step(self, theta: Array, gradient: Array, rate: float, decay: Array | None = None) -> None:
+        """Change `theta` in place; `decay` is the part of itself by which each parameter shrinks."""
         self.steps += 1
-        # Both moments without their factors 1 - beta, which the rate and epsilon absorb: fewer passes through memory.
-        self.mean *= self.beta1
-        self.mean += gradient
-        gradient *= gradient
-        self.square *= self.beta2
-        self.square += gradient
         if self.steps % _FLUSH_EVERY == 0:
             self.mean[np.abs(self.mean) < _NOTHING] = 0
             self.square[self.square < _NOTHING] = 0
         unbias = math.sqrt((1 - self.beta2**self.steps) / (1 - self.beta2))
-        np.sqrt(self.square, out=gradient)
-        gradient += self.epsilon * unbias
-        np.divide(self.mean, gradient, out=gradient)
-        gradient *= rate * unbias * (1 - self.beta1) / (1 - self.beta1**self.steps)
-        if np.any(decay):
-            theta *= 1 - decay
-        theta -= gradient
+        length = rate * unbias * (1 - self.beta1) / (1 - self.beta1**self.steps)
+        numbers = np.array([self.beta1, self.beta2, self.epsilon * unbias, length], theta.dtype)
+        _adam_step(theta, gradient, self.mean, self.square, numbers, theta[:0] if decay is None else decay)
+
+
+# Slices of one length, rather than one range of indices for all arrays, let the compiler use vectors.
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _adam_step(theta: Array, gradient: Array, mean: Array, square: Array, numbers: Array, decay: Array) -> None:
+    """Take a step in one pass through memory; both moments are without their factors 1 - beta, which `numbers` absorb."""
+    beta1, beta2, epsilon, length = numbers
+    for begin in range(0, len(theta), _AT_ONCE):
+        end = begin + _AT_ONCE
+        x, g, m, s, part = theta[begin:end], gradient[begin:end], mean[begin:end], square[begin:end], decay[begin:end]
+        for i in range(len(part)):
+            x[i] -= part[i] * x[i]
+        for i in range(len(x)):
+            m[i] = beta1 * m[i] + g[i]
+            s[i] = beta2 * s[i] + g[i] * g[i]
+            x[i] -= length * m[i] / (math.sqrt(s[i]) + epsilon)
 
 
 def scheduled_rate(rate: float, schedule: str, done: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.deep.activations import get_activation
-from teacher_student.deep.gradient import add_orthogonality, backward, forward, network_output
+from teacher_student.deep.gradient import Fields, add_orthogonality, backward, forward, network_output, new_fields
 from teacher_student.deep.network import as_layers, factors
 from teacher_student.deep.optimiser import Adam, scheduled_rate, sgd_step
 from teacher_student.deep.threads import one_blas_thread
@@ -29,6 +30,14 @@ class Training:
     interrupted: bool = False
 
 
+@dataclass(eq=False)
+class _Memory:
+    """What every step writes over: the gradient and the fields of a batch."""
+
+    gradient: Array
+    fields: Fields
+
+
 def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array] | None, n_epochs: int) -> Training:
     """Train the parameters of `estimator` on `X`, (samples, N_0), and `target`; return what to keep.
 
@@ -37,17 +46,18 @@ def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array]
     loss. Raises `Diverged` when the loss is not finite.
     """
     theta = estimator.theta_.copy()
+    layers = as_layers(estimator.architecture_, theta)
+    memory = _Memory(np.empty_like(theta), new_fields(layers, min(estimator.batch_size, len(X))))
     kept = Training(estimator.theta_)
     best, waited = -np.inf, 0
     lowest, lowest_theta = np.inf, estimator.theta_
     try:
         with one_blas_thread():
             for epoch in range(n_epochs):
-                loss, score = _epoch(estimator, theta, X, target, epoch / n_epochs)
+                loss, score = _epoch(estimator, theta, X, target, epoch / n_epochs, memory)
                 if not np.isfinite(loss):
                     raise Diverged(f"training diverged: loss {loss} in epoch {epoch + 1}; a lower learning_rate may help")
                 if held_out is not None:
-                    layers = as_layers(estimator.architecture_, theta)
                     score = estimator._score_of(network_output(layers, estimator.activation, held_out[0]), held_out[1])
                 kept.losses.append(loss)
                 kept.scores.append(score)
@@ -75,14 +85,13 @@ def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array]
     return kept
 
 
-def _epoch(estimator: Any, theta: Array, X: Array, target: Array, done: float) -> tuple[float, float]:
+def _epoch(estimator: Any, theta: Array, X: Array, target: Array, done: float, memory: _Memory) -> tuple[float, float]:
     """Take one pass of steps on `theta` in place; return the mean loss and the mean score of the batches before their steps."""
     activation = get_activation(estimator.activation)
     layers = as_layers(estimator.architecture_, theta)
-    gradient = np.empty_like(theta)
-    gradient_layers = as_layers(estimator.architecture_, gradient)
+    gradient_layers = as_layers(estimator.architecture_, memory.gradient)
     rate = scheduled_rate(estimator.learning_rate, estimator.schedule, done)
-    decay = rate * estimator.weight_decay * _decays(estimator.architecture_, theta) if estimator.weight_decay else 0.0
+    decay = rate * estimator.weight_decay * _decays(estimator.architecture_, theta) if estimator.weight_decay else None
     if estimator.optimiser == "adam" and estimator.adam_ is None:
         estimator.adam_ = Adam(len(theta), theta.dtype)
     order = estimator.rng_.permutation(len(X))
@@ -92,10 +101,11 @@ def _epoch(estimator: Any, theta: Array, X: Array, target: Array, done: float) -
         for start in range(0, len(X), estimator.batch_size):
             batch = order[start : start + estimator.batch_size]
             x, y = X[batch], target[batch]
-            fields = forward(layers, activation, x)
+            memory_of_batch = memory.fields if len(x) == estimator.batch_size else memory.fields.first(len(x))
+            fields = forward(layers, activation, x, memory_of_batch)
             output = fields.fields[-1]
             loss, output_gradient = estimator._loss(output, y)
-            if not np.isfinite(loss):
+            if not math.isfinite(loss):
                 return loss, np.nan
             total_score += len(batch) * estimator._score_of(output, y)
             backward(layers, activation, fields, output_gradient, gradient_layers)
@@ -103,9 +113,9 @@ def _epoch(estimator: Any, theta: Array, X: Array, target: Array, done: float) -
                 loss += add_orthogonality(layers, gradient_layers, estimator.orthogonality)
             total_loss += len(batch) * loss
             if estimator.adam_ is not None:
-                estimator.adam_.step(theta, gradient, rate, decay)
+                estimator.adam_.step(theta, memory.gradient, rate, decay)
             else:
-                sgd_step(theta, gradient, rate, decay)
+                sgd_step(theta, memory.gradient, rate, decay)
     return total_loss / len(X), total_score / len(X)
 
 

@@ -216,7 +216,7 @@ def test_adam_takes_the_steps_of_its_definition() -> None:
         m = 0.9 * m + 0.1 * gradient
         v = 0.999 * v + 0.001 * gradient**2
         expected = expected - 0.01 * 0.3 * expected - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-        adam.step(theta, gradient, 0.01, 0.01 * 0.3)
+        adam.step(theta, gradient, 0.01, np.full(5, 0.01 * 0.3))
         np.testing.assert_allclose(theta, expected, rtol=1e-12)
 
 

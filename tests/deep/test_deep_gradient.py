@@ -24,11 +24,14 @@ from teacher_student.errors import InvalidInput
 
 Array = npt.NDArray[np.float64]
 SIZES = (5, 7, 6, 3)
+LONG = (40, 36, 50, 33)  # products with few modes are compiled
 
 
-def network(decomposition: str, activation: str = "tanh", n_modes: object = 4) -> tuple[Architecture, Array]:
+def network(
+    decomposition: str, activation: str = "tanh", n_modes: object = 4, sizes: tuple[int, ...] = SIZES
+) -> tuple[Architecture, Array]:
     """Return a small network with generic parameters, biases included."""
-    architecture = build_architecture(SIZES, n_modes, decomposition, activation)
+    architecture = build_architecture(sizes, n_modes, decomposition, activation)
     rng = np.random.default_rng(3)
     return architecture, rng.normal(0.0, 0.6, n_parameters(architecture))
 
@@ -76,6 +79,25 @@ def test_gradients_are_those_of_finite_differences(decomposition: str, classific
     assert np.abs(expected).min() > 0
 
 
+@pytest.mark.parametrize("decomposition", DECOMPOSITIONS)
+def test_gradients_of_long_layers_are_those_of_finite_differences(decomposition: str) -> None:
+    """Along six directions each in one factor or bias of every matrix, since there are too many parameters to take one by one."""
+    rng = np.random.default_rng(1)
+    x, target = rng.standard_normal((9, LONG[0])), rng.standard_normal((9, LONG[-1]))
+    architecture, theta = network(decomposition, n_modes=5, sizes=LONG)
+    theta *= 0.3
+    orthogonality = 0.3 if decomposition == "svd" else 0.0
+    _, gradient = loss_and_gradient(architecture, theta, x, target, orthogonality)
+    h = 1e-5
+    for name in factors(architecture, theta):
+        for _ in range(6):
+            direction = np.zeros_like(theta)
+            view = factors(architecture, direction)[name]
+            view[...] = rng.standard_normal(view.shape)
+            up, down = (loss_and_gradient(architecture, theta + s * direction, x, target, orthogonality)[0] for s in (h, -h))
+            assert gradient @ direction == pytest.approx((up - down) / (2 * h), rel=1e-6, abs=1e-8), name
+
+
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_gradients_hold_for_every_activation_and_modes_of_different_numbers(activation: str) -> None:
     rng = np.random.default_rng(2)
@@ -86,9 +108,10 @@ def test_gradients_hold_for_every_activation_and_modes_of_different_numbers(acti
 
 
 @pytest.mark.parametrize("decomposition", DECOMPOSITIONS)
-def test_fields_are_those_of_the_product_matrix(decomposition: str) -> None:
-    architecture, theta = network(decomposition, n_modes=3)
-    x = np.random.default_rng(4).standard_normal((6, SIZES[0]))
+@pytest.mark.parametrize("sizes", [SIZES, LONG])
+def test_fields_are_those_of_the_product_matrix(decomposition: str, sizes: tuple[int, ...]) -> None:
+    architecture, theta = network(decomposition, n_modes=3, sizes=sizes)
+    x = np.random.default_rng(4).standard_normal((6, sizes[0]))
     layers = as_layers(architecture, theta)
     h = x
     for index, layer in enumerate(layers):
@@ -96,6 +119,22 @@ def test_fields_are_those_of_the_product_matrix(decomposition: str) -> None:
         z = h @ W.T + layer.bias
         h = np.tanh(z)
         np.testing.assert_allclose(forward(layers, get_activation("tanh"), x).fields[index], z, rtol=1e-12, atol=1e-12)
+
+
+def test_fields_do_not_depend_on_how_factors_lie_in_memory() -> None:
+    """Factors that are slices, as those of which modes were removed may be, are no rows without gaps."""
+    architecture, theta = network("modes", n_modes=6, sizes=LONG)
+    x = np.random.default_rng(4).standard_normal((6, LONG[0]))
+    layers = as_layers(architecture, theta)
+    kept = np.array([0, 2, 3, 5])
+    modes = [m for m in layers if isinstance(m, ModeLayer)]
+    gathered = [ModeLayer(m.xi_in[kept], m.sigma[kept], m.xi_out[:, kept], m.bias) for m in modes]
+    turned = [ModeLayer(np.asfortranarray(m.xi_in), m.sigma, np.ascontiguousarray(m.xi_out), m.bias) for m in gathered]
+    rows = [ModeLayer(np.ascontiguousarray(m.xi_in), m.sigma, np.asfortranarray(m.xi_out), m.bias) for m in gathered]
+    expected = forward(tuple(rows), get_activation("tanh"), x).fields[-1]
+    assert not turned[0].xi_in.flags.c_contiguous
+    for other in (gathered, turned):
+        np.testing.assert_allclose(forward(tuple(other), get_activation("tanh"), x).fields[-1], expected, rtol=1e-12, atol=1e-12)
 
 
 def test_shared_modes_are_the_same_numbers_on_both_sides_of_a_layer() -> None:
