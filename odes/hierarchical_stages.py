@@ -7,6 +7,7 @@ units at N = 30. Three units turn to theirs at the first fall, three at the seco
 """
 
 import argparse
+from functools import cache
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -20,6 +21,7 @@ N_UNITS = 8
 RULE = ts.LearningRule(eta_xi_in=5.0)
 
 
+@cache
 def theory(n_inputs: int, n_modes: int, seed: int):
     """Return the solution of the ODEs from the overlaps of weights drawn as in the paper."""
     rng = np.random.default_rng(seed)

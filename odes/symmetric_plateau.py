@@ -30,7 +30,7 @@ def main() -> None:
     preset = ts.load_problem("saad-solla-1995")
     times = ts.log_spaced_times(0.5, 3000.0, 181)
     problems = {eta: dataclasses.replace(preset, rule=ts.LearningRule(eta_xi_in=eta), alpha=times) for eta in RATES}
-    runs = {eta: ts.integrate(problem, method="DOP853") for eta, problem in problems.items()}
+    runs = {eta: ts.integrate(problem) for eta, problem in problems.items()}
     near = ts.fixed_point(preset, near=30.0).state
     down = ts.continuation(preset, "eta_xi_in", RATES[3::-1], near=near)
     up = ts.continuation(preset, "eta_xi_in", RATES[3:], near=near)
@@ -59,7 +59,7 @@ def main() -> None:
         axes[1, 1].plot(np.full(len(point.eigenvalues), eta), point.eigenvalues.real, "_", color=ts.plots.COLOURS[1])
     axes[1, 1].axhline(0.0, color="black", linewidth=0.8)
     axes[1, 1].set_yscale("symlog", linthresh=0.01)
-    axes[1, 1].set(xlabel=r"learning rate $\eta$", ylabel="eigenvalues (real parts)")
+    axes[1, 1].set(xlabel=r"learning rate $\eta$", ylabel="eigenvalues at the plateau (real parts)")
     for eta, end, rate in zip(rates, ends, escape, strict=True):
         print(f"eta = {eta:g}: escape rate {rate:.4f}, end at alpha = {end:.1f}, product {end * rate:.2f}")
     options.output.mkdir(parents=True, exist_ok=True)

@@ -69,7 +69,7 @@ def main() -> None:
     ax.set_xlabel(r"time $\alpha$ = steps / $N$")
     ax.set_ylabel(r"generalisation error $\epsilon_g$")
     ax.set_ylim(1e-6, 3.0)
-    ax.legend(frameon=False, title=rf"lines: theory; points: {REPLICAS} runs, $N={N_INPUTS}$")
+    ax.legend(frameon=False, title=rf"lines: theory; points: {REPLICAS} runs, $N={N_INPUTS}$", alignment="left")
     options.output.mkdir(parents=True, exist_ok=True)
     fig.savefig(options.output / "simulations_any_activation.png", dpi=200)
     print(options.output / "simulations_any_activation.png")

@@ -14,7 +14,7 @@ import numpy as np
 
 import teacher_student as ts
 
-N_INPUTS = (30, 100, 300)
+N_INPUTS = (30, 80, 200)
 LAST_ALPHA = 2000.0
 REPLICAS = 16
 
