@@ -1,8 +1,9 @@
 """Claim: leading modes carry the performance. Modes of the middle matrix are removed by rank of tau, up, down and at random.
 
-Held in part. Without the 10 leading of 20 modes accuracy falls from 0.97 to 0.84, without 10 at random to 0.89, without the
-10 last to 0.93: the order matters, but no few modes carry the network. Singular modes after standard training are far more
-hierarchical: without the leading 10 of 300 accuracy is 0.34, without the last 10 it is unchanged.
+Held in part. Without the 10 leading of 20 modes accuracy falls from 0.98 to 0.87(1), without 10 at random to 0.88(1), without
+the 10 last to 0.93(2); without 15, to 0.58(3), 0.64(1) and 0.76(5). The order matters, but no few modes carry the network.
+Singular modes after standard training are far more hierarchical: without the leading 10 of 300 accuracy is 0.40(7), without
+the last 10 it is unchanged. In brackets the standard error of the last digit, over five networks.
 """
 
 import argparse

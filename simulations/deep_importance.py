@@ -1,9 +1,9 @@
 """Claim: importances of trained modes, ranked, follow two power laws. On the digits the verdict is printed, with its control.
 
 Held in form only, and weakly. tau spans a factor of 1.2 from the largest to the smallest of 40 modes, so that "power law"
-says little. Two power laws are supported in 4 of 5 trained networks with unit fields, but in 3 of 5 before any training, and
-in 2 of 5 before and after with the paper's initial weights, where tau spans 4.0 before and 3.2 after. The two regimes are
-therefore no sign of learning here: sorted random numbers look the same.
+says little. Two power laws are supported in 4 or 5 of 5 trained networks with unit fields (rounding decides), but in 3 of 5
+before any training, and in 2 of 5 before and after with the paper's initial weights, where tau spans 4.0 before and 3.2 after.
+The two regimes are therefore no sign of learning here: sorted random numbers look the same.
 """
 
 import argparse

@@ -1,9 +1,10 @@
 """Claim: activity gets more compact from layer to layer, and classes are better separated than under standard training.
 
-Held for compactness: with modes the participation ratio falls from 12.9 at the input to 7.3 in the second hidden layer,
-earlier than under standard training (8.9 there), but stays there in the last, where standard training has 6.9. Did not hold
-for separation: the mean principal angle between class subspaces is smaller with modes (70 against 75 degrees in the second
-hidden layer) and about equal in the last. Angles with permuted labels, 36 to 46 degrees, show what no classes would give.
+Held for compactness: with modes the participation ratio falls from 12.9 at the input to 7.7(2) in the second hidden layer,
+earlier than under standard training (8.6(2) there), and to 7.2(2) in the last, where standard training has 6.9(5). Did not hold
+for separation: the mean principal angle between class subspaces is smaller with modes, 71(1) against 76(1) degrees in the
+second hidden layer and 68(1) against 70(1) in the last. Angles with permuted labels, 37 to 46 degrees, show what no classes
+would give. In brackets the standard error of the last digit, over six networks.
 """
 
 import argparse

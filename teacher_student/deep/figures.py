@@ -177,11 +177,12 @@ def training_cost(costs: Sequence[Cost], against: str = "cpu_seconds", ax: Axes 
         x, y = [getattr(cost, against) for cost in modes], [cost.accuracy for cost in modes]
         ax.plot(x, y, color=COLOURS[0], marker=MARKERS[0], markersize=4, label="modes")
         for cost, x_value, y_value in zip(modes, x, y, strict=True):
-            ax.annotate(f"$P={cost.n_modes}$", (x_value, y_value), (4, -9), textcoords="offset points", fontsize=7)
+            ax.annotate(f"$P={cost.n_modes}$", (x_value, y_value), (-4, 3), textcoords="offset points", fontsize=7, ha="right")
         for cost in costs:
             if cost.n_modes == 0:
                 ax.plot(getattr(cost, against), cost.accuracy, MARKERS[1], color=COLOURS[1], label="standard training")
         ax.set_xscale("log")
+        ax.margins(x=0.15)  # room for the first label
         if against in ("cpu_seconds", "seconds"):  # often less than a decade
             ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             ax.xaxis.set_major_formatter("{x:g}")
