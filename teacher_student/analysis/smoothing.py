@@ -43,6 +43,20 @@ def local_slope(x: FloatArray, y: FloatArray, window: float) -> FloatArray:
     return np.asarray(scipy.signal.savgol_filter(y, n, 2, deriv=1, delta=step, axis=-1))
 
 
+def crossing_error(x: FloatArray, s: FloatArray, error: FloatArray, at: float) -> float:
+    """Return a quarter of the stretch of `x` around `at` in which the curve `s` is within two standard errors of s(at).
+
+    Where the curve crosses its level steeply, this is the error of the crossing by propagation. It takes two standard errors
+    rather than one to follow a curve that wiggles about its level from its first crossing to its last.
+    """
+    near = np.abs(s - np.interp(at, x, s)) <= 2.0 * error
+    middle = int(np.searchsorted(x, at))
+    before, after = np.flatnonzero(~near[:middle]), np.flatnonzero(~near[middle:])
+    start = x[before[-1]] if len(before) else x[0]
+    end = x[middle + after[0]] if len(after) else x[-1]
+    return 0.25 * float(end - start)
+
+
 def chosen_window(x: FloatArray, samples: FloatArray, slope: float) -> float:
     """Return the width in decades of the fit to jackknife samples (sample, x); see `teacher_student.analysis.stages.stages`."""
     if len(samples) == 1:

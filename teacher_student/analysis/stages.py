@@ -15,14 +15,21 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from teacher_student.analysis.smoothing import chosen_window, jackknife_error, jackknife_samples, local_slope, resample
+from teacher_student.analysis.pieces import Criteria, Curve, Piece, pieces_of
+from teacher_student.analysis.smoothing import (
+    chosen_window,
+    crossing_error,
+    jackknife_error,
+    jackknife_samples,
+    local_slope,
+    resample,
+)
 from teacher_student.errors import refuse
 from teacher_student.trajectory import resolved_eps_g
 
 FloatArray = npt.NDArray[np.float64]
 
 _POINTS_PER_DECADE = 200
-_SIGNIFICANCE = 2.0
 _NAMES = {-1: "fall", 0: "plateau", 1: "rise"}
 
 
@@ -55,35 +62,6 @@ class Stage:
     alpha_end_error: float = math.nan
     level_error: float = math.nan
     exponent_error: float = math.nan
-
-
-@dataclass(frozen=True)
-class _Criteria:
-    slope: float
-    shortest: float
-    window: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Curve:
-    """ln eps_g and its slope on a uniform fine grid of x = ln alpha, and ln eps_g of the jackknife samples, (sample, x).
-
-    `times` are ln alpha of the output times, `secants` the slopes from each to the next.
-    """
-
-    x: FloatArray
-    y: FloatArray
-    s: FloatArray
-    samples: FloatArray
-    times: FloatArray
-    secants: FloatArray
-
-
-@dataclass
-class _Piece:
-    sign: int
-    start: float
-    end: float
 
 
 def stages(
@@ -128,7 +106,8 @@ def stages(
     Notes
     -----
     Of a simulation, a stage must also have an exponent at least two standard errors from `slope`. Errors are those of the
-    jackknife over replicas, with the window held.
+    jackknife over replicas, with the window held; that of an edge is at least a quarter of the time in which the slope is within
+    two of its standard errors of that at the edge.
     """
     _check(slope, shortest, window, least)
     x, logs = _logarithms(trajectory, least)
@@ -138,18 +117,20 @@ def stages(
     y, fine = resample(x, mean, grid), resample(x, samples, grid)
     if window is None:
         window = chosen_window(grid, fine, slope) if "replica" in trajectory.dims else 0.0
-    criteria = _Criteria(slope, shortest, window)
+    criteria = Criteria(slope, shortest, window)
+    slopes = local_slope(grid, fine, window)
+    s_error = jackknife_error(slopes)
 
-    def curve_of(y: FloatArray, at_times: FloatArray) -> _Curve:
-        return _Curve(grid, y, local_slope(grid, y, window), fine, x, np.diff(at_times) / np.diff(x))
+    def curve_of(y: FloatArray, s: FloatArray, at_times: FloatArray) -> Curve:
+        return Curve(grid, y, s, s_error, fine, x, np.diff(at_times) / np.diff(x))
 
-    curve = curve_of(y, mean)
-    pieces = _pieces(curve, criteria)
+    curve = curve_of(y, local_slope(grid, y, window), mean)
+    found = pieces_of(curve, criteria)
     others = [
-        _pieces(curve_of(sample, at_times), criteria) if len(fine) > 1 else []
-        for sample, at_times in zip(fine, samples, strict=True)
+        pieces_of(curve_of(sample, s, at_times), criteria) if len(fine) > 1 else []
+        for sample, s, at_times in zip(fine, slopes, samples, strict=True)
     ]
-    return tuple(_stage(piece, curve, others) for piece in pieces)
+    return tuple(_stage(piece, curve, others) for piece in found)
 
 
 def passage_times(trajectory: xr.Dataset, level: float) -> xr.DataArray:
@@ -215,80 +196,7 @@ def _logarithms(trajectory: xr.Dataset, least: float | None) -> tuple[FloatArray
     return np.log(alpha[used]), np.log(eps_g[:, used])
 
 
-def _pieces(curve: _Curve, criteria: _Criteria) -> list[_Piece]:
-    """Return the stages of one curve: the least of those that do not count is joined with its neighbours until all count."""
-    pieces = _stretches(curve, criteria.slope)
-    while len(pieces) > 1:
-        sizes = np.array([_size(piece, curve, criteria) for piece in pieces])
-        if sizes.min() >= 1.0:
-            break
-        pieces[int(sizes.argmin())].sign = _sign_of_neighbours(pieces, int(sizes.argmin()), curve)
-        pieces = _joined(pieces)
-    return pieces
-
-
-def _stretches(curve: _Curve, slope: float) -> list[_Piece]:
-    """Cut the curve where its slope crosses +-`slope`, by linear interpolation."""
-    x, s = curve.x, curve.s
-    signs = _signs(s, slope)
-    pieces = [_Piece(int(signs[0]), float(x[0]), float(x[-1]))]
-    for i in np.flatnonzero(np.diff(signs)):
-        # From a fall straight into a rise, within one step of the grid, the curve turns: the edge is where the slope is 0.
-        level = slope * (signs[i] or signs[i + 1]) if 0 in signs[i : i + 2] else 0.0
-        edge = float(x[i] + (level - s[i]) / (s[i + 1] - s[i]) * (x[i + 1] - x[i]))
-        pieces[-1].end = edge
-        pieces.append(_Piece(int(signs[i + 1]), edge, float(x[-1])))
-    return pieces
-
-
-def _signs(s: FloatArray, slope: float) -> npt.NDArray[np.int64]:
-    """Return -1 for slopes of a fall, 0 for those of a plateau, 1 for those of a rise."""
-    return np.asarray(np.sign(s).astype(int) * (np.abs(s) >= slope))
-
-
-def _size(piece: _Piece, curve: _Curve, criteria: _Criteria) -> float:
-    """Return how far a piece counts: the lesser of its size and its significance, each in units of what is asked for.
-
-    0 if no two neighbouring output times have a slope of its kind.
-    """
-    neighbours = (curve.times[1:] > piece.start) & (curve.times[:-1] < piece.end)
-    if not (_signs(curve.secants[neighbours], criteria.slope) == piece.sign).any():
-        return 0.0
-    length = piece.end - piece.start
-    ends = np.array([piece.start, piece.end])
-    change = float(np.diff(np.interp(ends, curve.x, curve.y))[0])
-    extent = length if piece.sign == 0 else abs(change) / criteria.slope
-    size = extent / (criteria.shortest * math.log(10))
-    if len(curve.samples) > 1 and length > 0:
-        error = jackknife_error(np.array([np.diff(np.interp(ends, curve.x, y))[0] for y in curve.samples])) / length
-        distance = abs(abs(change / length) - criteria.slope)
-        if error > 0:
-            size = min(size, distance / (_SIGNIFICANCE * float(error)))
-    return size
-
-
-def _sign_of_neighbours(pieces: list[_Piece], i: int, curve: _Curve) -> int:
-    """Return the kind of the neighbours of piece `i`; where they differ, of the one with the closer exponent."""
-
-    def exponent(piece: _Piece) -> float:
-        y_start, y_end = np.interp([piece.start, piece.end], curve.x, curve.y)
-        return float((y_end - y_start) / (piece.end - piece.start))
-
-    neighbours = [pieces[j] for j in (i - 1, i + 1) if 0 <= j < len(pieces)]
-    return min(neighbours, key=lambda piece: abs(exponent(piece) - exponent(pieces[i]))).sign
-
-
-def _joined(pieces: list[_Piece]) -> list[_Piece]:
-    joined = [pieces[0]]
-    for piece in pieces[1:]:
-        if piece.sign == joined[-1].sign:
-            joined[-1].end = piece.end
-        else:
-            joined.append(piece)
-    return joined
-
-
-def _measure(piece: _Piece, x: FloatArray, y: FloatArray) -> FloatArray:
+def _measure(piece: Piece, x: FloatArray, y: FloatArray) -> FloatArray:
     """Return start, end, level (all as logarithms) and exponent."""
     inside = np.concatenate([[piece.start], x[(x > piece.start) & (x < piece.end)], [piece.end]])
     values = np.interp(inside, x, y)
@@ -296,7 +204,7 @@ def _measure(piece: _Piece, x: FloatArray, y: FloatArray) -> FloatArray:
     return np.array([piece.start, piece.end, np.trapezoid(values, inside) / length, (values[-1] - values[0]) / length])
 
 
-def _stage(piece: _Piece, curve: _Curve, others: list[list[_Piece]]) -> Stage:
+def _stage(piece: Piece, curve: Curve, others: list[list[Piece]]) -> Stage:
     start, end, level, exponent = _measure(piece, curve.x, curve.y)
     measured = []
     for sample, candidates in zip(curve.samples, others, strict=True):
@@ -305,6 +213,10 @@ def _stage(piece: _Piece, curve: _Curve, others: list[list[_Piece]]) -> Stage:
             measured.append(_measure(candidates[int(np.argmax(overlaps))], curve.x, sample))
     found_in_all = len(measured) == len(curve.samples) > 1
     errors = jackknife_error(np.array(measured)) if found_in_all else np.full(4, np.nan)
+    # Leaving one run out moves an edge little; the noise of all may move it from one crossing of the threshold to another.
+    for i, edge in enumerate((start, end)):
+        if found_in_all and curve.x[0] < edge < curve.x[-1]:
+            errors[i] = max(errors[i], crossing_error(curve.x, curve.s, curve.s_error, edge))
     return Stage(
         kind=_NAMES[piece.sign],
         alpha_start=math.exp(start),

@@ -9,6 +9,7 @@ import pytest
 import scipy.integrate
 import scipy.interpolate
 import scipy.optimize
+import scipy.stats
 import xarray as xr
 
 import teacher_student as ts
@@ -153,6 +154,31 @@ def test_noise_does_not_change_the_list_and_its_errors_are_right() -> None:
         errors = np.array([getattr(found[i], name + "_error") for found in lists])
         # The standard deviation over 40 repetitions is itself known to 1 / sqrt(78) = 11 %; 4 of these.
         assert values.std(ddof=1) == pytest.approx(np.sqrt(np.mean(errors**2)), rel=0.45)
+
+
+def covered(replicas: int = 8, lists: int = 160) -> int:
+    """Return how many noisy lists have the true edge in the 95 % interval, the slope taking decades through the threshold."""
+    x = np.linspace(0.0, np.log(1e4), 121)
+    centre, width = np.log(100.0), 3.0
+    y = -0.75 * x - 0.45 * width * np.log(np.cosh((x - centre) / width))
+    edge = centre + width * np.arctanh((2 / 3 - 0.75) / 0.45)
+    count = 0
+    for seed in range(lists):
+        noise = 0.03 * np.random.default_rng(seed).standard_normal((replicas, len(x)))
+        first, second = ts.stages(as_trajectory(np.exp(x), np.exp(y + noise)), window=0.2)
+        assert (first.kind, second.kind) == ("plateau", "fall")
+        error = first.alpha_end_error / first.alpha_end
+        count += bool(abs(np.log(first.alpha_end) - edge) < scipy.stats.t.ppf(0.975, replicas - 1) * error)
+    return count
+
+
+def test_an_edge_the_slope_dwells_at_has_the_error_of_all_its_crossings(monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = 160
+    expected, spread = 0.95 * lists, np.sqrt(0.95 * 0.05 * lists)
+    assert abs(covered(lists=lists) - expected) < 4 * spread
+    # The jackknife alone sees how far one crossing moves, not that the noise of all chose among several.
+    monkeypatch.setattr("teacher_student.analysis.stages.crossing_error", lambda x, s, error, at: 0.0)
+    assert abs(covered(lists=lists) - expected) > 4 * spread
 
 
 def test_the_window_follows_from_the_errors() -> None:
