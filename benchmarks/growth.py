@@ -1,6 +1,7 @@
 """How the cost grows with N, K, M, P and replicas: one figure, and the local exponents in words.
 
-Times are medians of the wall clock over five runs after one that compiles. One thread, but for the panel on replicas.
+A step costs the difference of two simulations, the second of four times as many steps, so that what surrounds the steps does not
+count. Times are the least wall clock of five runs after one that compiles. One thread, but for the panel on replicas.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from timing import committee, machine, median_seconds
+from timing import committee, least_seconds, machine
 
 import teacher_student as ts
 from teacher_student.files import save_figure
 
 RULE = ts.LearningRule(eta_xi_in=0.5, eta_sigma=0.2, eta_xi_out=0.2, eta_v=0.2, noise=0.1)
-# Steps are so many that what a call costs beside them, about a millisecond, does not count.
+# The shorter of the two simulations lasts at least this long.
 SECONDS = 0.1
 
 
@@ -40,17 +42,17 @@ class Curve:
 def microseconds_per_step(state: ts.OrderParameters, method: str, n_inputs: int, replicas: int = 1, threads: int = 1) -> float:
     """Return what one step of one replica costs."""
     problem = ts.Problem(initial=state, rule=RULE, n_inputs=max(n_inputs, state.n_modes + state.n_teacher))
-    n_steps, seconds = 1000, 0.0
+    n_steps = 1000
     with ThreadPoolExecutor(threads) as pool:
 
-        def run() -> None:
+        def run(n_steps: int) -> None:
             times = [n_steps / problem.n_inputs]
             ts.simulate(problem, times, replicas=replicas, method=method, executor=pool, progress=False)
 
-        while seconds < SECONDS:
-            n_steps *= 4 if seconds < SECONDS / 4 else 2
-            seconds = median_seconds(run, runs=1)
-        return 1e6 * median_seconds(run) / (n_steps * replicas)
+        while least_seconds(partial(run, n_steps), runs=1) < SECONDS:
+            n_steps *= 2
+        short, long = (least_seconds(partial(run, n)) for n in (n_steps, 4 * n_steps))
+    return 1e6 * (long - short) / (3 * n_steps * replicas)
 
 
 def against_size(label: str, sizes: Sequence[int], cost: object) -> Curve:
@@ -66,7 +68,7 @@ def against_size(label: str, sizes: Sequence[int], cost: object) -> Curve:
 def integration(K: int) -> float:
     """Return microseconds of a whole integration of the plain committee K = M to alpha = 1000."""
     problem = ts.Problem(initial=committee(K, K), rule=ts.LearningRule(eta_xi_in=0.5))
-    return 1e6 * median_seconds(lambda: ts.integrate(problem, 1000.0, progress=False))
+    return 1e6 * least_seconds(lambda: ts.integrate(problem, 1000.0, progress=False))
 
 
 def panels() -> dict[str, list[Curve]]:
@@ -94,7 +96,7 @@ def panels() -> dict[str, list[Curve]]:
         ],
         "replicas": [
             against_size(
-                f"chain, a step and replica, {n} thread(s)",
+                f"chain, a step and replica, {n} thread{'s' * (n > 1)}",
                 (1, 8, 64, 256),
                 lambda r, n=n: microseconds_per_step(committee(4, 3, 3), "overlaps", 1000, r, n),
             )
@@ -111,11 +113,15 @@ def main() -> None:
     curves = panels()
     fig, axes = plt.subplots(2, 2, figsize=(8.0, 6.4), layout="constrained")
     for ax, (label, lines) in zip(axes.flat, curves.items(), strict=True):
-        for line, marker in zip(lines, "os^", strict=False):
-            ax.loglog(line.sizes, line.microseconds, marker=marker, label=f"{line.label} ({line.exponent():.1f})")
-        ax.set_xlabel(label)
-        ax.set_ylabel("time [us]")
-        ax.legend(fontsize=7, title="in brackets: last local exponent", title_fontsize=7)
+        for line, marker, colour in zip(lines, ts.plots.MARKERS, ts.plots.COLOURS, strict=False):
+            ax.loglog(line.sizes, line.microseconds, marker=marker, color=colour, label=f"{line.label} ({line.exponent():.1f})")
+        ax.set(xlabel=label, ylabel=r"time [$\mu$s]")
+        if max(lines[0].sizes) < 1000:
+            ax.set_xticks(lines[0].sizes, map(str, lines[0].sizes))
+            ax.set_xticks([], minor=True)
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, high * (high / low) ** 0.6)  # room for the legend
+        ax.legend(fontsize=7, loc="upper left", frameon=False, title="in brackets: last local exponent", title_fontsize=7)
     save_figure(fig, arguments.output)
 
 

@@ -28,13 +28,23 @@ def machine() -> str:
 
 def median_seconds(work: Callable[[], object], runs: int = RUNS) -> float:
     """Return the median wall time of `runs` calls after one that compiles and warms up."""
+    return statistics.median(seconds_of(work, runs))
+
+
+def least_seconds(work: Callable[[], object], runs: int = RUNS) -> float:
+    """Return the least wall time of `runs` calls after one that compiles and warms up."""
+    return min(seconds_of(work, runs))
+
+
+def seconds_of(work: Callable[[], object], runs: int) -> list[float]:
+    """Return the wall times of `runs` calls after one that compiles and warms up."""
     work()
     seconds = []
     for _ in range(runs):
         begin = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds)
+    return seconds
 
 
 def committee(K: int, M: int, P: int | None = None) -> ts.OrderParameters:

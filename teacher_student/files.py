@@ -38,14 +38,14 @@ def output_folder(folder: Path) -> Path:
     return folder
 
 
-def check_writable(folder: Path, path: Path) -> None:
-    """Refuse `path`, a file in `folder`, if nothing can be written there."""
+def check_writable(folder: Path, path: Path, name: str = "output") -> None:
+    """Refuse `path`, a file in `folder`, if nothing can be written there; `name` is what the user gave it for."""
     probe = folder / f".teacher-student-{os.getpid()}.tmp"
     try:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        refuse("output", str(path), f"a place that can be written ({error.strerror})")
+        refuse(name, str(path), f"a place that can be written ({error.strerror})")
 
 
 def save_figure(figure: object, path: Path) -> None:

@@ -162,7 +162,7 @@ def test_what_is_no_checkpoint_is_refused(make_problem: Callable[..., ts.Problem
             simulate(make_problem(), "overlaps", path)
         assert path.read_bytes() == content
     for place in (tmp_path, tmp_path / "missing" / "state"):
-        with pytest.raises(ts.InvalidInput, match=r"^(checkpoint|output): got '.*, expected "):
+        with pytest.raises(ts.InvalidInput, match=r"^checkpoint: got '.*, expected "):
             simulate(make_problem(), "overlaps", place)
 
 
