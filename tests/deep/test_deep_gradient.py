@@ -67,16 +67,17 @@ def finite_differences(architecture: Architecture, theta: Array, *arguments: obj
 
 @pytest.mark.parametrize("decomposition", DECOMPOSITIONS)
 @pytest.mark.parametrize("classification", [True, False])
-def test_gradients_are_those_of_finite_differences(decomposition: str, classification: bool) -> None:
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_gradients_are_those_of_finite_differences(decomposition: str, classification: bool, activation: str) -> None:
     rng = np.random.default_rng(1)
     x = rng.standard_normal((9, SIZES[0]))
     target = rng.integers(0, 3, 9) if classification else rng.standard_normal((9, 3))
     orthogonality = 0.3 if decomposition == "svd" else 0.0
-    architecture, theta = network(decomposition, n_modes=3)
+    architecture, theta = network(decomposition, activation, n_modes=3)
     _, gradient = loss_and_gradient(architecture, theta, x, target, orthogonality)
     expected = finite_differences(architecture, theta, x, target, orthogonality)
     np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-8)
-    assert np.abs(expected).min() > 0
+    assert np.abs(expected).min() > 0 or activation == "relu"  # which has units that no input activates
 
 
 @pytest.mark.parametrize("decomposition", DECOMPOSITIONS)
@@ -98,11 +99,10 @@ def test_gradients_of_long_layers_are_those_of_finite_differences(decomposition:
             assert gradient @ direction == pytest.approx((up - down) / (2 * h), rel=1e-6, abs=1e-8), name
 
 
-@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
-def test_gradients_hold_for_every_activation_and_modes_of_different_numbers(activation: str) -> None:
+def test_gradients_hold_for_modes_of_different_numbers() -> None:
     rng = np.random.default_rng(2)
     x, target = rng.standard_normal((9, SIZES[0])), rng.standard_normal((9, 3))
-    architecture, theta = network("modes", activation, (2, 5, 1))
+    architecture, theta = network("modes", n_modes=(2, 5, 1))
     _, gradient = loss_and_gradient(architecture, theta, x, target)
     np.testing.assert_allclose(gradient, finite_differences(architecture, theta, x, target), rtol=1e-6, atol=1e-8)
 
