@@ -20,3 +20,9 @@ def check_whole(name: str, value: object, least: int = 1) -> None:
     """Raise `InvalidInput` unless `value` is a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         refuse(name, value, f"a whole number of at least {least}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise `InvalidInput` unless `value` is true or false: "no" and 0 would pass for one of them unnoticed."""
+    if not isinstance(value, (bool, np.bool_)):
+        refuse(name, value, "True or False")

@@ -6,9 +6,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from teacher_student.deep.checks import check_whole
 from teacher_student.deep.data import Data
 from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.network import Architecture, n_parameters
+from teacher_student.deep.parameters import check_modes
 from teacher_student.deep.threads import one_blas_thread
 
 
@@ -61,6 +63,9 @@ def training_cost(data: Data, model: ModeMLPClassifier) -> Cost:
 
 def compare_costs(data: Data, n_modes: list[int], settings: dict[str, Any]) -> list[Cost]:
     """Return the costs of standard training and of training with each number of modes; `settings` as in `ModeMLPClassifier`."""
+    check_modes(settings)
+    for P in n_modes:
+        check_whole("n_modes", P)
     models = [ModeMLPClassifier(**{**settings, "decomposition": "none"})]
     models += [ModeMLPClassifier(**{**settings, "n_modes": P}) for P in n_modes]
     with one_blas_thread():  # around all, for BLAS threads that have just been put to rest spin for a while

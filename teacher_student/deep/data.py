@@ -56,6 +56,8 @@ def load_data(
     if test_fraction >= 1:
         refuse("test_fraction", test_fraction, "a number between 0 and 1")
     check_whole("seed", seed, 0)
+    if not isinstance(name, str):
+        refuse("data", name, "one of " + ", ".join(NAMES))
     if folder is not None and name not in OPENML_NAMES:
         refuse("folder", str(folder), "no folder for " + repr(name) + "; only " + ", ".join(OPENML_NAMES) + " are read from one")
     if name == "digits":
@@ -67,7 +69,7 @@ def load_data(
     elif folder is not None:
         read = read_cifar if name == "cifar-10" else read_mnist
         return _standardised(name, *read(Path(folder)))
-    elif name in OPENML_NAMES or (isinstance(name, str) and name.startswith("openml:")):
+    elif name in OPENML_NAMES or name.startswith("openml:"):
         X, y = _from_openml(OPENML_NAMES.get(name) or name.removeprefix("openml:"))
     else:
         refuse("data", name, "one of " + ", ".join(NAMES))

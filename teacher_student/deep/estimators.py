@@ -10,17 +10,15 @@ import numpy.typing as npt
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-    from sklearn.utils import Tags, check_random_state, column_or_1d
+    from sklearn.utils import Tags, column_or_1d
     from sklearn.utils.multiclass import check_classification_targets, unique_labels
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ModuleNotFoundError:
     raise ImportError("teacher_student.deep needs scikit-learn: pip install 'teacher_student[deep]'") from None
 
-from teacher_student.deep.activations import get_activation
-from teacher_student.deep.checks import check_number, check_whole
 from teacher_student.deep.gradient import cross_entropy, network_output, softmax, squared_error
 from teacher_student.deep.network import Layers, as_layers, build_architecture, draw_parameters
-from teacher_student.deep.optimiser import OPTIMISERS, SCHEDULES
+from teacher_student.deep.parameters import check_parameters, generator
 from teacher_student.deep.training import Training, train
 from teacher_student.errors import refuse
 
@@ -116,29 +114,12 @@ class _ModeMLP(BaseEstimator):
         self.n_iter_ = len(self.loss_curve_)
 
     def _check(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
-        self._check_parameters()
+        check_parameters(self)
         X, y = validate_data(self, X, y, reset=reset, dtype=np.dtype(self.dtype), multi_output=True, y_numeric=self._y_numeric)
         return X, self._one_column(y)
 
-    def _check_parameters(self) -> None:
-        check_number("learning_rate", self.learning_rate, 0.0, above=True)
-        for name in ("weight_decay", "orthogonality", "tol"):
-            check_number(name, getattr(self, name), 0.0)
-        for name in ("batch_size", "max_iter", "n_iter_no_change"):
-            check_whole(name, getattr(self, name))
-        for name, known in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("dtype", ("float32", "float64"))):
-            if getattr(self, name) not in known:
-                refuse(name, getattr(self, name), "one of " + ", ".join(known))
-        for size in np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object)):
-            check_whole("hidden_layer_sizes", size)
-        check_number("validation_fraction", self.validation_fraction, 0.0, above=True)
-        if self.validation_fraction >= 1:
-            refuse("validation_fraction", self.validation_fraction, "a number between 0 and 1")
-        get_activation(self.activation)
-
     def _start(self, X: Array, target: Array) -> None:
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        self.rng_ = np.random.default_rng(seed)
+        self.rng_ = generator(self.random_state)
         hidden = tuple(int(size) for size in np.atleast_1d(self.hidden_layer_sizes))
         sizes = (X.shape[1], *hidden, self.n_outputs_)
         self.architecture_ = build_architecture(sizes, self.n_modes, self.decomposition, self.activation)

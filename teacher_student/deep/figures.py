@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
@@ -26,28 +28,17 @@ COST_AXES = {
 }
 
 
-def importance(laws: PowerLaws, ax: Axes | None = None) -> tuple[Figure, Axes]:
-    """Draw ranked importance tau against rank on logarithmic axes with the fitted laws; returns (fig, ax)."""
+def importance(laws: PowerLaws | npt.NDArray[Any], ax: Axes | None = None) -> tuple[Figure, Axes]:
+    """Draw ranked importance tau against rank on logarithmic axes, with the laws if they were fitted; returns (fig, ax)."""
+    tau = laws.tau if isinstance(laws, PowerLaws) else np.sort(laws)[::-1]
     with _style():
         fig, ax = _figure(ax)
-        ax.plot(laws.rank, laws.tau, MARKERS[0], color=COLOURS[0], markersize=4, label=r"modes, ranked")
-        slope_1, slope_2 = laws.two.parameters["slope_1"], laws.two.parameters["slope_2"]
-        labels = (
-            rf"one power law, slope ${laws.one.parameters['slope']:.3f}$",
-            rf"two, slopes ${slope_1:.3f}$ and ${slope_2:.3f}$",
-            rf"exponential, rate ${laws.exponential.parameters['rate']:.4f}$",
-        )
-        for fit, label, colour, dash in zip(
-            (laws.one, laws.two, laws.exponential), labels, COLOURS[1:], DASHES[1:], strict=False
-        ):
-            ax.plot(laws.rank, fit.predicted, dash, color=colour, label=label)
-        if laws.two_supported:
-            ax.axvline(
-                laws.two.parameters["break"], color="0.4", linewidth=0.8, label=f"break at {laws.two.parameters['break']:.1f}"
-            )
+        ax.plot(np.arange(1, len(tau) + 1), tau, MARKERS[0], color=COLOURS[0], markersize=4, label=r"modes, ranked")
+        if isinstance(laws, PowerLaws):
+            _power_laws(ax, laws)
         ax.set_xscale("log")
         ax.set_yscale("log")
-        ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500) if tick <= laws.rank[-1]]
+        ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500) if tick <= len(tau)]
         ax.set_xticks(ticks, map(str, ticks))
         ax.set_xlabel("rank of the mode")
         ax.set_ylabel(r"importance $\tau$")
@@ -55,6 +46,20 @@ def importance(laws: PowerLaws, ax: Axes | None = None) -> tuple[Figure, Axes]:
         ax.tick_params(axis="y", which="minor", labelsize=7)
         ax.legend(fontsize=7, loc="lower left")
     return fig, ax
+
+
+def _power_laws(ax: Axes, laws: PowerLaws) -> None:
+    slope_1, slope_2 = laws.two.parameters["slope_1"], laws.two.parameters["slope_2"]
+    labels = (
+        rf"one power law, slope ${laws.one.parameters['slope']:.3f}$",
+        rf"two, slopes ${slope_1:.3f}$ and ${slope_2:.3f}$",
+        rf"exponential, rate ${laws.exponential.parameters['rate']:.4f}$",
+    )
+    for fit, label, colour, dash in zip((laws.one, laws.two, laws.exponential), labels, COLOURS[1:], DASHES[1:], strict=False):
+        ax.plot(laws.rank, fit.predicted, dash, color=colour, label=label)
+    if laws.two_supported:
+        at = laws.two.parameters["break"]
+        ax.axvline(at, color="0.4", linewidth=0.8, label=f"break at {at:.1f}")
 
 
 def ablation(result: Ablation, ax: Axes | None = None) -> tuple[Figure, Axes]:
@@ -191,3 +196,12 @@ def training_cost(costs: Sequence[Cost], against: str = "cpu_seconds", ax: Axes 
         ax.set_ylabel("test accuracy")
         ax.legend(fontsize=8, loc="lower right")
     return fig, ax
+
+
+def training_costs(costs: Sequence[Cost]) -> tuple[Figure, Any]:
+    """Draw test accuracy against parameters, operations and processor time side by side; returns (fig, axes)."""
+    with _style():
+        fig, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained", sharey=True)
+        for ax, against in zip(axes, ("parameters", "operations", "cpu_seconds"), strict=True):
+            training_cost(costs, against, ax=ax)
+    return fig, axes

@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 # A difference in BIC of 6 is the "strong evidence" of Kass and Raftery, J. Am. Stat. Assoc. 90, 773 (1995).
 STRONG = 6.0
-_LEAST_POINTS = 8
+LEAST_POINTS = 8
 _POINTS_ON_A_SIDE = 3
 _BREAKS = 400
 
@@ -67,8 +67,8 @@ def fit_power_laws(tau: npt.ArrayLike) -> PowerLaws:
     side. Raises `InvalidInput` for fewer than eight values above 0.
     """
     values = np.sort(np.asarray(tau, dtype=float))[::-1]
-    if values.ndim != 1 or len(values) < _LEAST_POINTS or not np.isfinite(values).all() or values[-1] <= 0:
-        refuse("tau", np.shape(tau), f"at least {_LEAST_POINTS} finite numbers above 0")
+    if values.ndim != 1 or len(values) < LEAST_POINTS or not np.isfinite(values).all() or values[-1] <= 0:
+        refuse("tau", np.shape(tau), f"at least {LEAST_POINTS} finite numbers above 0")
     rank = np.arange(1, len(values) + 1)
     x, y = np.log(rank), np.log(values)
     one, exponential = _line("one power law", x, y, "slope"), _line("exponential", rank.astype(float), y, "rate")

@@ -45,15 +45,20 @@ def class_angles(h: Array, y: Array, k: int = 2) -> Array:
     The mean over the k angles is taken, since the smallest alone is decided by one shared direction. `k` should be
     below half of the dimension, for two k-dimensional spaces in fewer than 2 k dimensions must intersect.
     """
-    check_whole("k", k)
+    check_directions(k, h.shape[1], y)
     centred = h.astype(np.float64) - h.mean(axis=0, dtype=np.float64)
     frames = []
     for label in np.unique(y):
-        members = centred[y == label]
-        if min(members.shape) < k:
-            refuse("k", k, f"at most the number of neurons and of samples of each class, here {min(members.shape)}")
-        frames.append(np.linalg.svd(members, full_matrices=False)[2][:k])
+        frames.append(np.linalg.svd(centred[y == label], full_matrices=False)[2][:k])
     return np.array([principal_angles(A, B).mean() for A, B in itertools.combinations(frames, 2)])
+
+
+def check_directions(k: object, n_neurons: int, y: Array) -> None:
+    """Refuse `k` directions a class if a layer has fewer neurons, or one of the classes `y` fewer samples."""
+    check_whole("k", k)
+    most = min(n_neurons, int(np.unique(y, return_counts=True)[1].min()))
+    if k > most:  # type: ignore[operator]
+        refuse("k", k, f"at most the number of neurons and of samples of each class, here {most}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from teacher_student.deep.estimators import ModeMLPClassifier, ModeMLPRegressor
 from teacher_student.deep.network import build_architecture, n_parameters
+from teacher_student.deep.parameters import check_parameters
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.files import replacing
 
@@ -103,7 +104,7 @@ def _build(path: Path, header: dict[str, Any], stored: dict[str, Any]) -> Model:
     if header["kind"] not in _KINDS:
         _refuse(path, "kind", repr(header["kind"])[:60], "classifier or regressor")
     model = _KINDS[header["kind"]](**header["parameters"])
-    model._check_parameters()
+    check_parameters(model)
     sizes = header["sizes"]
     if not isinstance(sizes, list) or len(sizes) < 2 or not all(isinstance(size, int) and 0 < size < 2**31 for size in sizes):
         _refuse(path, "sizes", repr(sizes)[:60], "the whole numbers of neurons a layer")

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from teacher_student.deep.checks import check_number, check_whole
 from teacher_student.deep.data import Data
 from teacher_student.deep.estimators import ModeMLPClassifier
+from teacher_student.deep.parameters import check_modes
 from teacher_student.errors import refuse
 
 Array = npt.NDArray[Any]
@@ -68,18 +69,21 @@ def least_modes(
             check_whole(name, value)
         if len(values) < 2 or any(a >= b for a, b in itertools.pairwise(values)):
             refuse(name, list(values), "at least two increasing whole numbers")
+    check_modes(settings)
     check_number("fraction", fraction, 0.0, above=True)
     check_whole("seeds", seeds, 2)
     check_whole("n_hidden", n_hidden)
     accuracy = np.empty((len(widths), seeds, len(n_modes)))
     standard = np.empty((len(widths), seeds))
     jobs = [(i, seed, j) for i in range(len(widths)) for seed in range(seeds) for j in range(-1, len(n_modes))]
-    for i, seed, j in tqdm(jobs, desc="networks", disable=not progress or not sys.stderr.isatty()):
+    shown = tqdm(jobs, desc="networks", disable=not progress or not sys.stderr.isatty())
+    for i, seed, j in shown:
         kind = {"decomposition": "none"} if j < 0 else {"n_modes": int(n_modes[j])}
         model = ModeMLPClassifier((int(widths[i]),) * n_hidden, **{**settings, **kind, "random_state": seed})
         score = model.fit(data.X_train, data.y_train).score(data.X_test, data.y_test)
         if model.interrupted_:
             raise KeyboardInterrupt
+        shown.set_postfix(N=widths[i], loss=f"{model.loss_:.4f}", accuracy=f"{score:.4f}")
         if j < 0:
             standard[i, seed] = score
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -166,12 +167,16 @@ def test_ablation_ends_where_it_must_and_takes_the_mode_it_says(trained: ModeMLP
         assert accuracy[0] == pytest.approx(trained.score(X, y))
         assert accuracy[-1] < 0.3
         assert len(accuracy) == 11
-    strongest = int(np.argmax(mode_importance(trained.layers_[1])))
-    silenced = ModeMLPClassifier((60, 60), 10, max_iter=10, random_state=0).fit(digits.X_train, digits.y_train)
-    layer = silenced.layers_[1]
-    assert isinstance(layer, ModeLayer)
-    layer.sigma[strongest] = 0.0
-    assert result.accuracy["descending"][1] == pytest.approx(silenced.score(X, y))
+    for matrix in range(3):
+        result = ablate(trained, X, y, matrix, np.random.default_rng(0), n_draws=2)
+        silenced = copy.deepcopy(trained)
+        layer = silenced.layers_[matrix]
+        assert isinstance(layer, ModeLayer)
+        for removed, mode in enumerate(np.argsort(-mode_importance(trained.layers_[matrix])), start=1):
+            layer.sigma[mode] = 0.0
+            # Sums in another order may turn the decision on one of the 450 digits.
+            assert result.accuracy["descending"][removed] == pytest.approx(silenced.score(X, y), abs=1.5 / len(y))
+        assert np.abs(result.accuracy["ascending"] - result.accuracy["descending"]).max() > 4 / len(y)
     with pytest.raises(InvalidInput, match=r"^matrix: got 3, expected one of the weight matrices 0 to 2"):
         ablate(trained, X, y, 3, np.random.default_rng(0))
 
@@ -269,6 +274,15 @@ def test_the_ablation_figure_shows_every_order(trained: ModeMLPClassifier, digit
     assert [text.get_text() for text in ax.get_legend().get_texts()][2].startswith("random")
     fig.canvas.draw()
     plt.close(fig)
+
+
+def test_comparing_standard_training_with_itself_is_refused(digits: Data) -> None:
+    for compare in (
+        lambda: compare_costs(digits, [2], {"decomposition": "none"}),
+        lambda: least_modes(digits, [4, 8], [1, 2], decomposition="none"),
+    ):
+        with pytest.raises(InvalidInput, match=r"^decomposition: got 'none', expected one with modes"):
+            compare()
 
 
 def test_an_axis_that_no_cost_has_is_refused() -> None:

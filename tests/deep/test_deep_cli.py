@@ -105,6 +105,10 @@ def test_ctrl_c_keeps_the_best_network_so_far(monkeypatch: pytest.MonkeyPatch, c
     model, _ = load_model("m.npz")
     assert model.n_iter_ == 2
     assert model.interrupted_
+    calls[:] = [1, 1]  # in the first epoch: the model that is there stays
+    assert cli.main(["deep", "train", "small.toml", "-o", "m.npz"]) == 130
+    assert "nothing is saved" in capsys.readouterr().err
+    assert load_model("m.npz")[0].n_iter_ == 2
     calls.clear()
     assert cli.main(["deep", "ablate", "small.toml", "-o", "out"]) == 130
 
@@ -141,12 +145,60 @@ def test_bad_problems_are_refused_in_one_line(text: str, message: str, folder: P
         (["train", "small.toml", "--data", "mnist", "--folder", "."], ".: got no file train-images-idx3-ubyte"),
         (["ablate", "small.toml", "--matrix", "7"], "matrix: got 7, expected one of the weight matrices 0 to 2"),
         (["cost", "small.toml", "-o", "small.toml"], "output: got 'small.toml', expected a folder"),
+        (["train", "small.toml", "--seed", "-3"], "random_state: got -3, expected a whole number of at least 0"),
     ],
 )
 def test_bad_requests_are_refused_in_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["deep", *arguments]) == 2
-    error = capsys.readouterr().err.splitlines()
-    assert error[-1].startswith(f"teacher-student: {message}")
+    error = capsys.readouterr().err
+    assert error.startswith(f"teacher-student: {message}")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "old", "new", "message"),
+    [
+        ("cost", "[cost]\nn_modes = [1, 2]", "[cost]\nn_modes = 3", "cost.n_modes: got 3, expected a list of whole numbers"),
+        (
+            "cost",
+            "[cost]\nn_modes = [1, 2]",
+            "[cost]\nn_modes = [2, 2.5]",
+            "n_modes: got 2.5, expected a whole number of at least 1",
+        ),
+        ("widths", "seeds = 2\n[latent]", "seeds = 1\n[latent]", "seeds: got 1, expected a whole number of at least 2"),
+        ("latent", "k = 1", "k = 3", "k: got 3, expected at most the number of neurons and of samples of each class, here 2"),
+        ("importance", "[cost]", "[importance]\nmatrix = 7\n[cost]", "matrix: got 7, expected one of the weight matrices 0 to 2"),
+        ("train", "random_state = 0", "random_state = 'x'", "random_state: got 'x', expected a whole number of at least 0"),
+        ("train", 'name = "gaussian-mixture"', "name = ['digits']", "data: got ['digits'], expected one of digits"),
+    ],
+)
+def test_impossible_settings_are_refused_in_one_line_before_any_training(
+    command: str, old: str, new: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert old in SMALL
+    (folder / "bad.toml").write_text(SMALL.replace(old, new))
+    assert cli.main(["deep", command, "bad.toml"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"teacher-student: {message}")
+    assert error.count("\n") == 1
+
+
+def test_standard_training_is_compared_with_modes_not_with_itself(folder: Path) -> None:
+    (folder / "standard.toml").write_text(SMALL.replace("n_modes = 8", 'n_modes = 8\ndecomposition = "none"'))
+    assert cli.main(["deep", "cost", "standard.toml", "-o", "out"]) == 0
+    assert [cost["n_modes"] for cost in json.loads((folder / "out" / "cost.json").read_text())] == [0, 1, 2]
+    assert cli.main(["deep", "widths", "standard.toml", "-o", "out"]) == 0
+    accuracy = np.array(json.loads((folder / "out" / "accuracy.json").read_text())["accuracy"])
+    assert np.ptp(accuracy, axis=2).max() > 0.1
+
+
+def test_importance_of_fewer_modes_than_laws_need_is_shown_without_them(folder: Path) -> None:
+    (folder / "few.toml").write_text(SMALL.replace("n_modes = 8", "n_modes = 4"))
+    assert cli.main(["deep", "importance", "few.toml", "-o", "out"]) == 0
+    numbers = json.loads((folder / "out" / "importance.json").read_text())
+    assert len(numbers["tau"]) == 4
+    assert numbers["tau"] == sorted(numbers["tau"], reverse=True)
+    assert numbers["verdict"].startswith("no power law fitted")
 
 
 def test_divergence_is_told_in_one_line_with_status_3(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

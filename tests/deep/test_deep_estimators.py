@@ -26,6 +26,7 @@ SMALL = {"hidden_layer_sizes": (16,), "n_modes": 4, "max_iter": 60, "learning_ra
         ModeMLPClassifier(**SMALL),
         ModeMLPRegressor(**SMALL),
         ModeMLPClassifier(**SMALL, decomposition="shared", early_stopping=True),
+        ModeMLPRegressor(**SMALL, decomposition="none", early_stopping=True),
     ]
 )
 def test_scikit_learn_accepts_the_estimators(estimator: Any, check: Callable[[Any], None]) -> None:
@@ -113,11 +114,14 @@ def test_warm_start_goes_on_where_the_last_fit_ended() -> None:
     assert twice.loss_curve_ == once.loss_curve_
 
 
-def test_early_stopping_ends_after_epochs_without_a_rise() -> None:
+def test_early_stopping_ends_after_epochs_without_a_rise_and_keeps_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = blobs()
+    ends = interrupt_after(1000, monkeypatch)
     model = ModeMLPClassifier(**{**SMALL, "max_iter": 200}, early_stopping=True, n_iter_no_change=5, random_state=0).fit(X, y)
     assert model.n_iter_ < 200
     assert max(model.score_curve_[-5:]) <= max(model.score_curve_[:-5]) + model.tol
+    np.testing.assert_array_equal(model.theta_, ends[int(np.argmax(model.score_curve_))])
+    assert (model.theta_ != ends[-1]).any()
 
 
 def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> list[npt.NDArray[Any]]:
@@ -196,6 +200,10 @@ def test_verbose_shows_loss_and_score(capsys: pytest.CaptureFixture[str]) -> Non
         ("decomposition", "qr"),
         ("initialisation", "zeros"),
         ("validation_fraction", 1.0),
+        ("early_stopping", "no"),
+        ("verbose", 1),
+        ("random_state", -1),
+        ("random_state", "one"),
     ],
 )
 def test_impossible_parameters_are_refused(name: str, value: object) -> None:

@@ -1,0 +1,90 @@
+"""What a deep command was asked for: its problem, its data, and the network to look at, saved or to be trained."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from teacher_student.deep.checks import check_whole
+from teacher_student.deep.data import Data, load_data
+from teacher_student.deep.estimators import ModeMLPClassifier
+from teacher_student.deep.model_file import load_model
+from teacher_student.deep.parameters import check_parameters
+from teacher_student.deep.problem_file import DeepProblem, load_deep_problem
+from teacher_student.errors import refuse
+
+
+def requested_problem(options: argparse.Namespace) -> DeepProblem:
+    """Return the problem with what the command line replaces."""
+    problem = load_deep_problem(options.problem)
+    data = {"name": "digits", **problem.data}
+    if options.data is not None:
+        data["name"] = options.data
+    if options.folder is not None:
+        data["folder"] = str(options.folder)
+    model = dict(problem.model) if options.seed is None else {**problem.model, "random_state": options.seed}
+    check_whole("random_state", model.get("random_state", 0), 0)
+    check_parameters(ModeMLPClassifier(**model))
+    return replace(problem, data=data, model=model)
+
+
+def with_modes(model: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters of a network that has modes, for what compares these with standard training."""
+    return {**model, "decomposition": "modes"} if model.get("decomposition") == "none" else model
+
+
+def requested_data(problem: DeepProblem) -> Data:
+    """Return the data of a problem."""
+    return load_data(**problem.data)
+
+
+def trained(problem: DeepProblem, data: Data, **changes: Any) -> ModeMLPClassifier:
+    """Return a classifier trained as the problem says, but for `changes` of its parameters, with progress shown."""
+    model = ModeMLPClassifier(**{**problem.model, **changes, "verbose": True})
+    return model.fit(data.X_train, data.y_train)
+
+
+def uninterrupted(model: ModeMLPClassifier) -> ModeMLPClassifier:
+    """Return `model`; if Ctrl-C ended its training, pass that on."""
+    if model.interrupted_:
+        raise KeyboardInterrupt
+    return model
+
+
+def requested_network(options: argparse.Namespace) -> tuple[ModeMLPClassifier, int, Data]:
+    """Return a saved classifier, or train one as a problem says; which weight matrix to look at; and the data."""
+    if not options.problem.endswith(".npz"):
+        problem = requested_problem(options)
+        n_matrices = 1 + np.size(ModeMLPClassifier(**problem.model).hidden_layer_sizes)
+        matrix = _matrix(options, problem, n_matrices)
+        data = requested_data(problem)
+        return uninterrupted(trained(problem, data)), matrix, data
+    loaded, notes = load_model(options.problem)
+    if not isinstance(loaded, ModeMLPClassifier):
+        refuse("model", options.problem, "a classifier")
+    settings = notes.get("data") if isinstance(notes, dict) else None
+    settings = dict(settings) if isinstance(settings, dict) else {}
+    for key, value in (("name", options.data), ("folder", options.folder and str(options.folder))):
+        if value is not None:
+            settings[key] = value
+    problem = DeepProblem(name=Path(options.problem).stem, description="", data=settings)
+    matrix = _matrix(options, problem, len(loaded.layers_))
+    try:
+        data = requested_data(problem)
+    except TypeError:
+        refuse("model", options.problem, "notes on its data that load_data understands")
+    if data.X_test.shape[1] != loaded.n_features_in_:
+        refuse("data", settings.get("name", "digits"), f"inputs of {loaded.n_features_in_} features, as the model has")
+    return loaded, matrix, data
+
+
+def _matrix(options: argparse.Namespace, problem: DeepProblem, n_matrices: int) -> int:
+    """Return the weight matrix of the command line, of the problem, or the middle one."""
+    chosen = options.matrix if options.matrix is not None else problem.importance.get("matrix", n_matrices // 2)
+    if isinstance(chosen, bool) or not isinstance(chosen, int) or not 0 <= chosen < n_matrices:
+        refuse("matrix", chosen, f"one of the weight matrices 0 to {n_matrices - 1}")
+    return chosen
