@@ -153,3 +153,9 @@ def activate(form: FloatArray, g: Any, g_prime: Any, units: FloatArray, end: int
             x = load(units, (0, i))
             store(units, (1, i), (c2 * x + c1) * x + c0)
             store(units, (2, i), 2.0 * c2 * x + c1)
+
+
+@njit(cache=True, nogil=True)
+def are_alike(form: FloatArray, other: FloatArray) -> bool:
+    """Return whether two forms are the same activation; two that belong to no family may not be."""
+    return form[0] != _ANY and bool((form == other).all())

@@ -10,7 +10,7 @@ matrix of (W*, xi_in) / sqrt(N) in such a basis, F_teacher (M, M) above F (P, M 
 so that no overlap is ever a difference of larger numbers, and a step costs O((P + M)^2), P^3 at worst, whatever N is.
 
 `LANES` replicas are computed at once, one in each lane of the processor's vectors. Where there are fewer, the other lanes repeat
-the first.
+the first; a replica alone has its units in the lanes while activations are computed, to the same bits.
 """
 
 from __future__ import annotations
@@ -27,16 +27,14 @@ from teacher_student.networks import gram_factor
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.schedules import is_constant, rates_at
 from teacher_student.sgd.draws import empty_draws, refill
-from teacher_student.sgd.lane_activations import activate, lane_form
+from teacher_student.sgd.lane_activations import lane_form
+from teacher_student.sgd.lane_fields import SLOPE, VALUE, n_rows_of, write_activities, write_fields
 from teacher_student.sgd.lanes import ALL_LANES, LANES, absolute, load, store, vectors, which_above
 from teacher_student.sgd.normals import WordArray, normal_stream
 from teacher_student.sgd.triangle import fold, rescale
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-# What the rows of `units` hold.
-_FIELD, _VALUE, _SLOPE = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +138,7 @@ def advance(
         replicas.sigma,
         replicas.xi_out,
         replicas.v,
-        vectors(3, K + M),
+        vectors(3, n_rows_of(K + M)),
         vectors(2, P),
         replicas.streams,
         replicas.spares,
@@ -168,39 +166,6 @@ def measure(replicas: OverlapsReplicas) -> dict[str, FloatArray]:
         "xi_out": xi_out.copy(),
         "v": v.copy(),
     }
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)
-def write_fields(
-    F_teacher: FloatArray,
-    F: FloatArray,
-    sigma: FloatArray,
-    xi_out: FloatArray,
-    draws: FloatArray,
-    now: int,
-    sample: int,
-    units: FloatArray,
-    modes: FloatArray,
-) -> None:
-    """Write fields of a sample, lambda and rho into units[_FIELD], (K + M, LANES), u and sigma u into `modes`, (2, P, LANES)."""
-    M = len(F_teacher)
-    _, K, P, _ = xi_out.shape
-    for m in range(M):
-        rho = F_teacher[m, 0] * load(draws, (now, sample, 0))
-        for j in range(1, m + 1):
-            rho += F_teacher[m, j] * load(draws, (now, sample, j))
-        store(units, (_FIELD, K + m), rho)
-    for a in range(P):
-        u = load(F, (0, a, 0)) * load(draws, (now, sample, 0))
-        for j in range(1, M + a + 1):
-            u += load(F, (0, a, j)) * load(draws, (now, sample, j))
-        store(modes, (0, a), u)
-        store(modes, (1, a), load(sigma, (0, a)) * u)
-    for k in range(K):
-        field = load(xi_out, (0, k, 0)) * load(modes, (1, 0))
-        for a in range(1, P):
-            field += load(xi_out, (0, k, a)) * load(modes, (1, a))
-        store(units, (_FIELD, k), field)
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
@@ -233,14 +198,14 @@ def run_steps(
 ) -> None:
     """Take taken[0] steps of the chain in place; write into `taken`, (LANES,), how many came before an error that is not finite.
 
-    Shapes as in `OverlapsReplicas`; `student` and `teacher` are the `lane_form` of their activations, `units` (3, K + M, LANES),
-    `modes` (2, P, LANES) and `numbers` are work space. `schedules` are those of a `LearningRule`, taken at alpha = step / N for
-    the runs' steps from `first_step` on; modes are rescaled to `lengths` (P,) after each step, or not if it is empty. All
-    right-hand sides use the values before the step.
+    Shapes as in `OverlapsReplicas`; `student` and `teacher` are the `lane_form` of their activations, `units` (3, rows, LANES)
+    with `n_rows_of` K + M rows, `modes` (2, P, LANES) and `numbers` are work space. `schedules` are those of a `LearningRule`,
+    taken at alpha = step / N for the runs' steps from `first_step` on; modes are rescaled to `lengths` (P,) after each step, or
+    not if it is empty. All right-hand sides use the values before the step.
     """
     P, columns, K, M = F.shape[1], F.shape[2], v.shape[1], len(v_teacher)
     n_ahead, batch_size, width, _ = draws.shape
-    new = 0 if batch_size == 1 else 1
+    new, alone = 0 if batch_size == 1 else 1, len(streams) == 1
     rates = np.empty(4)
     constant = is_constant(schedules)
     eta_xi_in = eta_sigma = eta_xi_out = eta_v = 0.0
@@ -257,15 +222,14 @@ def run_steps(
         base, shrink = 0, weight_decay / n_inputs
         for sample in range(batch_size):
             write_fields(F_teacher, F, sigma, xi_out, draws, now, sample, units, modes)
-            activate(teacher, g_teacher, g_teacher, units, K + M, M)
-            activate(student, g, g_prime, units, K, K)
+            write_activities(student, g, g_prime, teacher, g_teacher, K, M, units, alone)
             delta = -noise * load(draws, (now, sample, width - 1))
             for m in range(M):
-                delta -= v_teacher[m] * load(units, (_VALUE, K + m))
+                delta -= v_teacher[m] * load(units, (VALUE, K + m))
             for k in range(K):
                 weight = load(v, (0, k))
-                delta += weight * load(units, (_VALUE, k))
-                store(units, (_SLOPE, k), weight * load(units, (_SLOPE, k)))
+                delta += weight * load(units, (VALUE, k))
+                store(units, (SLOPE, k), weight * load(units, (SLOPE, k)))
             finite = which_above(np.inf, absolute(delta))
             if finite & alive != alive:
                 for lane in range(LANES):
@@ -278,7 +242,7 @@ def run_steps(
                 keep, h = 1.0 - eta_xi_out * shrink, eta_xi_out * rate_u * strength
                 back = 0.0 * strength
                 for k in range(K):
-                    slope = load(units, (_SLOPE, k))
+                    slope = load(units, (SLOPE, k))
                     back += slope * load(xi_out, (0, k, a))
                     if eta_xi_out > 0.0:
                         store(xi_out, (new, k, a), keep * load(xi_out, (base, k, a)) + h * slope)
@@ -292,7 +256,7 @@ def run_steps(
             if eta_v > 0.0:
                 keep, h = 1.0 - eta_v * shrink, eta_v * rate
                 for k in range(K):
-                    store(v, (new, k), keep * load(v, (base, k)) + h * load(units, (_VALUE, k)))
+                    store(v, (new, k), keep * load(v, (base, k)) + h * load(units, (VALUE, k)))
             base, shrink = new, 0.0
         if eta_xi_in > 0.0:
             fold(F, new, M)

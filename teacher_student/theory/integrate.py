@@ -13,7 +13,6 @@ import teacher_student
 from teacher_student.errors import Diverged, refuse
 from teacher_student.problem import Problem, output_times
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, unpack
-from teacher_student.theory.fluctuations import N_POINTS, linear_noise
 from teacher_student.theory.march import METHOD
 from teacher_student.theory.sampled_drift import SampledDrift
 from teacher_student.theory.solvers import SCIPY_METHODS, Task, solve_compiled, solve_with_scipy
@@ -133,6 +132,9 @@ def _with_fluctuations(
     trajectory: xr.Dataset, problem: Problem, coordinates: Coordinates, solution: Any, progress: bool
 ) -> xr.Dataset:
     """Add the linear noise around `solution` to a trajectory; interrupted, it returns the trajectory without."""
+    # SciPy's linear algebra is a fifth of a second to import, which most integrations do not need.
+    from teacher_student.theory.fluctuations import N_POINTS, linear_noise
+
     times = trajectory["alpha"].values
     with tqdm(total=float(times[-1]), unit="alpha", disable=None if progress else True, desc="fluctuations") as bar:
         try:

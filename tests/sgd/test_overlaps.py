@@ -298,9 +298,21 @@ def test_factor_of_rate_zero_never_moves(make_problem: Callable[..., ts.Problem]
 
 
 @pytest.mark.parametrize("replicas", [1, 5, 8])
-def test_lanes_do_not_touch_each_other(make_problem: Callable[..., ts.Problem], replicas: int) -> None:
-    """The first replicas are the same, bit for bit, in any company, and lanes without a replica repeat the first."""
-    problem = make_problem()
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"n_units": 9, "batch_size": 1},
+        {"activation": "relu", "eta_xi_in": 0.1},
+        {"teacher_activation": "quadratic", "eta_xi_in": 0.1},
+        {"activation": "tanh"},
+        {"teacher_activation": "tanh"},
+    ],
+    ids=str,
+)
+def test_lanes_do_not_touch_each_other(make_problem: Callable[..., ts.Problem], settings: dict[str, Any], replicas: int) -> None:
+    """The first replicas are the same, bit for bit, in any company and alone, and lanes without a replica repeat the first."""
+    problem = make_problem(**settings)
     runs = [start(problem, 5, replicas=n) for n in (replicas, LANES)]  # rejections are frequent at N - P - M = 0 to 1
     for run in runs:
         advance(run, problem.rule, 5, 300)

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.special
 from numba import njit
 
 from teacher_student.activations import Activation
@@ -33,7 +32,8 @@ _LEAST_BASE = 256
 
 def gaussian_points(n_dimensions: int, n_points: int, seed: int) -> FloatArray:
     """Return `n_points` (a power of 2) quasi-random points of N(0, 1), (n_points, n_dimensions), from scrambled Sobol points."""
-    from scipy.stats import qmc  # a fifth of a second, which few runs need
+    import scipy.special  # with scipy.stats a third of a second, which few runs need
+    from scipy.stats import qmc
 
     sobol = qmc.Sobol(n_dimensions, scramble=True, rng=np.random.default_rng(seed))
     uniform = sobol.random(n_points)
