@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy.special import erf
+from timing import least_seconds
 
 K = M = 4
 ETA = 0.5
 # Components of a block of inputs that is drawn at once; all three are slower with ten times as many, which leave the cache.
 CACHED = 500_000
-RUNS = 5
 
 Run = Callable[[int], None]
 
@@ -121,22 +120,11 @@ def jax_run(n_inputs: int, dtype: str) -> Run:
 BASELINES = {"NumPy": ("numpy", numpy_run), "PyTorch": ("torch", torch_run), "JAX": ("jax", jax_run)}
 
 
-def steps_per_second(run: Run, n_steps: int) -> float:
-    """Return the median over `RUNS` timings after one run that is not counted."""
-    run(n_steps)
-    seconds = []
-    for _ in range(RUNS):
-        begin = time.perf_counter()
-        run(n_steps)
-        seconds.append(time.perf_counter() - begin)
-    return n_steps / statistics.median(seconds)
-
-
 def measure(n_inputs: int, n_steps: int) -> dict[str, float | None]:
     """Return steps a second by library and precision; None where the library is not installed."""
     found: dict[str, float | None] = {}
     for name, (module, make) in BASELINES.items():
         for dtype in ("float64", "float32"):
             installed = importlib.util.find_spec(module) is not None
-            found[f"{name} {dtype}"] = steps_per_second(make(n_inputs, dtype), n_steps) if installed else None
+            found[f"{name} {dtype}"] = n_steps / least_seconds(partial(make(n_inputs, dtype), n_steps)) if installed else None
     return found

@@ -22,8 +22,8 @@ import teacher_student as ts
 from teacher_student.files import save_figure
 
 RULE = ts.LearningRule(eta_xi_in=0.5, eta_sigma=0.2, eta_xi_out=0.2, eta_v=0.2, noise=0.1)
-# The shorter of the two simulations lasts at least this long.
-SECONDS = 0.1
+# The shorter of the two simulations lasts at least this long: to start 256 replicas takes a third of it.
+SECONDS = 0.3
 
 
 @dataclass

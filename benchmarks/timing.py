@@ -1,10 +1,9 @@
-"""What every benchmark shares: the machine in one line, medians, and problems of a given size."""
+"""What every benchmark shares: the machine in one line, times, and problems of a given size."""
 
 from __future__ import annotations
 
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,25 +25,15 @@ def machine() -> str:
     return f"{processor} ({platform.machine()}), {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
-def median_seconds(work: Callable[[], object], runs: int = RUNS) -> float:
-    """Return the median wall time of `runs` calls after one that compiles and warms up."""
-    return statistics.median(seconds_of(work, runs))
-
-
 def least_seconds(work: Callable[[], object], runs: int = RUNS) -> float:
-    """Return the least wall time of `runs` calls after one that compiles and warms up."""
-    return min(seconds_of(work, runs))
-
-
-def seconds_of(work: Callable[[], object], runs: int) -> list[float]:
-    """Return the wall times of `runs` calls after one that compiles and warms up."""
+    """Return the least wall time of `runs` calls after one that compiles and warms up: what else runs only adds to it."""
     work()
-    seconds = []
+    shortest = float("inf")
     for _ in range(runs):
         begin = time.perf_counter()
         work()
-        seconds.append(time.perf_counter() - begin)
-    return seconds
+        shortest = min(shortest, time.perf_counter() - begin)
+    return shortest
 
 
 def committee(K: int, M: int, P: int | None = None) -> ts.OrderParameters:

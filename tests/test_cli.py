@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import teacher_student as ts
-from teacher_student import cli
+from teacher_student import cli, comparison
 
 PROBLEM = """
 name = "small"
@@ -160,13 +160,13 @@ def test_a_friction_above_n_is_refused_before_the_theory_is_run(folder: Path, ca
 
 
 def test_compare_says_by_its_status_that_theory_and_simulation_differ(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = cli.run_theory
+    right = comparison.run_theory
 
     def theory_of_another_rate(problem: ts.Problem, *arguments: object, **options: object) -> object:
         rule = dataclasses.replace(problem.rule, eta_xi_in=1.05 * problem.rule.eta_xi_in)
         return right(dataclasses.replace(problem, rule=rule), *arguments, **options)
 
-    monkeypatch.setattr(cli, "run_theory", theory_of_another_rate)
+    monkeypatch.setattr(comparison, "run_theory", theory_of_another_rate)
     arguments = ["compare", "small.toml", "-o", "out", "--n-inputs", "1000", "--replicas", "64", "--method", "overlaps"]
     assert cli.main(arguments) == 1
     report = (folder / "out" / "report.md").read_text()
@@ -208,12 +208,12 @@ def test_divergence_is_reported_with_its_time_and_keeps_what_came_before(
 
 
 def test_an_interrupted_simulation_is_kept_and_marked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from teacher_student.sgd import run
+    from teacher_student.sgd import replicas
 
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "tqdm", type("Bar", (run.tqdm,), {"update": interrupt}))
+    monkeypatch.setattr(replicas, "tqdm", type("Bar", (replicas.tqdm,), {"update": interrupt}))
     assert cli.main(["simulate", "small.toml", "-o", "s.nc"]) == 130
     kept = ts.load_trajectory("s.nc")
     assert kept.attrs["status"] == "interrupted"

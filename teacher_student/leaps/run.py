@@ -18,7 +18,7 @@ from teacher_student.leaps.leap import DEFECT, ERROR, LEAPS, prepare, take_leaps
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem
-from teacher_student.sgd.run import Method, run_replicas
+from teacher_student.sgd.replicas import Method, run_replicas
 from teacher_student.theory.coordinates import coordinates_of, smooth_pieces, unpack
 from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 

@@ -19,7 +19,7 @@ import xarray as xr
 
 import teacher_student as ts
 from teacher_student import cli
-from teacher_student.sgd import checkpoint, run
+from teacher_student.sgd import checkpoint, replicas, run
 
 METHODS = ("weights", "overlaps")
 TIMES = [0.0, 0.33, 1.0, 2.0]
@@ -42,10 +42,10 @@ def interrupt_after(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
                 raise KeyboardInterrupt
             return super().get(*arguments)
 
-    monkeypatch.setattr(run, "SimpleQueue", Queue)
+    monkeypatch.setattr(replicas, "SimpleQueue", Queue)
     monkeypatch.setattr(run, "_steps_per_call", lambda *_: 7)
-    monkeypatch.setattr(run, "_LONGEST", -1.0)
-    monkeypatch.setattr(run, "_SHORTEST", -1.0)
+    monkeypatch.setattr(replicas, "_LONGEST", -1.0)
+    monkeypatch.setattr(replicas, "_SHORTEST", -1.0)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -53,19 +53,19 @@ def interrupt_after(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_resumed_run_is_the_uninterrupted_one(
     make_problem: Callable[..., ts.Problem], method: str, turns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, replicas = tmp_path / "state", 2 * run.METHODS[method] + 1  # in three runs
-    whole = simulate(make_problem(), method, None, replicas=replicas)
+    path, number = tmp_path / "state", 2 * run.METHODS[method] + 1  # in three runs
+    whole = simulate(make_problem(), method, None, replicas=number)
     with monkeypatch.context() as patch:
         interrupt_after(turns, patch)
-        first = simulate(make_problem(), method, path, replicas=replicas)
+        first = simulate(make_problem(), method, path, replicas=number)
     assert first.attrs["status"] == "interrupted"
     assert path.exists()
     assert first.sizes["alpha"] < 4
-    assert simulate(make_problem(), method, path, replicas=replicas).identical(whole)
+    assert simulate(make_problem(), method, path, replicas=number).identical(whole)
     assert list(tmp_path.iterdir()) == [path]
     # What is finished is not run again.
-    monkeypatch.setattr(run, "_go_on", None)
-    assert simulate(make_problem(), method, path, replicas=replicas).identical(whole)
+    monkeypatch.setattr(replicas, "_go_on", None)
+    assert simulate(make_problem(), method, path, replicas=number).identical(whole)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -92,11 +92,11 @@ def test_a_generator_that_is_not_restored_would_be_noticed(
 
 KILLED = """
 import sys, teacher_student as ts
-from teacher_student.sgd import checkpoint, run
+from teacher_student.sgd import checkpoint, replicas, run
 checkpoint.SECONDS_BETWEEN = 0.0
 checkpoint._LARGEST_PART = 1.0
 run._steps_per_call = lambda *_: 500
-run._LONGEST = run._SHORTEST = -1.0
+replicas._LONGEST = replicas._SHORTEST = -1.0
 problem = ts.load_problem("both-layers")
 ts.simulate(problem, [0.0, 10.0, 5000.0], n_inputs=50, replicas=2, seed=4, method=sys.argv[1], checkpoint="state")
 """

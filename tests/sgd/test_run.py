@@ -167,7 +167,7 @@ def test_interrupt_keeps_the_outputs(
 
     with monkeypatch.context() as patch, ThreadPoolExecutor(1) as pool:
         patch.setattr(module, "advance", interrupted)
-        patch.setattr("teacher_student.sgd.run._ELSEWHERE", -1.0)
+        patch.setattr("teacher_student.sgd.replicas._ELSEWHERE", -1.0)
         result = run(problem, method, None, replicas=replicas, executor=pool)
     assert result.attrs["status"] == "interrupted"
     assert result["alpha"].values.tolist() == problem.alpha[:n_outputs].tolist()
@@ -227,7 +227,7 @@ def test_the_earliest_divergence_is_reported(
         alone.append((float(str(caught.value).split("alpha = ")[1].split(":")[0]), int(str(caught.value).split()[-1])))
     assert alone == sorted(alone, reverse=True)  # one more replica can only bring an earlier failure
     assert len(set(alone)) > 1
-    monkeypatch.setattr("teacher_student.sgd.run._ELSEWHERE", seconds)
+    monkeypatch.setattr("teacher_student.sgd.replicas._ELSEWHERE", seconds)
     with ThreadPoolExecutor(workers) as pool, pytest.raises(ts.Diverged) as caught:
         run(problem, method, times, replicas=replicas, executor=pool)
     assert f"alpha = {alone[-1][0]:g}: " in str(caught.value)
