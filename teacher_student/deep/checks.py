@@ -12,8 +12,15 @@ from teacher_student.errors import refuse
 def check_number(name: str, value: object, least: float, above: bool = False) -> None:
     """Raise `InvalidInput` unless `value` is a finite number of at least `least`, or `above` it."""
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < least or (above and value == least):  # type: ignore[arg-type,operator]
+    if not number or not _is_finite(value) or value < least or (above and value == least):  # type: ignore[operator]
         refuse(name, value, f"a finite number {'above' if above else 'of at least'} {least:g}")
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return math.isfinite(value)  # type: ignore[arg-type]
+    except OverflowError:  # a whole number that no float can hold
+        return False
 
 
 def check_whole(name: str, value: object, least: int = 1) -> None:

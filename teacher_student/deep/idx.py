@@ -34,13 +34,19 @@ def read_idx(path: Path, n_dimensions: int) -> npt.NDArray[np.uint8]:
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             if packed:
-                with gzip.GzipFile(fileobj=raw) as unpacked:
-                    return _read(path, unpacked, n_dimensions)
+                return _read_gzipped(path, raw, n_dimensions)
             return _read(path, raw, n_dimensions)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InvalidInput(f"{path}: got damaged gzip data ({error}), expected a whole gzipped IDX file") from None
     except OSError as error:
         raise InvalidInput(f"{path}: got {error.strerror}, expected a readable IDX file") from None
+
+
+def _read_gzipped(path: Path, raw: io.BufferedIOBase, n_dimensions: int) -> npt.NDArray[np.uint8]:
+    with gzip.GzipFile(fileobj=raw) as unpacked:
+        try:
+            return _read(path, unpacked, n_dimensions)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            # What lies before has been unpacked; its checksum comes last, and there the file ends.
+            _refuse(path, unpacked.tell(), f"damaged gzip data ({error})", "a whole gzipped IDX file")
 
 
 def _read(path: Path, file: io.BufferedIOBase, n_dimensions: int) -> npt.NDArray[np.uint8]:

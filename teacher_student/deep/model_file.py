@@ -101,23 +101,34 @@ def _header(path: Path, stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def _build(path: Path, header: dict[str, Any], stored: dict[str, Any]) -> Model:
-    if header["kind"] not in _KINDS:
+    if not isinstance(header["notes"], dict):
+        _refuse(path, "notes", repr(header["notes"])[:60], "a table")
+    if header["kind"] not in tuple(_KINDS):
         _refuse(path, "kind", repr(header["kind"])[:60], "classifier or regressor")
     model = _KINDS[header["kind"]](**header["parameters"])
     check_parameters(model)
     sizes = header["sizes"]
     if not isinstance(sizes, list) or len(sizes) < 2 or not all(isinstance(size, int) and 0 < size < 2**31 for size in sizes):
         _refuse(path, "sizes", repr(sizes)[:60], "the whole numbers of neurons a layer")
+    if sizes[1:-1] != np.atleast_1d(model.hidden_layer_sizes).tolist():
+        _refuse(path, "sizes", repr(sizes)[:60], f"hidden_layer_sizes of {model.hidden_layer_sizes!r} between inputs and outputs")
     architecture = build_architecture(tuple(sizes), model.n_modes, model.decomposition, model.activation)
     theta = _array(path, stored, "theta", np.dtype(model.dtype).kind, n_parameters(architecture))
-    if theta.dtype != np.dtype(model.dtype) or not np.isfinite(theta).all():
-        _refuse(path, "theta", f"{theta.dtype} numbers", f"finite {model.dtype} numbers")
+    if theta.dtype != np.dtype(model.dtype):
+        _refuse(path, "theta", f"{theta.dtype} numbers", f"{model.dtype} numbers")
+    if not np.isfinite(theta).all():
+        wrong = int(np.flatnonzero(~np.isfinite(theta))[0])
+        _refuse(path, f"theta[{wrong}]", str(theta[wrong]), "a finite number")
     model.architecture_, model.theta_ = architecture, theta
     model.n_features_in_, model.n_outputs_ = architecture.sizes[0], architecture.sizes[-1]
     if isinstance(model, ModeMLPClassifier):
         model.classes_ = _array(path, stored, "classes", "biufU", model.n_outputs_)
+        if not np.array_equal(np.unique(model.classes_), model.classes_):
+            _refuse(path, "classes", repr(model.classes_.tolist())[:60], "different labels in ascending order")
     else:
-        model.one_column_ = bool(header["one_column"])
+        model.one_column_ = header["one_column"]
+        if not isinstance(model.one_column_, bool) or (model.one_column_ and model.n_outputs_ > 1):
+            _refuse(path, "one_column", repr(model.one_column_)[:60], f"true or false, as {model.n_outputs_} outputs may have")
     model.loss_curve_ = _array(path, stored, "loss_curve", "f").tolist()
     model.score_curve_ = _array(path, stored, "score_curve", "f").tolist()
     model.n_iter_ = len(model.loss_curve_)

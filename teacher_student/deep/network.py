@@ -17,6 +17,8 @@ Array = npt.NDArray[np.floating]
 DECOMPOSITIONS = ("modes", "shared", "low-rank", "svd", "none")
 INITIALISATIONS = ("unit-fields", "li-huang")
 
+_MOST_PARAMETERS = 2**31  # more take tens of GB in training
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -84,7 +86,7 @@ def build_architecture(sizes: tuple[int, ...], n_modes: object, decomposition: o
         refuse("n_modes", n_modes, f"a number, or one for each of the {n_matrices} weight matrices")
     for value in given:
         check_whole("n_modes", value)
-    modes = tuple(np.array(given, dtype=int).tolist())
+    modes = tuple(int(value) for value in given)
     if decomposition == "shared" and len(set(modes)) > 1:
         refuse("n_modes", n_modes, "one number of modes for all layers, since they share modes")
     if decomposition == "svd":
@@ -168,6 +170,8 @@ def draw_parameters(
     """
     if initialisation not in INITIALISATIONS:
         refuse("initialisation", initialisation, "one of " + ", ".join(INITIALISATIONS))
+    if n_parameters(architecture) > _MOST_PARAMETERS:
+        refuse("hidden_layer_sizes", list(architecture.sizes[1:-1]), f"a network of at most {_MOST_PARAMETERS} parameters")
     theta = np.zeros(n_parameters(architecture))
     views = factors(architecture, theta)
     for name, view in views.items():

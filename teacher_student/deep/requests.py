@@ -63,6 +63,8 @@ def requested_network(options: argparse.Namespace) -> tuple[ModeMLPClassifier, i
         matrix = _matrix(options, problem, n_matrices)
         data = requested_data(problem)
         return uninterrupted(trained(problem, data)), matrix, data
+    if options.seed is not None:
+        refuse("seed", options.seed, "none with a saved model, which is not trained again")
     loaded, notes = load_model(options.problem)
     if not isinstance(loaded, ModeMLPClassifier):
         refuse("model", options.problem, "a classifier")

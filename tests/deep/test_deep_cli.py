@@ -145,6 +145,7 @@ def test_bad_problems_are_refused_in_one_line(text: str, message: str, folder: P
         (["train", "small.toml", "--data", "mnist", "--folder", "."], ".: got no file train-images-idx3-ubyte"),
         (["ablate", "small.toml", "--matrix", "7"], "matrix: got 7, expected one of the weight matrices 0 to 2"),
         (["cost", "small.toml", "-o", "small.toml"], "output: got 'small.toml', expected a folder"),
+        (["ablate", "m.npz", "--seed", "1"], "seed: got 1, expected none with a saved model"),
         (["train", "small.toml", "--seed", "-3"], "random_state: got -3, expected a whole number of at least 0"),
     ],
 )

@@ -67,8 +67,10 @@ DAMAGED_IDX = {
     "data too long": (idx(images(3)) + b"x", "offset 76: got more data, expected the end of the file"),
     "no images": (idx(np.zeros((0, 4, 5))), "offset 4: got sizes 0 x 4 x 5, expected between 1 and"),
     "absurd sizes": (b"\0\0\x08\x03" + b"\xff" * 12, "offset 4: got sizes 4294967295 x 4294967295"),
-    "gzip cut": (gzip.compress(idx(images(9)))[:-12], "got damaged gzip data"),
-    "gzip changed": (gzip.compress(idx(images(9)))[:-8] + bytes(8), "got damaged gzip data"),
+    "gzip cut": (gzip.compress(idx(images(9)))[:-12], "got damaged gzip data (Compressed file ended"),
+    "gzip changed": (gzip.compress(idx(images(9)))[:-8] + bytes(8), "got damaged gzip data (CRC check failed"),
+    "gzip of one byte": (b"\x1f\x8b\x08", "offset 0: got damaged gzip data"),
+    "more after gzip": (gzip.compress(idx(images(9))) + b"junk", "got damaged gzip data (Not a gzipped file"),
 }
 
 
@@ -78,7 +80,7 @@ def test_damaged_idx_files_are_refused_with_file_and_offset(name: str, tmp_path:
     (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
     with pytest.raises(InvalidInput) as caught:
         read_idx(tmp_path / "train-images-idx3-ubyte", 3)
-    assert str(caught.value).startswith(f"{tmp_path / 'train-images-idx3-ubyte'}: ")
+    assert str(caught.value).startswith(f"{tmp_path / 'train-images-idx3-ubyte'}: offset ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

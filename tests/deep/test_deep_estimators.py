@@ -192,6 +192,8 @@ def test_verbose_shows_loss_and_score(capsys: pytest.CaptureFixture[str]) -> Non
         ("batch_size", 0),
         ("max_iter", 1.5),
         ("hidden_layer_sizes", (10, 0)),
+        ("hidden_layer_sizes", 10**12),
+        ("learning_rate", 10**400),
         ("n_modes", 0),
         ("optimiser", "lbfgs"),
         ("schedule", "linear"),

@@ -73,18 +73,23 @@ def refusal(path: Path) -> str:
     [
         ({"format": "something else"}, "format: got 'something else', expected 'teacher_student deep model 1'"),
         ({"kind": "transformer"}, "kind: got 'transformer', expected classifier or regressor"),
-        ({"sizes": [3, 6, 5]}, "n_modes"),
+        ({"sizes": [3, 6, 5]}, "sizes: got [3, 6, 5], expected hidden_layer_sizes of [6, 5] between inputs and outputs"),
         ({"sizes": [4, 6, 5, 2]}, "theta: got"),
         ({"sizes": "many"}, "sizes: got 'many'"),
         ({"parameters": {"n_modes": 0, "hidden_layer_sizes": [6, 5]}}, "n_modes: got 0"),
         ({"parameters": {"no_such_parameter": 1}}, "header: got TypeError"),
         ({"parameters": None}, "header: got TypeError"),
+        ({"parameters": {"n_modes": 10**30, "hidden_layer_sizes": [6, 5]}}, "theta: got 73 entries"),
+        ({"parameters": {"n_modes": 2, "hidden_layer_sizes": [6, 5], "tol": 10**400}}, "tol"),
+        (
+            {"parameters": {"n_modes": 2, "hidden_layer_sizes": [9, 9]}},
+            "sizes: got [3, 6, 5, 2], expected hidden_layer_sizes of [9, 9]",
+        ),
+        ({"notes": [1]}, "notes: got [1], expected a table"),
     ],
 )
 def test_foreign_headers_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     path, arrays, header = stored(tmp_path)
-    if change.get("sizes") == [3, 6, 5]:
-        header["parameters"]["n_modes"] = [2, 2, 2]
     write(path, arrays, {**header, **change})
     assert message in refusal(path)
 
@@ -97,6 +102,31 @@ def test_missing_and_foreign_arrays_are_refused(name: str, tmp_path: Path) -> No
     assert f"{name}: got none" in refusal(path)
     write(path, {**arrays, name: array[None, :]}, header)
     assert f"{name}: got {array.dtype} of shape" in refusal(path)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_parameters_that_are_not_finite_are_refused_with_their_place(bad: float, tmp_path: Path) -> None:
+    path, arrays, header = stored(tmp_path)
+    arrays["theta"][3] = bad
+    write(path, arrays, header)
+    assert f"theta[3]: got {bad}, expected a finite number" in refusal(path)
+
+
+@pytest.mark.parametrize("classes", [np.array(["low", "high"]), np.array(["a", "a"]), np.array([1.0, np.nan])])
+def test_classes_that_labels_cannot_be_looked_up_in_are_refused(classes: Any, tmp_path: Path) -> None:
+    path, arrays, header = stored(tmp_path)
+    write(path, {**arrays, "classes": classes}, header)
+    assert "expected different labels in ascending order" in refusal(path)
+
+
+@pytest.mark.parametrize("one_column", [True, "no"])
+def test_a_regressor_of_two_outputs_has_not_one_column(one_column: object, tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    save_model(ModeMLPRegressor(**SETTINGS).fit(X, X[:, :2]), path)
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    write(path, arrays, {**json.loads(arrays["header"].tobytes()), "one_column": one_column})
+    assert f"one_column: got {one_column!r}, expected true or false, as 2 outputs may have" in refusal(path)
 
 
 def test_arrays_of_objects_are_never_unpickled(tmp_path: Path) -> None:
