@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +82,7 @@ def build_architecture(sizes: tuple[int, ...], n_modes: object, decomposition: o
     n_matrices = len(sizes) - 1
     if decomposition == "none":
         return Architecture(sizes, (0,) * n_matrices, activation)
-    given = n_modes if isinstance(n_modes, (list, tuple, np.ndarray)) else [n_modes] * n_matrices
+    given: Any = n_modes if isinstance(n_modes, (list, tuple, np.ndarray)) else [n_modes] * n_matrices
     if len(given) != n_matrices:
         refuse("n_modes", n_modes, f"a number, or one for each of the {n_matrices} weight matrices")
     for value in given:
