@@ -1,8 +1,8 @@
 """Claim: training by modes is much cheaper. Accuracy against parameters, operations and processor time at N = 1000.
 
-Held. At P = 20 training has 13 times fewer parameters and operations than standard training and took 14 times less processor
-time, for an accuracy of 0.976 against 0.973. Single runs of 10 epochs scatter by a per cent or two (P = 40 reached 0.949 here);
-averages over seeds, and how the ratio of times grows with the width, are in benchmarks/deep.py.
+Held. At P = 20 training has 13 times fewer parameters and operations than standard training and took 11 to 19 times less
+processor time in four runs, for an accuracy of 0.976 against 0.973. Single runs of 10 epochs scatter by a per cent or two
+(P = 40 reached 0.949 here); averages over seeds, and how the ratio of times grows with the width, are in benchmarks/deep.py.
 """
 
 import argparse

@@ -38,8 +38,13 @@ def importance(laws: PowerLaws | npt.NDArray[Any], ax: Axes | None = None) -> tu
             _power_laws(ax, laws)
         ax.set_xscale("log")
         ax.set_yscale("log")
-        ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500) if tick <= len(tau)]
+        ticks = (
+            list(range(1, len(tau) + 1))
+            if len(tau) < 10
+            else [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500) if tick <= len(tau)]
+        )
         ax.set_xticks(ticks, map(str, ticks))
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel("rank of the mode")
         ax.set_ylabel(r"importance $\tau$")
         ax.yaxis.set_minor_formatter(lambda value, _: f"{value:.3g}")
@@ -182,12 +187,12 @@ def training_cost(costs: Sequence[Cost], against: str = "cpu_seconds", ax: Axes 
         x, y = [getattr(cost, against) for cost in modes], [cost.accuracy for cost in modes]
         ax.plot(x, y, color=COLOURS[0], marker=MARKERS[0], markersize=4, label="modes")
         for cost, x_value, y_value in zip(modes, x, y, strict=True):
-            ax.annotate(f"$P={cost.n_modes}$", (x_value, y_value), (-4, 3), textcoords="offset points", fontsize=7, ha="right")
+            ax.annotate(f"$P={cost.n_modes}$", (x_value, y_value), (4, -9), textcoords="offset points", fontsize=7)
         for cost in costs:
             if cost.n_modes == 0:
                 ax.plot(getattr(cost, against), cost.accuracy, MARKERS[1], color=COLOURS[1], label="standard training")
         ax.set_xscale("log")
-        ax.margins(x=0.15)  # room for the first label
+        ax.margins(0.1)  # room for labels
         if against in ("cpu_seconds", "seconds"):  # often less than a decade
             ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             ax.xaxis.set_major_formatter("{x:g}")
