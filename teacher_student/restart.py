@@ -9,10 +9,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.errors import check_non_negative, check_whole, refuse
-from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import RATES, LearningRule, Problem
 from teacher_student.problem_file import parse_problem
 from teacher_student.schedules import later
+from teacher_student.trajectory import state_of
 from teacher_student.velocities import DIMENSIONS as VELOCITIES
 from teacher_student.velocities import Velocities
 
@@ -69,8 +69,7 @@ def warm_restart(
         elapsed = float(point["alpha"])
         rates = {name: later(getattr(problem.rule, name), elapsed) for name in RATES}
         rule = dataclasses.replace(problem.rule, **rates)  # type: ignore[arg-type]
-    factors = {name: point[name].values for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v")}
-    initial = OrderParameters(**factors, T=problem.initial.T, v_teacher=problem.initial.v_teacher)
+    initial = state_of(point)
     seed = int(trajectory.attrs.get("seed", problem.seed)) + 1
     velocity = None
     if rule.friction is not None and "C_velocities" in point:

@@ -12,7 +12,7 @@ import xarray as xr
 from teacher_student import velocities
 from teacher_student.errors import InvalidInput
 from teacher_student.files import replacing
-from teacher_student.order_parameters import generalisation_error, unit_cosines, unit_overlaps
+from teacher_student.order_parameters import OrderParameters, generalisation_error, unit_cosines, unit_overlaps
 from teacher_student.problem import Problem
 
 FloatArray = npt.NDArray[np.float64]
@@ -26,6 +26,8 @@ _ROUNDING = 1e-14
 # They damp what is left of errors, which explicit methods, at the limit of their stability, do not.
 _IMPLICIT = ("LSODA", "Radau", "BDF")
 _BACK_FROM_NOISE = 100.0
+# Of the largest overlap: more than an integrator or sampled averages leave, and less than a mistake.
+_MISSING_LENGTH = 1e-4
 DIMENSIONS = {
     "Q_modes": ("mode", "mode_"),
     "R_modes": ("mode", "teacher"),
@@ -112,6 +114,22 @@ def resolved_times(trajectory: xr.Dataset) -> xr.DataArray:
     # Once eps_g has fallen below, noise rises above again, but not far; learning that is undone does.
     fallen = np.logical_or.accumulate(eps_g.values <= least)
     return eps_g > np.where(fallen, _BACK_FROM_NOISE * least, least)
+
+
+def state_of(point: xr.Dataset) -> OrderParameters:
+    """Return the state of a trajectory at one time, of one run; raises `InvalidInput` if no network has it.
+
+    At perfect learning, modes have no part outside the teacher, and the integrator's errors, most of all of sampled averages,
+    can leave the square of its length negative, which it cannot be: there it is zero, and Q_modes changes by that little.
+    """
+    factors = {name: point[name].values for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v", "T", "v_teacher")}
+    Q, R, T = factors["Q_modes"], factors["R_modes"], factors["T"]
+    if all(np.isfinite(matrix).all() for matrix in (Q, R, T)):
+        along = R @ np.linalg.pinv(T, rcond=1e-9, hermitian=True) @ R.T
+        lengths, axes = np.linalg.eigh(Q - along)
+        if -_MISSING_LENGTH * np.abs(Q).max() < lengths[0] < 0:
+            factors["Q_modes"] = along + (axes * np.maximum(lengths, 0.0)) @ axes.T
+    return OrderParameters(**factors)
 
 
 def save_trajectory(trajectory: xr.Dataset, path: str | Path) -> None:

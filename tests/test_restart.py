@@ -69,6 +69,22 @@ def test_saved_and_loaded(make_problem: Callable[..., ts.Problem], tmp_path: obj
     assert ts.warm_restart(ts.load_trajectory(tmp_path / "theory.nc")) == ts.warm_restart(theory)
 
 
+def test_a_student_too_short_for_its_overlaps_by_the_integrators_error_goes_on() -> None:
+    """As sampled averages leave it at perfect learning; what is off by more is a mistake and refused."""
+    perfect = ts.plain_committee(Q=np.eye(2), R=np.eye(2), T=np.eye(2), v=[1.0, 1.0], v_teacher=[1.0, 1.0])
+    theory = ts.integrate(ts.Problem(initial=perfect, rule=ts.LearningRule(eta_xi_in=0.3)), [1.0], progress=False)
+    missing = np.array([[1.0, 0.5], [0.5, 0.25]])  # a second direction keeps its length
+    for size in (1e-8, 1e-5):
+        theory["Q_modes"][0] = np.eye(2) + size * (0.8 * np.array([[0.25, -0.5], [-0.5, 1.0]]) - missing)
+        initial = ts.warm_restart(theory).initial
+        expected = np.eye(2) + size * 0.8 * np.array([[0.25, -0.5], [-0.5, 1.0]])
+        np.testing.assert_allclose(initial.Q_modes, expected, atol=1e-14)
+        np.testing.assert_array_equal(initial.R_modes, theory["R_modes"][0])
+    theory["Q_modes"][0] = np.eye(2) - 1e-3 * missing
+    with pytest.raises(ts.InvalidInput, match="R_modes: got 'smallest eigenvalue"):
+        ts.warm_restart(theory)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -60,12 +60,15 @@ def specialization(trajectory: xr.Dataset, threshold: float = 0.5) -> xr.Dataset
     Raises
     ------
     InvalidInput
-        If the threshold is not between 0 and 1, or there is no trajectory.
+        If the threshold is not between 0 and 1, there is no trajectory, or it has entries that are not finite.
     """
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold < 1:
         refuse("threshold", threshold, "a number between 0 and 1")
     if not isinstance(trajectory, xr.Dataset) or "R_modes" not in trajectory or trajectory.sizes["alpha"] == 0:
         refuse("trajectory", type(trajectory).__name__, "a trajectory of integrate or simulate with at least one time")
+    for name in ("Q_modes", "R_modes", "sigma", "xi_out"):
+        if not np.isfinite(trajectory[name].values).all():
+            refuse("trajectory", f"{name} that is not finite", "finite numbers; of a run that diverged, only the times before")
     overlap = normalized_overlaps(trajectory)
     units = ("replica", "student") if "replica" in trajectory.dims else ("student",)
     times = (*units[:-1], "alpha")

@@ -92,7 +92,7 @@ def stages(
     least : float, optional
         Output times from the first on at which eps_g, of any replica, is at most `least` are left out. By default it is where
         rounding takes over, and in theory the integrator's tolerance. A fall that the data end depends on where: to compare
-        theory and simulation, cut both at the same level.
+        theory and simulation, cut both at the same level. Times at which eps_g, of any replica, is NaN are left out too.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def stages(
     Raises
     ------
     InvalidInput
-        For impossible settings, or if fewer than four times above 0 have an eps_g above `least`.
+        For impossible settings, or if fewer than four times above 0 have a finite eps_g above `least`.
 
     Notes
     -----
@@ -186,13 +186,15 @@ def _logarithms(trajectory: xr.Dataset, least: float | None) -> tuple[FloatArray
     if not isinstance(trajectory, xr.Dataset) or "eps_g" not in trajectory:
         refuse("trajectory", type(trajectory).__name__, "a trajectory of integrate or simulate")
     eps_g = np.atleast_2d(trajectory["eps_g"].values)
-    alpha = trajectory["alpha"].values
+    # A point of a sweep that diverged is NaN from there on.
+    finite = np.isfinite(eps_g).all(axis=0)
+    eps_g, alpha = eps_g[:, finite], trajectory["alpha"].values[finite]
     least = resolved_eps_g(trajectory) if least is None else least
     below = (eps_g <= least).any(axis=0)
     last = int(np.argmax(below)) if below.any() else len(alpha)
     used = slice(int(np.searchsorted(alpha, 0.0, side="right")), last)
     if len(alpha[used]) < 4:
-        refuse("trajectory", f"{len(alpha[used])} time(s) above 0 with eps_g above {least:.1g}", "at least 4")
+        refuse("trajectory", f"{len(alpha[used])} time(s) above 0 with a finite eps_g above {least:.1g}", "at least 4")
     return np.log(alpha[used]), np.log(eps_g[:, used])
 
 

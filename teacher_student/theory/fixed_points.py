@@ -19,6 +19,7 @@ from teacher_student.theory.fluctuations import jacobian
 from teacher_student.theory.integrate import integrate
 from teacher_student.theory.sampled_drift import SampledDrift
 from teacher_student.theory.zero_modes import ZeroMode, name_zero_modes
+from teacher_student.trajectory import state_of
 
 FloatArray = npt.NDArray[np.float64]
 ComplexArray = npt.NDArray[np.complex128]
@@ -182,9 +183,7 @@ def _start(problem: Problem, near: OrderParameters | float | None) -> OrderParam
         refuse("near", near, "an OrderParameters or a finite time of at least 0")
     if near == 0:
         return initial
-    last = integrate(problem, [float(near)], progress=False).isel(alpha=-1)
-    factors = {name: last[name].values for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v")}
-    return OrderParameters(**factors, T=initial.T, v_teacher=initial.v_teacher)
+    return state_of(integrate(problem, [float(near)], progress=False).isel(alpha=-1))
 
 
 def physical_basis(state: OrderParameters, coordinates: Coordinates) -> FloatArray:

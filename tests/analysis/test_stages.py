@@ -256,7 +256,19 @@ def test_impossible_settings_are_refused(setting: dict[str, object]) -> None:
         ts.stages(as_trajectory(ALPHA, staircase(ALPHA)), **setting)  # type: ignore[arg-type]
 
 
+def test_times_without_a_number_are_left_out() -> None:
+    """A point of a sweep that diverged is NaN from there on, also if only one replica did."""
+    eps_g = np.array([staircase(ALPHA), 1.01 * staircase(ALPHA), 0.99 * staircase(ALPHA)])
+    expected = ts.stages(as_trajectory(ALPHA[:60], eps_g[:, :60]), window=0.1)
+    eps_g[1, 60:] = np.nan
+    assert ts.stages(as_trajectory(ALPHA, eps_g), window=0.1) == expected
+    eps_g[0, 30] = np.inf
+    assert kinds(ts.stages(as_trajectory(ALPHA, eps_g), window=0.1)) == kinds(expected)
+
+
 def test_a_trajectory_without_enough_times_is_refused() -> None:
+    with pytest.raises(ts.InvalidInput, match=r"0 time\(s\) above 0 with a finite eps_g"):
+        ts.stages(as_trajectory(ALPHA, np.full_like(ALPHA, np.nan)))
     with pytest.raises(ts.InvalidInput, match="trajectory"):
         ts.stages(as_trajectory(ALPHA[:3], ALPHA[:3]))
     with pytest.raises(ts.InvalidInput, match="trajectory"):
