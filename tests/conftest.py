@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import teacher_student as ts
+from teacher_student.activations import ACTIVATIONS
 
 RecordCheck = Callable[[str, str, float, float], None]
 
@@ -17,6 +18,15 @@ RecordCheck = Callable[[str, str, float, float], None]
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --checks, the file that `record_check` appends to; docs/checks.py makes a page of it."""
     parser.addoption("--checks", type=Path, help="append what tests measured to this file, as JSON lines")
+
+
+@pytest.fixture(autouse=True)
+def _forget_registered_activations() -> Iterator[None]:
+    """What a test registers is gone after it: which tests share a process changes from run to run."""
+    before = dict(ACTIVATIONS)
+    yield
+    ACTIVATIONS.clear()
+    ACTIVATIONS.update(before)
 
 
 @pytest.fixture

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import teacher_student as ts
 from teacher_student.activations import ACTIVATIONS
-
-
-@pytest.fixture(autouse=True)
-def _forget_registered() -> Iterator[None]:
-    before = dict(ACTIVATIONS)
-    yield
-    ACTIVATIONS.clear()
-    ACTIVATIONS.update(before)
 
 
 def sine(x: float) -> float:

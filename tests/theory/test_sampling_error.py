@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import teacher_student as ts
-from teacher_student.activations import ACTIVATIONS
 
 # Student's t with the 7 degrees of freedom of 8 sets of points: of 48 values one exceeds 7.5 with probability 0.007, and they
 # are correlated.
@@ -20,10 +19,8 @@ SCHEDULE = ts.Piecewise(rates=[0.6, 0.2], alpha=[2.0])
 
 
 @pytest.fixture(autouse=True)
-def erf_without_closed_form() -> Iterator[None]:
+def erf_without_closed_form() -> None:
     ts.register_activation("sampled_erf", lambda x: math.erf(x * math.sqrt(0.5)))
-    yield
-    del ACTIVATIONS["sampled_erf"]
 
 
 def deviations(problem: ts.Problem, mistake: float = 1.0) -> np.ndarray:
