@@ -82,7 +82,7 @@ def _presets(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from teacher_student.deep.model_file import save_model
-    from teacher_student.deep.requests import requested_data, requested_problem, trained
+    from teacher_student.deep.requests import requested_data, requested_problem, untrained
 
     problem = requested_problem(options)
     path = options.output or Path(f"{problem.name}.npz")
@@ -90,13 +90,21 @@ def _train(options: argparse.Namespace) -> int:
         refuse("output", str(path), "a file, not a folder")
     check_writable(path.parent, path)
     data = requested_data(problem)
-    model = trained(problem, data)
+    model, diverged = untrained(problem), None
+    try:
+        model.fit(data.X_train, data.y_train)
+    except Diverged as error:
+        diverged = Diverged(f"{error}; the best network so far is kept")
+        if model.n_iter_ == 0:
+            raise
     if model.interrupted_ and model.n_iter_ == 0:
         print("teacher-student: training interrupted in its first epoch; nothing is saved", file=sys.stderr)
         return INTERRUPTED
     save_model(model, path, {"data": problem.data})
     print(f"test accuracy {model.score(data.X_test, data.y_test):.4f} after {model.n_iter_} epochs")
     print(path)
+    if diverged:
+        raise diverged
     if model.interrupted_:
         print("teacher-student: training interrupted; the best network so far is kept", file=sys.stderr)
         return INTERRUPTED

@@ -20,7 +20,7 @@ from teacher_student.deep.gradient import cross_entropy, network_output, softmax
 from teacher_student.deep.network import Layers, as_layers, build_architecture, draw_parameters
 from teacher_student.deep.parameters import check_parameters, generator
 from teacher_student.deep.training import Training, train
-from teacher_student.errors import refuse
+from teacher_student.errors import Diverged, refuse
 
 Array = npt.NDArray[Any]
 
@@ -87,7 +87,8 @@ class _ModeMLP(BaseEstimator):
         """Train on `X`, (samples, features), and `y`, for `max_iter` epochs or until early stopping.
 
         With ``warm_start`` training goes on from the fitted parameters. Ctrl-C ends it with the best parameters so far
-        (``interrupted_`` is then True). Raises `InvalidInput` for impossible parameters.
+        (``interrupted_`` is then True). Raises `InvalidInput` for impossible parameters, and `Diverged` when the loss is not
+        finite, after which the estimator has the best parameters so far, too.
         """
         going_on = self.warm_start and hasattr(self, "theta_")
         X, y = self._check(X, y, reset=not going_on)
@@ -112,6 +113,8 @@ class _ModeMLP(BaseEstimator):
         self.loss_curve_ = [*self.loss_curve_[:since], *training.losses]
         self.score_curve_ = [*self.score_curve_[:since], *training.scores]
         self.n_iter_ = len(self.loss_curve_)
+        if training.diverged:
+            raise Diverged(training.diverged)
 
     def _check(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
         check_parameters(self)

@@ -44,8 +44,12 @@ def requested_data(problem: DeepProblem) -> Data:
 
 def trained(problem: DeepProblem, data: Data, **changes: Any) -> ModeMLPClassifier:
     """Return a classifier trained as the problem says, but for `changes` of its parameters, with progress shown."""
-    model = ModeMLPClassifier(**{**problem.model, **changes, "verbose": True})
-    return model.fit(data.X_train, data.y_train)
+    return untrained(problem, **changes).fit(data.X_train, data.y_train)
+
+
+def untrained(problem: DeepProblem, **changes: Any) -> ModeMLPClassifier:
+    """Return the classifier of a problem, but for `changes` of its parameters, which shows progress when trained."""
+    return ModeMLPClassifier(**{**problem.model, **changes, "verbose": True})
 
 
 def uninterrupted(model: ModeMLPClassifier) -> ModeMLPClassifier:

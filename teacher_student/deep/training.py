@@ -15,19 +15,19 @@ from teacher_student.deep.gradient import Fields, add_orthogonality, backward, f
 from teacher_student.deep.network import as_layers, factors
 from teacher_student.deep.optimiser import Adam, scheduled_rate, sgd_step
 from teacher_student.deep.threads import one_blas_thread
-from teacher_student.errors import Diverged
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(eq=False)
 class Training:
-    """Parameters to keep, (n_parameters,), mean loss and score of every epoch, and whether Ctrl-C ended it."""
+    """Parameters to keep, (n_parameters,), mean loss and score of every epoch, whether Ctrl-C ended it, and how it diverged."""
 
     theta: Array
     losses: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     interrupted: bool = False
+    diverged: str | None = None
 
 
 @dataclass(eq=False)
@@ -42,8 +42,8 @@ def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array]
     """Train the parameters of `estimator` on `X`, (samples, N_0), and `target`; return what to keep.
 
     With `held_out` inputs and targets that is the epoch of the best score on them, and training stops when this has not risen
-    by ``tol`` for ``n_iter_no_change`` epochs. Otherwise it is the last epoch; if Ctrl-C ends training, the epoch of lowest
-    loss. Raises `Diverged` when the loss is not finite.
+    by ``tol`` for ``n_iter_no_change`` epochs. Otherwise it is the last epoch; if Ctrl-C or a loss that is not finite ends
+    training, the epoch of lowest loss.
     """
     theta = estimator.theta_.copy()
     layers = as_layers(estimator.architecture_, theta)
@@ -56,7 +56,8 @@ def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array]
             for epoch in range(n_epochs):
                 loss, score = _epoch(estimator, theta, X, target, epoch / n_epochs, memory)
                 if not np.isfinite(loss):
-                    raise Diverged(f"training diverged: loss {loss} in epoch {epoch + 1}; a lower learning_rate may help")
+                    kept.diverged = f"training diverged: loss {loss} in epoch {epoch + 1}; a lower learning_rate may help"
+                    break
                 if held_out is not None:
                     score = estimator._score_of(network_output(layers, estimator.activation, held_out[0]), held_out[1])
                 kept.losses.append(loss)
@@ -66,7 +67,7 @@ def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array]
                     print(
                         f"epoch {epoch + 1:3d}/{n_epochs}  loss {loss:.4f}  {kind} score {score:.4f}", file=sys.stderr, flush=True
                     )
-                if loss < lowest:
+                if loss < lowest and np.isfinite(theta).all():
                     lowest, lowest_theta = loss, theta.copy()
                 if held_out is None:
                     continue
@@ -77,11 +78,8 @@ def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array]
                     break
     except KeyboardInterrupt:
         kept.interrupted = True
-        if held_out is None:
-            kept.theta = lowest_theta
-        return kept
     if held_out is None:
-        kept.theta = theta
+        kept.theta = lowest_theta if kept.interrupted or kept.diverged else theta
     return kept
 
 

@@ -113,6 +113,23 @@ def test_ctrl_c_keeps_the_best_network_so_far(monkeypatch: pytest.MonkeyPatch, c
     assert cli.main(["deep", "ablate", "small.toml", "-o", "out"]) == 130
 
 
+def test_divergence_keeps_the_best_network_so_far(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    epoch = training._epoch
+    good = [1, 1]
+
+    def diverging(*arguments: object) -> tuple[float, float]:
+        return epoch(*arguments) if good and good.pop() else (np.inf, np.nan)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "_epoch", diverging)
+    assert cli.main(["deep", "train", "small.toml", "-o", "m.npz"]) == 3
+    assert "loss inf in epoch 3; a lower learning_rate may help; the best network so far is kept\n" in capsys.readouterr().err
+    assert load_model("m.npz")[0].n_iter_ == 2
+    # In the first epoch: the model that is there stays.
+    assert cli.main(["deep", "train", "small.toml", "-o", "m.npz"]) == 3
+    assert capsys.readouterr().err.endswith("loss inf in epoch 1; a lower learning_rate may help\n")
+    assert load_model("m.npz")[0].n_iter_ == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -124,14 +124,16 @@ def test_early_stopping_ends_after_epochs_without_a_rise_and_keeps_the_best(monk
     assert (model.theta_ != ends[-1]).any()
 
 
-def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> list[npt.NDArray[Any]]:
-    """Make Ctrl-C come in the epoch after `epochs`; return a list that collects the parameters at the end of each."""
+def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch, diverge: bool = False) -> list[npt.NDArray[Any]]:
+    """Let Ctrl-C come, or the loss be NaN, in the epoch after `epochs`; return a list of the parameters at the end of each."""
     ends: list[npt.NDArray[Any]] = []
     epoch = training._epoch
 
     def one(estimator: Any, theta: npt.NDArray[Any], *rest: Any) -> tuple[float, float]:
         if len(ends) == epochs:
             theta[...] = np.nan
+            if diverge:
+                return np.nan, np.nan
             raise KeyboardInterrupt
         result = epoch(estimator, theta, *rest)
         ends.append(theta.copy())
@@ -158,6 +160,18 @@ def test_an_interrupt_before_the_first_epoch_leaves_a_network_that_predicts(monk
     model = ModeMLPClassifier(**SMALL, random_state=0).fit(X, y)
     assert model.interrupted_
     assert model.predict(X).shape == y.shape
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_divergence_keeps_the_best_epoch(early_stopping: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = blobs()
+    ends = interrupt_after(4, monkeypatch, diverge=True)
+    model = ModeMLPClassifier(**SMALL, early_stopping=early_stopping, random_state=0)
+    with pytest.raises(Diverged, match="loss nan in epoch 5"):
+        model.fit(X, y)
+    assert (model.n_iter_, model.interrupted_) == (4, False)
+    best = int(np.argmax(model.score_curve_) if early_stopping else np.argmin(model.loss_curve_))
+    np.testing.assert_array_equal(model.theta_, ends[best])
 
 
 def test_divergence_is_named() -> None:
