@@ -18,25 +18,26 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from teacher_student.sgd.lanes import ALL_LANES, LANES, absolute, choose, load, square_root, store, vectors, which_above
+from teacher_student.sgd.lanes import ALL_LANES, absolute, choose, load, square_root, store, vectors, which_above
 from teacher_student.sgd.normals import WordArray, box_muller, fill_normals, next_word
 
 FloatArray = npt.NDArray[np.float64]
 
-# Vectors of random numbers that are drawn at a time, unless a step needs more.
-_VECTORS_AHEAD = 256
+# How many random numbers of a replica are drawn at a time, unless a step needs more.
+_NUMBERS_AHEAD = 256
 # erf(w / sqrt 2) > 0.68 min(w, 1), by concavity.
 _CONCAVE = 0.68
 
 
-def empty_draws(n_inputs: int, rank: int, batch_size: int) -> FloatArray:
-    """Return an array for the random numbers of some steps, (steps, batch, columns + 2, LANES).
+def empty_draws(n_inputs: int, rank: int, batch_size: int, replicas: int) -> FloatArray:
+    """Return an array for the random numbers of some steps, (steps, batch, columns + 2), and a lane for each of several replicas.
 
     A sample has a component along each of `rank` basis vectors of the space and of those that a batch can add, a number for the
     rejection, and the label noise.
     """
     width = min(rank + batch_size, n_inputs) + 2
-    return vectors(max(1, _VECTORS_AHEAD // (batch_size * width)), batch_size, width)
+    shape = max(1, _NUMBERS_AHEAD // (batch_size * width)), batch_size, width
+    return np.zeros(shape) if replicas == 1 else vectors(*shape)
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
@@ -45,15 +46,14 @@ def refill(draws: FloatArray, streams: WordArray, spares: WordArray, numbers: Fl
 
     `numbers` is a buffer of as many numbers as `draws` has in a lane.
     """
-    n_steps, batch_size, width, _ = draws.shape
-    vectors = draws.reshape((len(numbers), LANES))
-    for lane in range(len(streams)):
-        fill_normals(streams[lane], numbers)
+    n_steps, batch_size, width = draws.shape[:3]
+    n_lanes = draws.size // len(numbers)
+    rows = draws.reshape((len(numbers), n_lanes))
+    for lane in range(n_lanes):
+        if lane < len(streams):
+            fill_normals(streams[lane], numbers)
         for i in range(len(numbers)):
-            if lane == 0:
-                store(vectors, i, numbers[i])
-            else:
-                vectors[i, lane] = numbers[i]
+            rows[i, lane] = numbers[i] if lane < len(streams) else rows[i, 0]
     for sample in range(batch_size):
         column = rank + sample
         degrees = float(n_inputs - column)
@@ -69,28 +69,28 @@ def refill(draws: FloatArray, streams: WordArray, spares: WordArray, numbers: Fl
             chi = root * (1.0 + t) * square_root(1.0 + t)
             accepted = which_above(most, least) & which_above(0.25, square)
             if accepted != ALL_LANES:
-                decide(draws, step, sample, column, accepted, d, spares)
+                decide(rows[(step * batch_size + sample) * width :][:width], column, accepted, d, spares)
                 decided = load(draws, (step, sample, column))
                 chi = choose(most, least, choose(0.25, square, chi, decided), decided)
             store(draws, (step, sample, column), chi)
 
 
 @njit(cache=True, nogil=True)
-def decide(draws: FloatArray, step: int, sample: int, column: int, accepted: int, d: float, spares: WordArray) -> None:
-    """Replace the normals draws[step, sample, column] by roots of chi-squares in the lanes not among the bits of `accepted`.
+def decide(rows: FloatArray, column: int, accepted: int, d: float, spares: WordArray) -> None:
+    """Replace the normals rows[column], one a lane, by roots of chi-squares in the lanes that are not among the bits `accepted`.
 
     Where a proposal is rejected, the next ones come from `spares`, one generator a replica.
     """
-    for lane in range(LANES):
+    for lane in range(rows.shape[1]):
         if accepted >> lane & 1 == 0:
-            x, w = draws[step, sample, column, lane], draws[step, sample, -2, lane]
+            x, w = rows[column, lane], rows[-2, lane]
             while True:
                 t = x / math.sqrt(9.0 * d)
                 uniform = math.erfc(abs(w) * math.sqrt(0.5))
                 if t > -1.0 and math.log(uniform) < d * (3.0 * math.log1p(t) - t * (3.0 - t * (1.5 - t))):
                     break
                 x, w = next_pair(spares, lane)
-            draws[step, sample, column, lane] = math.sqrt(2.0 * d * (1.0 + t) ** 3)
+            rows[column, lane] = math.sqrt(2.0 * d * (1.0 + t) ** 3)
 
 
 @njit(cache=True, nogil=True)

@@ -158,4 +158,7 @@ def activate(form: FloatArray, g: Any, g_prime: Any, units: FloatArray, end: int
 @njit(cache=True, nogil=True)
 def are_alike(form: FloatArray, other: FloatArray) -> bool:
     """Return whether two forms are the same activation; two that belong to no family may not be."""
-    return form[0] != _ANY and bool((form == other).all())
+    alike = form[0] != _ANY
+    for i in range(len(form)):  # an array of truth values takes longer than an activation
+        alike &= form[i] == other[i]
+    return alike

@@ -1,4 +1,4 @@
-"""Fields of teacher and student in the overlap chain, one replica a lane, and what the activations make of them."""
+"""Fields of teacher and student in the overlap chain, and what the activations make of them; a replica alone or one a lane."""
 
 from __future__ import annotations
 
@@ -9,18 +9,12 @@ import numpy.typing as npt
 from numba import njit
 
 from teacher_student.sgd.lane_activations import activate, are_alike
-from teacher_student.sgd.lanes import LANES, load, store
+from teacher_student.sgd.lanes import load, store
 
 FloatArray = npt.NDArray[np.float64]
 
 # What the rows of `units` hold.
 _FIELD, VALUE, SLOPE = 0, 1, 2
-
-
-@njit(cache=True, nogil=True)
-def n_rows_of(n: int) -> int:
-    """Return how many rows `units` has for `n` = K + M units: one a unit, and those into which `_gather` puts them."""
-    return n + -(-n // LANES)
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)
@@ -35,9 +29,9 @@ def write_fields(
     units: FloatArray,
     modes: FloatArray,
 ) -> None:
-    """Write fields of a sample, lambda and rho into units[_FIELD], (K + M, LANES), u and sigma u into `modes`, (2, P, LANES)."""
+    """Write fields of a sample, lambda and rho into units[_FIELD], (K + M,), u and sigma u into `modes`, (2, P)."""
     M = len(F_teacher)
-    _, K, P, _ = xi_out.shape
+    _, K, P = xi_out.shape[:3]
     for m in range(M):
         rho = F_teacher[m, 0] * load(draws, (now, sample, 0))
         for j in range(1, m + 1):
@@ -66,37 +60,24 @@ def write_activities(
     K: int,
     M: int,
     units: FloatArray,
-    alone: bool,
+    in_lanes: FloatArray,
 ) -> None:
-    """Write g of all fields in `units` and g' of the student's into its other rows.
+    """Write g of the fields of K + M units in `units` and g' of the student's into its other rows.
 
-    `student` and `teacher` are the `lane_form` of their activations. If one replica is `alone` in all lanes, its units take a
-    lane each instead, to the same bits.
+    `student` and `teacher` are the `lane_form` of their activations; `in_lanes` is `units` with an axis of lanes. That is
+    `units` itself, (3, K + M, LANES), or of a replica alone a view, (3, rows, LANES), in which every unit has a lane.
     """
-    teacher_end, n_teacher, student_end, n_student = K + M, M, K, K
-    if alone:
-        _gather(units, K + M)
-        teacher_end = student_end = n_rows_of(K + M)
-        n_teacher = n_student = teacher_end - K - M
-    activate(teacher, g_teacher, g_teacher, units, teacher_end, n_teacher)
-    if alone:
-        _scatter(units, K + M, K, K + M)
-    if not (alone and are_alike(student, teacher)):
-        activate(student, g, g_prime, units, student_end, n_student)
-    if alone:
-        _scatter(units, K + M, 0, K)
-
-
-@njit(cache=True, nogil=True, forceinline=True)
-def _gather(units: FloatArray, n: int) -> None:
-    """Write the fields of one replica's `n` units, one a lane, into the rows after theirs; lanes left over repeat the last."""
-    for i in range((n_rows_of(n) - n) * LANES):
-        units[_FIELD, n + i // LANES, i % LANES] = units[_FIELD, min(i, n - 1), 0]
-
-
-@njit(cache=True, nogil=True, forceinline=True)
-def _scatter(units: FloatArray, n: int, first: int, end: int) -> None:
-    """Write g and g' of the units from `first` to before `end`, of `n` that `_gather` took, into every lane of their rows."""
-    for i in range(first, end):
-        for row in (VALUE, SLOPE):
-            store(units, (row, i), units[row, n + i // LANES, i % LANES])
+    if units.ndim == 3:
+        activate(teacher, g_teacher, g_teacher, in_lanes, K + M, M)
+        activate(student, g, g_prime, in_lanes, K, K)
+    else:
+        n_rows = in_lanes.shape[1]
+        for i in range(K + M, units.shape[1]):
+            units[_FIELD, i] = units[_FIELD, 0]
+        activate(teacher, g_teacher, g_teacher, in_lanes, n_rows, n_rows)
+        if not are_alike(student, teacher):
+            for i in range(K, K + M):
+                units[_FIELD, i] = units[VALUE, i]
+            activate(student, g, g_prime, in_lanes, n_rows, n_rows)
+            for i in range(K, K + M):
+                units[VALUE, i] = units[_FIELD, i]

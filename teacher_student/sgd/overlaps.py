@@ -10,11 +10,13 @@ matrix of (W*, xi_in) / sqrt(N) in such a basis, F_teacher (M, M) above F (P, M 
 so that no overlap is ever a difference of larger numbers, and a step costs O((P + M)^2), P^3 at worst, whatever N is.
 
 `LANES` replicas are computed at once, one in each lane of the processor's vectors. Where there are fewer, the other lanes repeat
-the first; a replica alone has its units in the lanes while activations are computed, to the same bits.
+the first. The arrays of a replica alone have no axis of lanes, and the same kernels are compiled for numbers: the processor does
+no more than a replica needs. Its units take the lanes while activations are computed.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +30,7 @@ from teacher_student.order_parameters import OrderParameters
 from teacher_student.schedules import is_constant, rates_at
 from teacher_student.sgd.draws import empty_draws, refill
 from teacher_student.sgd.lane_activations import lane_form
-from teacher_student.sgd.lane_fields import SLOPE, VALUE, n_rows_of, write_activities, write_fields
+from teacher_student.sgd.lane_fields import SLOPE, VALUE, write_activities, write_fields
 from teacher_student.sgd.lanes import ALL_LANES, LANES, absolute, load, store, vectors, which_above
 from teacher_student.sgd.normals import WordArray, normal_stream
 from teacher_student.sgd.triangle import fold, rescale
@@ -45,10 +47,10 @@ class OverlapsReplicas:
     ----------
     F_teacher, v_teacher, lengths : arrays, (M, M), (M,) and (P,)
         The teacher, and the modes' lengths at the start in units of sqrt(N).
-    F, sigma, xi_out, v : arrays, (copies, P, columns, LANES), (copies, P, LANES), (copies, K, P, LANES) and (copies, K, LANES)
+    F, sigma, xi_out, v : arrays, (copies, P, columns), (copies, P), (copies, K, P) and (copies, K), and an axis of LANES
         The state is copy 0. Batches are summed in a copy 1. `F` has M + P columns, lower triangular after the first M, and
         columns of zeros for the directions that a batch adds.
-    streams, spares : arrays, (replicas, 4, words) and (LANES, 4)
+    streams, spares : arrays, (replicas, 4, words) and (lanes, 4)
         State of the generators of every replica's inputs, and of those that replace rejected numbers.
     draws : array
         Random numbers of the next steps (`teacher_student.sgd.draws`).
@@ -76,31 +78,35 @@ def start(initial: OrderParameters, n_inputs: int, batch_size: int, rngs: list[n
     """
     M, P = initial.n_teacher, initial.n_modes
     factor = gram_factor(initial)
-    draws = empty_draws(n_inputs, M + P, batch_size)
+    draws = empty_draws(n_inputs, M + P, batch_size, len(rngs))
     copies = 1 if batch_size == 1 else 2
     # The first child is that of SGD on weights, which is to be independent of the chain with the same seed.
     seeds = [rng.bit_generator.seed_seq.spawn(3)[1:] for rng in rngs]  # type: ignore[attr-defined]  # numpy's stubs lack it
     spares = [spare.generate_state(4, np.uint64) for _, spare in seeds]
+    rows = np.pad(factor[M:], ((0, 0), (0, draws.shape[2] - 2 - M - P)))
+    F, sigma, xi_out, v = (np.stack([array] * copies) for array in (rows, initial.sigma, initial.xi_out, initial.v))
+    if len(rngs) > 1:
+        F, sigma, xi_out, v = (_in_lanes(array) for array in (F, sigma, xi_out, v))
+        spares += [spares[0]] * (LANES - len(rngs))
     return OverlapsReplicas(
         F_teacher=np.ascontiguousarray(factor[:M, :M]),
         v_teacher=initial.v_teacher.copy(),
         lengths=np.sqrt(initial.Q_modes.diagonal()),
-        F=_in_lanes(factor[M:], copies, draws.shape[2] - 2),
-        sigma=_in_lanes(initial.sigma, copies),
-        xi_out=_in_lanes(initial.xi_out, copies),
-        v=_in_lanes(initial.v, copies),
+        F=F,
+        sigma=sigma,
+        xi_out=xi_out,
+        v=v,
         streams=np.array([normal_stream(stream) for stream, _ in seeds]),
-        spares=np.array(spares + [spares[0]] * (LANES - len(spares)), dtype=np.uint64),
+        spares=np.array(spares, dtype=np.uint64),
         draws=draws,
         used=np.array([len(draws)]),
     )
 
 
-def _in_lanes(array: FloatArray, copies: int, columns: int | None = None) -> FloatArray:
-    """Return `copies` of `array` in every lane, with zeros up to `columns` on its last axis."""
-    n = array.shape[-1]
-    out = vectors(copies, *array.shape[:-1], columns or n)
-    out[..., :n, :] = array[..., None]
+def _in_lanes(array: FloatArray) -> FloatArray:
+    """Return a copy of `array` in every lane."""
+    out = vectors(*array.shape)
+    out[...] = array[..., None]
     return out
 
 
@@ -123,8 +129,10 @@ def advance(
     such a replica means nothing any more.
     """
     assert batch_size == replicas.draws.shape[1]
-    (_, K, P, _), M = replicas.xi_out.shape, len(replicas.v_teacher)
+    (_, K, P), M = replicas.xi_out.shape[:3], len(replicas.v_teacher)
+    alone = len(replicas.streams) == 1
     taken = np.full(LANES, n_steps)
+    in_lanes = vectors(3, -(-(K + M) // LANES) if alone else K + M)
     run_steps(
         lane_form(student),
         student.g,
@@ -138,12 +146,13 @@ def advance(
         replicas.sigma,
         replicas.xi_out,
         replicas.v,
-        vectors(3, n_rows_of(K + M)),
-        vectors(2, P),
+        in_lanes.reshape(3, -1) if alone else in_lanes,
+        in_lanes,
+        np.empty((2, P)) if alone else vectors(2, P),
         replicas.streams,
         replicas.spares,
         replicas.draws,
-        np.empty(replicas.draws.size // LANES),
+        np.empty(math.prod(replicas.draws.shape[:3])),
         replicas.used,
         schedules,
         noise,
@@ -156,9 +165,11 @@ def advance(
 
 
 def measure(replicas: OverlapsReplicas) -> dict[str, FloatArray]:
-    """Return Q_modes, R_modes, sigma, xi_out and v of the present state with the lane as first axis."""
+    """Return Q_modes, R_modes, sigma, xi_out and v of the present state with the lane as first axis, of one alone repeated."""
     M = len(replicas.v_teacher)
-    F, sigma, xi_out, v = (np.moveaxis(array[0], -1, 0) for array in (replicas.F, replicas.sigma, replicas.xi_out, replicas.v))
+    state = (array[0] for array in (replicas.F, replicas.sigma, replicas.xi_out, replicas.v))
+    alone = len(replicas.streams) == 1
+    F, sigma, xi_out, v = (np.stack([array] * LANES) if alone else np.moveaxis(array, -1, 0) for array in state)
     return {
         "Q_modes": F @ np.swapaxes(F, 1, 2),
         "R_modes": F[:, :, :M] @ replicas.F_teacher.T,
@@ -183,6 +194,7 @@ def run_steps(
     xi_out: FloatArray,
     v: FloatArray,
     units: FloatArray,
+    in_lanes: FloatArray,
     modes: FloatArray,
     streams: WordArray,
     spares: WordArray,
@@ -198,14 +210,14 @@ def run_steps(
 ) -> None:
     """Take taken[0] steps of the chain in place; write into `taken`, (LANES,), how many came before an error that is not finite.
 
-    Shapes as in `OverlapsReplicas`; `student` and `teacher` are the `lane_form` of their activations, `units` (3, rows, LANES)
-    with `n_rows_of` K + M rows, `modes` (2, P, LANES) and `numbers` are work space. `schedules` are those of a `LearningRule`,
-    taken at alpha = step / N for the runs' steps from `first_step` on; modes are rescaled to `lengths` (P,) after each step, or
-    not if it is empty. All right-hand sides use the values before the step.
+    Shapes as in `OverlapsReplicas`; `student` and `teacher` are the `lane_form` of their activations. Work space are `numbers`,
+    `modes` (2, P), `units` and `in_lanes` as in `write_activities`, the former without an axis of lanes for a replica alone.
+    `schedules` are those of a `LearningRule`, taken at alpha = step / N for the runs' steps from `first_step` on; modes are
+    rescaled to `lengths` (P,) after each step, or not if it is empty. All right-hand sides use the values before the step.
     """
     P, columns, K, M = F.shape[1], F.shape[2], v.shape[1], len(v_teacher)
-    n_ahead, batch_size, width, _ = draws.shape
-    new, alone = 0 if batch_size == 1 else 1, len(streams) == 1
+    n_ahead, batch_size, width = draws.shape[:3]
+    new = 0 if batch_size == 1 else 1
     rates = np.empty(4)
     constant = is_constant(schedules)
     eta_xi_in = eta_sigma = eta_xi_out = eta_v = 0.0
@@ -222,7 +234,7 @@ def run_steps(
         base, shrink = 0, weight_decay / n_inputs
         for sample in range(batch_size):
             write_fields(F_teacher, F, sigma, xi_out, draws, now, sample, units, modes)
-            write_activities(student, g, g_prime, teacher, g_teacher, K, M, units, alone)
+            write_activities(student, g, g_prime, teacher, g_teacher, K, M, units, in_lanes)
             delta = -noise * load(draws, (now, sample, width - 1))
             for m in range(M):
                 delta -= v_teacher[m] * load(units, (VALUE, K + m))
@@ -272,7 +284,7 @@ def run_steps(
 @njit(cache=True, nogil=True)
 def adopt(F: FloatArray, sigma: FloatArray, xi_out: FloatArray, v: FloatArray, rates: FloatArray) -> None:
     """Make copy 1 of what moves the state, copy 0."""
-    _, K, P, _ = xi_out.shape
+    _, K, P = xi_out.shape[:3]
     for a in range(P):
         if rates[0] > 0.0:
             for j in range(F.shape[2]):

@@ -1,4 +1,4 @@
-"""The triangular factor of the overlap chain, one replica a lane: back to a triangle, and to given lengths."""
+"""The triangular factor of the overlap chain, a replica alone or one a lane: back to a triangle, and to given lengths."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ FloatArray = npt.NDArray[np.float64]
 _SMALLEST_SQUARE = 1e-280
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy", forceinline=True)
 def fold(F: FloatArray, copy: int, M: int) -> None:
-    """Make F[copy], (P, columns, LANES), lower triangular after its first M columns, the diagonal not negative, keeping F F^T.
+    """Make F[copy], (P, columns), lower triangular after its first M columns, the diagonal not negative, keeping F F^T.
 
     The Householder reflection of row a turns what it has from column M + a on into one entry, of the sign opposite to the first
     of them so that nothing cancels; then the column is given the sign that makes it positive. A row of zeros, a student within
     the teacher's span, stays.
     """
-    _, P, columns, _ = F.shape
+    _, P, columns = F.shape[:3]
     for a in range(P):
         c = M + a
         head = load(F, (copy, a, c))
@@ -47,9 +47,9 @@ def fold(F: FloatArray, copy: int, M: int) -> None:
             store(F, (copy, a, j), 0.0)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy", forceinline=True)
 def rescale(F: FloatArray, copy: int, M: int, lengths: FloatArray) -> None:
-    """Give the rows of the triangle F[copy], (P, columns, LANES), the `lengths`, (P,)."""
+    """Give the rows of the triangle F[copy], (P, columns), the `lengths`, (P,)."""
     for a in range(len(lengths)):
         squared = load(F, (copy, a, 0)) * load(F, (copy, a, 0))
         for j in range(1, M + a + 1):

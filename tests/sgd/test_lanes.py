@@ -11,7 +11,7 @@ from numba import njit
 
 from teacher_student.activations import ACTIVATIONS, Activation
 from teacher_student.sgd.lane_activations import activate, lane_form
-from teacher_student.sgd.lanes import LANES, absolute, choose, load, square_root, store, vectors, which_above
+from teacher_student.sgd.lanes import ALL_LANES, LANES, absolute, choose, load, square_root, store, vectors, which_above
 
 EPS = np.finfo(float).eps
 
@@ -44,6 +44,10 @@ def test_vectors_are_lanes_of_numbers() -> None:
     assert np.array_equal(out[3], np.where(a > b, a, 7.0))
     assert (out[4] == 5.0).all()
     assert above == sum(1 << lane for lane in range(LANES) if a[lane] > b[lane])
+    for lane in range(LANES):
+        number = np.empty(5)
+        assert _arithmetic(np.ascontiguousarray(x[..., lane]), number) == (ALL_LANES if above >> lane & 1 else 0)
+        np.testing.assert_allclose(number, out[:, lane], rtol=10 * EPS)
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 5), (1, 2, 3)])

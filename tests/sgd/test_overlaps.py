@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -54,14 +55,14 @@ def advance(
 
 
 def random_numbers(run: overlaps.OverlapsReplicas, n_inputs: int, n_steps: int) -> np.ndarray:
-    """Return the numbers of the next `n_steps` steps of `run`, just started, (steps, batch, columns + 2, LANES)."""
+    """Return the numbers of the next `n_steps` steps of `run`, just started, (steps, batch, columns + 2, lanes or 1)."""
     rank = len(run.v_teacher) + run.sigma.shape[1]
     ahead, streams, spares = run.draws.copy(), run.streams.copy(), run.spares.copy()
     numbers = []
     while len(numbers) < n_steps:
-        draws.refill(ahead, streams, spares, np.empty(ahead.size // LANES), n_inputs, rank)
+        draws.refill(ahead, streams, spares, np.empty(math.prod(ahead.shape[:3])), n_inputs, rank)
         numbers += list(ahead.copy())
-    return np.array(numbers[:n_steps])
+    return np.array(numbers[:n_steps]).reshape(n_steps, *ahead.shape[1:3], -1)
 
 
 def triangle_by_qr(rest: np.ndarray) -> np.ndarray:
@@ -311,14 +312,18 @@ def test_factor_of_rate_zero_never_moves(make_problem: Callable[..., ts.Problem]
     ids=str,
 )
 def test_lanes_do_not_touch_each_other(make_problem: Callable[..., ts.Problem], settings: dict[str, Any], replicas: int) -> None:
-    """The first replicas are the same, bit for bit, in any company and alone, and lanes without a replica repeat the first."""
+    """The first replicas are the same, bit for bit, in any company, and lanes without a replica repeat the first.
+
+    A replica alone is compiled for numbers, whose products and sums a compiler may fuse otherwise: it is the same to rounding.
+    """
     problem = make_problem(**settings)
     runs = [start(problem, 5, replicas=n) for n in (replicas, LANES)]  # rejections are frequent at N - P - M = 0 to 1
     for run in runs:
         advance(run, problem.rule, 5, 300)
     for some, all_of_them in zip(*map(states, runs), strict=False):
-        assert all(np.array_equal(some[name], all_of_them[name]) for name in some)
-    for lane in range(replicas, LANES):
+        for name in some:
+            np.testing.assert_allclose(some[name], all_of_them[name], rtol=0.0 if replicas > 1 else 1e-9, atol=0.0)
+    for lane in range(replicas, LANES if replicas > 1 else 1):
         assert np.array_equal(runs[0].F[..., lane], runs[0].F[..., 0])
 
 
