@@ -116,7 +116,7 @@ def test_lane_does_not_depend_on_their_number() -> None:
     seeds = np.random.SeedSequence(1).spawn(16)
     assert not np.array_equal(alone[..., 0], together[..., 0])  # its spare numbers come from another seed here
     streams, spares = np.array([normal_stream(seeds[0])]), np.array([seeds[8].generate_state(4, np.uint64)] * LANES)
-    draws = empty_draws(RANK + 2, RANK, 2)
+    draws = empty_draws(RANK + 2, RANK, 2, LANES)
     for t in range(5):
         refill(draws, streams, spares, np.empty(draws.size // LANES), RANK + 2, RANK)
         steps = slice(t * len(draws), (t + 1) * len(draws))
