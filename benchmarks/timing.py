@@ -16,12 +16,17 @@ RUNS = 5
 
 
 def machine() -> str:
-    """Return processor, cores, system and Python version."""
+    """Return processor, cores, system and Python version.
+
+    Virtual machines hide the processor's name, so that its family, model and clock are told where the system knows them.
+    """
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        models = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        processor = models[0] if models else processor
+        pairs = (line.partition(":") for line in cpuinfo.read_text().splitlines())
+        told = {name.strip(): value.strip() for name, _, value in pairs}
+        details = [f"{name} {told[name]}" for name in ("cpu family", "model", "cpu MHz") if name in told]
+        processor = told.get("model name", processor) + (f", {', '.join(details)}" if details else "")
     return f"{processor} ({platform.machine()}), {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
