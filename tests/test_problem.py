@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import teacher_student as ts
+from teacher_student.output_scaling import Applied
 from teacher_student.problem import output_times
 from teacher_student.problem_file import parse_problem
 
@@ -78,7 +79,7 @@ def problems(draw: st.DrawFn) -> ts.Problem:
         seed=draw(st.integers(0, 2**64)),
         name=draw(st.text(max_size=20)),
         description=draw(st.text(max_size=50)),
-        output_scaling=draw(st.sampled_from(["1", "1/K", "1/sqrt(K)"])),
+        output_scaling=Applied(draw(st.sampled_from(["1", "1/K", "1/sqrt(K)"]))),
     )
 
 
