@@ -65,9 +65,12 @@ def with_output_scaling(problem: Problem, output_scaling: str) -> Problem:
     Raises
     ------
     InvalidInput
-        For another name; if `problem` has a factor already; if output weights learn and decay, for omega v would decay
+        For another name; if `problem` is none or has a factor already; if output weights learn and decay, for omega v would decay
         with a constant kappa / omega^2 of its own.
     """
+    from teacher_student.problem import check_problem  # problem builds on this module
+
+    check_problem(problem)
     check_output_scaling(output_scaling)
     if problem.output_scaling != "1":
         refuse("output_scaling", output_scaling, f"a problem without one, not one of scaling {problem.output_scaling} already")

@@ -216,6 +216,12 @@ class Problem:
         return write_problem(self)
 
 
+def check_problem(problem: object) -> None:
+    """Raise `InvalidInput` unless `problem` is a `Problem`."""
+    if not isinstance(problem, Problem):
+        refuse("problem", type(problem).__name__, "a Problem")
+
+
 def check_size_of_runs(problem: Problem, n_inputs: object) -> int:
     """Return N of simulations of `problem` as an int; raises `InvalidInput` if they cannot have it."""
     N, friction = check_n_inputs(problem.initial, n_inputs, problem.rule.has_velocity), problem.rule.friction

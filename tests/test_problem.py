@@ -278,6 +278,18 @@ def test_output_times_take_any_value_or_refuse_it(value: Any) -> None:
     accept_or_refuse(output_times, value)
 
 
+def test_anything_but_a_problem_is_refused() -> None:
+    initial = parse_problem(TEXT).initial
+    for call in (ts.integrate, ts.simulate, ts.leap, ts.fixed_point):
+        for thing, kind in ((initial, "OrderParameters"), ("erf", "str"), (None, "NoneType")):
+            assert refusal(call, thing) == f"problem: got '{kind}', expected a Problem"
+    expected = "problem: got 'OrderParameters', expected a Problem"
+    assert refusal(ts.with_output_scaling, initial, "1/K") == expected
+    assert refusal(ts.continuation, initial, "eta_xi_in", [0.1, 0.2]) == expected
+    assert refusal(ts.plateau_length, initial, 100) == "point: got 'OrderParameters', expected a FixedPoint"
+    assert refusal(ts.scaling, [initial]) == "simulations: got 'OrderParameters', expected trajectories of simulate"
+
+
 @pytest.mark.parametrize("last", [5e-324, 1e-300, 1e300, 1e307])
 def test_extreme_last_times_are_taken_or_refused(last: float) -> None:
     accept_or_refuse(output_times, last)
