@@ -27,11 +27,22 @@ OUTPUT_SCALINGS: dict[str, Callable[[int], float]] = {
 }
 
 
+class Applied(str):
+    """The name of a factor that the numbers of a problem contain already."""
+
+
 def check_output_scaling(output_scaling: object) -> str:
     """Return `output_scaling`; raises `InvalidInput` unless it is the name of one."""
     if not isinstance(output_scaling, str) or output_scaling not in OUTPUT_SCALINGS:
         refuse("output_scaling", output_scaling, "one of " + ", ".join(f'"{name}"' for name in OUTPUT_SCALINGS))
     return output_scaling
+
+
+def check_applied(output_scaling: object) -> None:
+    """Raise `InvalidInput` unless this is the name of a factor that changes nothing any more: "1", or one that is `Applied`."""
+    name = check_output_scaling(output_scaling)
+    if name != "1" and not isinstance(name, Applied):
+        refuse("output_scaling", name, f'"1" here, and the factor by ts.with_output_scaling(problem, "{name}")')
 
 
 def with_output_scaling(problem: Problem, output_scaling: str) -> Problem:
@@ -54,9 +65,12 @@ def with_output_scaling(problem: Problem, output_scaling: str) -> Problem:
     Raises
     ------
     InvalidInput
-        For another name; if `problem` has a factor already; if output weights learn and decay, for omega v would decay
+        For another name; if `problem` is none or has a factor already; if output weights learn and decay, for omega v would decay
         with a constant kappa / omega^2 of its own.
     """
+    from teacher_student.problem import check_problem  # problem builds on this module
+
+    check_problem(problem)
     check_output_scaling(output_scaling)
     if problem.output_scaling != "1":
         refuse("output_scaling", output_scaling, f"a problem without one, not one of scaling {problem.output_scaling} already")
@@ -72,5 +86,5 @@ def with_output_scaling(problem: Problem, output_scaling: str) -> Problem:
         initial=dataclasses.replace(initial, v=scale * initial.v, v_teacher=teacher_scale * initial.v_teacher),
         rule=dataclasses.replace(rule, eta_v=scaled(rule.eta_v, scale**2)),
         velocity=velocity,
-        output_scaling=output_scaling,
+        output_scaling=Applied(output_scaling),
     )

@@ -14,7 +14,7 @@ from teacher_student.activations import get_activations
 from teacher_student.errors import check_non_negative, check_whole, refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.output_scaling import check_output_scaling
+from teacher_student.output_scaling import check_applied
 from teacher_student.schedules import ROUNDING, Rate, Schedule, check_rate, largest_rate, scaled, schedule_rows
 from teacher_student.velocities import Velocities, check_velocities
 
@@ -156,8 +156,8 @@ class Problem:
     name, description : str, optional
         For titles and reports.
     output_scaling : str, optional
-        The factor of the outputs, "1", "1/K" or "1/sqrt(K)", that the output weights and eta_v above already contain; see
-        `with_output_scaling`. It changes no number of a run.
+        Not to be given: how `with_output_scaling` or a problem file records the factor of the outputs, "1/K" or "1/sqrt(K)",
+        that the output weights and eta_v already contain. It changes no number of a run.
     velocity : Velocities, optional
         Velocities at alpha = 0 of a rule with friction; by default zero. A factor that does not learn moves by its own until
         friction has stopped it.
@@ -196,7 +196,7 @@ class Problem:
         replicas, seed = check_seed_and_replicas(self.replicas, self.seed)
         object.__setattr__(self, "replicas", replicas)
         object.__setattr__(self, "seed", seed)
-        check_output_scaling(self.output_scaling)
+        check_applied(self.output_scaling)
         for name in ("name", "description"):
             text = getattr(self, name)
             if not isinstance(text, str) or not _is_unicode(text):
@@ -214,6 +214,12 @@ class Problem:
         from teacher_student.problem_file import write_problem  # problem_file builds on this module
 
         return write_problem(self)
+
+
+def check_problem(problem: object) -> None:
+    """Raise `InvalidInput` unless `problem` is a `Problem`."""
+    if not isinstance(problem, Problem):
+        refuse("problem", type(problem).__name__, "a Problem")
 
 
 def check_size_of_runs(problem: Problem, n_inputs: object) -> int:

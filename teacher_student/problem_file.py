@@ -6,7 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.networks import li_huang_weights, overlaps
 from teacher_student.order_parameters import OrderParameters, plain_committee
-from teacher_student.output_scaling import check_output_scaling, with_output_scaling
+from teacher_student.output_scaling import Applied, check_output_scaling, with_output_scaling
 from teacher_student.problem import RATES, LearningRule, Problem, log_spaced_times
 from teacher_student.schedules import Cosine, Piecewise, PowerLaw, Schedule
 from teacher_student.velocities import Velocities
@@ -105,9 +105,10 @@ def build_problem(document: dict[str, Any]) -> Problem:
     rates = {name: _schedule(f"rule.{name}.", table) for name, table in given.items() if isinstance(table, dict)}
     rule = with_prefix(LearningRule, {**tables["rule"], **rates})
     velocity = _velocity(document.get("velocity"))
+    problem = Problem(initial=initial, rule=rule, **run, **labels, velocity=velocity)
     if applied:
-        return Problem(initial=initial, rule=rule, **run, **labels, velocity=velocity, output_scaling=output_scaling)
-    return with_output_scaling(Problem(initial=initial, rule=rule, **run, **labels, velocity=velocity), output_scaling)
+        return replace(problem, output_scaling=Applied(output_scaling))
+    return with_output_scaling(problem, output_scaling)
 
 
 def write_problem(problem: Problem) -> str:

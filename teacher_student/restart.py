@@ -16,6 +16,9 @@ from teacher_student.trajectory import state_of
 from teacher_student.velocities import DIMENSIONS as VELOCITIES
 from teacher_student.velocities import Velocities
 
+# Of a time, relative: that of sums and quotients.
+_ROUNDING = 1e-12
+
 
 def warm_restart(
     trajectory: xr.Dataset, rule: LearningRule | None = None, *, alpha: float | None = None, replica: int | None = None
@@ -30,7 +33,7 @@ def warm_restart(
         The rule from there on, its schedules beginning at the restart. By default the trajectory's own, its schedules going on
         from the time they had reached.
     alpha : float, optional
-        Restart from the output time nearest to this one; by default from the last.
+        The output time to restart from, that of a simulation up to the rounding to whole steps; by default the last.
     replica : int, optional
         Which run of a simulation; needed if there are several.
 
@@ -54,7 +57,7 @@ def warm_restart(
     if len(times) == 0:
         refuse("trajectory", "no output times", "a trajectory that has reached one")
     problem = parse_problem(trajectory.attrs["problem"])
-    point = trajectory.isel(alpha=_position(times, alpha))
+    point = trajectory.isel(alpha=_position(times, alpha, trajectory.attrs.get("n_inputs")))
     n_replicas = trajectory.sizes.get("replica", 0)
     if n_replicas == 0 and replica is not None:
         refuse("replica", replica, "none for a trajectory of the theory")
@@ -77,7 +80,15 @@ def warm_restart(
     return dataclasses.replace(problem, initial=initial, rule=rule, seed=seed, velocity=velocity)
 
 
-def _position(times: npt.NDArray[np.float64], alpha: float | None) -> int:
+def _position(times: npt.NDArray[np.float64], alpha: float | None, n_inputs: int | None) -> int:
+    """Return which of `times` is `alpha`, up to rounding and, in a simulation at N = `n_inputs`, up to half a step."""
     if alpha is None:
         return len(times) - 1
-    return int(np.abs(times - check_non_negative("alpha", alpha)).argmin())
+    alpha = check_non_negative("alpha", alpha)
+    i = int(np.abs(times - alpha).argmin())
+    if abs(times[i] - alpha) > _ROUNDING * alpha + (0.5 / n_inputs if n_inputs else 0.0):
+        after = int(np.searchsorted(times, alpha))
+        nearest = [repr(float(time)) for time in times[max(after - 1, 0) : after + 1]]
+        verb = "is" if len(nearest) == 1 else "are"
+        refuse("alpha", alpha, f"an output time of the trajectory; the nearest {verb} {' and '.join(nearest)}")
+    return i

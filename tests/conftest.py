@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import teacher_student as ts
-from teacher_student.activations import ACTIVATIONS
+from teacher_student.activations import ACTIVATIONS, Activation
 
 RecordCheck = Callable[[str, str, float, float], None]
 
@@ -27,6 +28,19 @@ def _forget_registered_activations() -> Iterator[None]:
     yield
     ACTIVATIONS.clear()
     ACTIVATIONS.update(before)
+
+
+@pytest.fixture(scope="session")
+def compiled_arctangent() -> Activation:
+    """Return an activation of the user's own, compiled once for all tests that ask for `arctangent`."""
+    ts.register_activation("arctangent", lambda x: math.atan(x), lambda x: 1.0 / (1.0 + x * x))
+    return ACTIVATIONS.pop("arctangent")
+
+
+@pytest.fixture
+def arctangent(compiled_arctangent: Activation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the activation "arctangent" for one test."""
+    monkeypatch.setitem(ACTIVATIONS, "arctangent", compiled_arctangent)
 
 
 @pytest.fixture

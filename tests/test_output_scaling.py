@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 from collections.abc import Callable
 
 import numpy as np
@@ -132,6 +134,25 @@ def test_what_the_factor_cannot_mean_is_refused() -> None:
     assert parse_problem(li_huang + "[rule]\neta_xi_in = 1.0\n").initial.v[0] == 0.25
     with pytest.raises(ts.InvalidInput, match=r"initial.output_scaling: got '1/K', expected no such key"):
         parse_problem(li_huang + 'output_scaling = "1/K"\n[rule]\neta_xi_in = 1.0\n')
+
+
+def test_the_name_alone_of_a_factor_is_refused() -> None:
+    """It would change no number of the problem; one that contains a factor keeps its name in whatever becomes of it."""
+    problem = parse_problem(TEXT)
+    stated = parse_problem(TEXT.replace('"1/K"', '"1"'))
+    assert stated.output_scaling == "1"
+    message = 'output_scaling: got \'1/K\', expected "1" here, and the factor by ts.with_output_scaling(problem, "1/K")'
+    for named in (
+        lambda: ts.Problem(initial=stated.initial, rule=stated.rule, output_scaling="1/K"),
+        lambda: dataclasses.replace(stated, output_scaling="1/K"),
+    ):
+        with pytest.raises(ts.InvalidInput) as caught:
+            named()
+        assert str(caught.value) == message
+    for same in (dataclasses.replace(problem, seed=7), copy.deepcopy(problem), pickle.loads(pickle.dumps(problem))):
+        assert dataclasses.replace(same, seed=problem.seed) == problem
+        assert same.output_scaling == "1/K"
+    assert ts.warm_restart(ts.integrate(problem, [0.1], progress=False)).output_scaling == "1/K"
 
 
 def test_a_schedule_of_the_output_weights_rate_is_scaled_too() -> None:

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import teacher_student as ts
+from teacher_student.output_scaling import Applied
 from teacher_student.problem import output_times
 from teacher_student.problem_file import parse_problem
 
@@ -78,7 +79,7 @@ def problems(draw: st.DrawFn) -> ts.Problem:
         seed=draw(st.integers(0, 2**64)),
         name=draw(st.text(max_size=20)),
         description=draw(st.text(max_size=50)),
-        output_scaling=draw(st.sampled_from(["1", "1/K", "1/sqrt(K)"])),
+        output_scaling=Applied(draw(st.sampled_from(["1", "1/K", "1/sqrt(K)"]))),
     )
 
 
@@ -275,6 +276,18 @@ def test_problem_takes_any_value_or_refuses_it(name: str, value: object) -> None
 @given(value=st.one_of(garbage, st.floats(0.0, 1e308), st.lists(st.one_of(numbers, st.floats(0, 10)), max_size=4)))
 def test_output_times_take_any_value_or_refuse_it(value: Any) -> None:
     accept_or_refuse(output_times, value)
+
+
+def test_anything_but_a_problem_is_refused() -> None:
+    initial = parse_problem(TEXT).initial
+    for call in (ts.integrate, ts.simulate, ts.leap, ts.fixed_point):
+        for thing, kind in ((initial, "OrderParameters"), ("erf", "str"), (None, "NoneType")):
+            assert refusal(call, thing) == f"problem: got '{kind}', expected a Problem"
+    expected = "problem: got 'OrderParameters', expected a Problem"
+    assert refusal(ts.with_output_scaling, initial, "1/K") == expected
+    assert refusal(ts.continuation, initial, "eta_xi_in", [0.1, 0.2]) == expected
+    assert refusal(ts.plateau_length, initial, 100) == "point: got 'OrderParameters', expected a FixedPoint"
+    assert refusal(ts.scaling, [initial]) == "simulations: got 'OrderParameters', expected trajectories of simulate"
 
 
 @pytest.mark.parametrize("last", [5e-324, 1e-300, 1e300, 1e307])

@@ -51,7 +51,7 @@ def test_restarted_twice(make_problem: Callable[..., ts.Problem]) -> None:
 def test_state_of_the_replica_and_time_asked_for(make_problem: Callable[..., ts.Problem], method: str) -> None:
     problem = make_problem(2, 2, 2, **SCHEDULES)
     runs = ts.simulate(problem, [0.4, 1.2], n_inputs=50, replicas=3, seed=8, method=method, progress=False)
-    for replica, asked, position in ((0, 0.5, 0), (2, 1.0, 1), (1, None, 1)):
+    for replica, asked, position in ((0, 0.4, 0), (2, 1.209, 1), (1, None, 1)):
         restarted = ts.warm_restart(runs, alpha=asked, replica=replica)
         point = runs.isel(replica=replica, alpha=position)
         for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v", "T", "v_teacher"):
@@ -85,6 +85,19 @@ def test_a_student_too_short_for_its_overlaps_by_the_integrators_error_goes_on()
         ts.warm_restart(theory)
 
 
+def test_only_at_output_times(make_problem: Callable[..., ts.Problem]) -> None:
+    """Between them and beyond the last no state is known; rounding of a time is no other time."""
+    theory = ts.integrate(make_problem(2, 2, 2), [0.0, 1.0 / 3.0, 2.0], progress=False)
+    for alpha, position in ((0.0, 0), (1.0 - 2.0 / 3.0, 1), (2.0 + 4e-16, 2)):
+        expected = theory["Q_modes"].values[position]
+        np.testing.assert_array_equal(ts.warm_restart(theory, alpha=alpha).initial.Q_modes, expected)
+    expected = "expected an output time of the trajectory; the nearest"
+    for alpha, nearest in ((1e6, "is 2.0"), (1.4, f"are {1 / 3} and 2.0"), (0.3333, f"are 0.0 and {1 / 3}")):
+        with pytest.raises(ts.InvalidInput) as caught:
+            ts.warm_restart(theory, alpha=alpha)
+        assert str(caught.value) == f"alpha: got {alpha}, {expected} {nearest}"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -92,6 +105,8 @@ def test_a_student_too_short_for_its_overlaps_by_the_integrators_error_goes_on()
         ({"replica": True}, "replica: got True, expected a whole number of at least 0"),
         ({}, "replica: got None, expected a number from 0 to 2"),
         ({"alpha": -1.0, "replica": 0}, "alpha: got -1.0, expected a finite number of at least 0"),
+        ({"alpha": 0.13, "replica": 0}, "alpha: got 0.13, expected an output time of the trajectory; the nearest is 0.1"),
+        ({"alpha": 0.0, "replica": 0}, "alpha: got 0.0, expected an output time of the trajectory; the nearest is 0.1"),
         ({"rule": 0.5, "replica": 0}, "rule: got 0.5, expected a LearningRule"),
     ],
 )

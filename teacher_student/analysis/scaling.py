@@ -83,6 +83,9 @@ def scaling(simulations: Sequence[xr.Dataset], progress: bool = True) -> Scaling
     InvalidInput
         If there are fewer than three N, an N occurs twice, there are fewer than two runs, or problems differ.
     """
+    for simulation in simulations:
+        if not isinstance(simulation, xr.Dataset) or "n_inputs" not in simulation.attrs:
+            refuse("simulations", type(simulation).__name__, "trajectories of simulate")
     sizes = tuple(int(simulation.attrs["n_inputs"]) for simulation in simulations)
     if len(sizes) < 3 or len(set(sizes)) < len(sizes):
         refuse("n_inputs", list(sizes), "at least three different N")

@@ -17,7 +17,7 @@ from teacher_student.leaps.dynamics import dynamics_of
 from teacher_student.leaps.leap import DEFECT, ERROR, LEAPS, prepare, take_leaps
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.problem import Problem
+from teacher_student.problem import Problem, check_problem
 from teacher_student.sgd.replicas import Method, run_replicas
 from teacher_student.theory.coordinates import coordinates_of, smooth_pieces, unpack
 from teacher_student.theory.gaussian_averages.sampled import gaussian_points
@@ -91,8 +91,8 @@ def leap(
     Raises
     ------
     InvalidInput
-        For impossible times, sizes, seeds or tolerances, N below 10,000, or activations whose g' has jumps and whose Gaussian
-        averages are not known in closed form.
+        For anything but a problem; for impossible times, sizes, seeds or tolerances, N below 10,000, or activations whose g' has
+        jumps and whose Gaussian averages are not known in closed form.
     Diverged
         If an order parameter of a replica leaves every bound; carries what was computed before.
 
@@ -103,6 +103,7 @@ def leap(
     between runs. The method is a splitting of drift and noise of order 4 in the length of a leap for mean and covariance at order
     1/N; compare G. N. Milstein and M. V. Tretyakov, SIAM J. Sci. Comput. 18, 1067 (1997), on systems with small noise.
     """
+    check_problem(problem)
     N = check_n_inputs(problem.initial, problem.n_inputs if n_inputs is None else n_inputs)
     if N < LEAST_INPUTS:
         refuse("n_inputs", N, f"at least {LEAST_INPUTS} for leaps; below it the exact chain is fast: method overlaps")

@@ -13,7 +13,7 @@ import xarray as xr
 
 from teacher_student.activations import get_activations
 from teacher_student.errors import refuse
-from teacher_student.problem import LearningRule, Problem, check_size_of_runs
+from teacher_student.problem import LearningRule, Problem, check_problem, check_size_of_runs
 from teacher_student.sgd import overlaps, velocity_overlaps, velocity_weights, weights
 from teacher_student.sgd.lanes import LANES
 from teacher_student.sgd.momentum import Momentum
@@ -71,10 +71,11 @@ def simulate(
     Raises
     ------
     InvalidInput
-        For impossible times, sizes, seeds or methods, and for a checkpoint of another simulation.
+        For anything but a problem; for impossible times, sizes, seeds or methods, and for a checkpoint of another simulation.
     Diverged
         If an order parameter of a replica leaves every bound; carries what was computed before.
     """
+    check_problem(problem)
     N = check_size_of_runs(problem, problem.n_inputs if n_inputs is None else n_inputs)
     if not isinstance(method, str) or method not in METHODS:
         refuse("method", method, "one of " + ", ".join(METHODS))

@@ -13,7 +13,7 @@ import scipy.optimize
 
 from teacher_student.errors import refuse
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.problem import RATES, Problem
+from teacher_student.problem import RATES, Problem, check_problem
 from teacher_student.theory.fixed_points import FixedPoint, NoFixedPoint, fixed_point
 
 FloatArray = npt.NDArray[np.float64]
@@ -90,6 +90,7 @@ def continuation(
     NoFixedPoint
         If there is no fixed point at the first value.
     """
+    check_problem(problem)
     parameters = _checked(problem, field, values)
     points = [fixed_point(with_value(problem, field, parameters[0]), _for_value(near, problem, field, parameters[0]))]
     changes: list[float] = []

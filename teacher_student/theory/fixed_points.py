@@ -13,7 +13,7 @@ import scipy.optimize
 
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.problem import Problem
+from teacher_student.problem import Problem, check_problem
 from teacher_student.theory.coordinates import Coordinates, DriftAt, coordinates_of, right_hand_side, state_vector, unpack
 from teacher_student.theory.fluctuations import jacobian
 from teacher_student.theory.integrate import integrate
@@ -123,8 +123,7 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
     continuous families are left as they are. It is halved until the residual falls; where no step helps, the search begins again
     with Levenberg and Marquardt's method. What is found need not be close: see `FixedPoint.distance`.
     """
-    if not isinstance(problem, Problem):
-        refuse("problem", type(problem).__name__, "a Problem")
+    check_problem(problem)
     if isinstance(tolerance, bool) or not isinstance(tolerance, float) or not 0 < tolerance < 1:
         refuse("tolerance", tolerance, "a number between 0 and 1")
     if problem.rule.friction is not None:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 import teacher_student
 from teacher_student.errors import Diverged, refuse
-from teacher_student.problem import Problem, output_times
+from teacher_student.problem import Problem, check_problem, output_times
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, unpack
 from teacher_student.theory.march import METHOD
 from teacher_student.theory.sampled_drift import SampledDrift
@@ -62,10 +62,12 @@ def integrate(
     Raises
     ------
     InvalidInput
-        For impossible times, methods or tolerances; for fluctuations where g' has jumps and its averages are sampled.
+        For anything but a problem; for impossible times, methods or tolerances; for fluctuations where g' has jumps and its
+        averages are sampled.
     Diverged
         If an order parameter leaves every bound or the solver fails; carries what was computed before.
     """
+    check_problem(problem)
     times = problem.alpha if alpha is None else output_times(alpha)
     if method is not None and method not in METHODS:
         refuse("method", method, "one of " + ", ".join(METHODS))

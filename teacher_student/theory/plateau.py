@@ -79,6 +79,8 @@ def plateau_length(point: FixedPoint, n_inputs: int | npt.ArrayLike, fraction: f
         Unless there is exactly one unstable direction, with a real eigenvalue, along which noise acts, leading to a smaller
         eps_g on both sides.
     """
+    if not isinstance(point, FixedPoint):
+        refuse("point", type(point).__name__, "a FixedPoint")
     if isinstance(fraction, bool) or not isinstance(fraction, float) or not 0 < fraction < 1:
         refuse("fraction", fraction, "a number between 0 and 1")
     sizes = np.atleast_1d(np.asarray(n_inputs))
