@@ -15,6 +15,7 @@ from symmetric_students import symmetric_point, two_units
 import teacher_student as ts
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side, state_vector
 from teacher_student.theory.fixed_points import FixedPoint, NoFixedPoint
+from teacher_student.theory.fluctuations import jacobian
 from teacher_student.theory.zero_modes import change_of
 
 
@@ -311,6 +312,28 @@ def test_failure_is_told_with_the_residual() -> None:
     with pytest.raises(NoFixedPoint, match="ended") as failure:
         ts.fixed_point(ts.load_problem("staircase"), near=10.0)  # a slow passage, near no fixed point
     assert failure.value.residual > 1e-12
+
+
+@pytest.mark.parametrize(("n_units", "ended"), [(1, "overlaps of no network"), (2, "has no derivative")])
+def test_a_search_that_meets_states_without_a_derivative_ends_in_a_failure_that_says_so(
+    n_units: int, ended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Students that know nothing of the teacher and whose outputs fade: Newton's steps go far outside the states of networks."""
+    state = ts.plain_committee(
+        Q=0.05 * np.eye(n_units), R=np.zeros((n_units, 1)), T=[[1.0]], v=np.full(n_units, 0.5), v_teacher=[1.0]
+    )
+    met = []
+
+    def watched(f: Callable[[np.ndarray], np.ndarray], y: np.ndarray) -> np.ndarray:
+        J = jacobian(f, y)
+        met.append(np.isfinite(J).all())
+        return J
+
+    monkeypatch.setattr("teacher_student.theory.fixed_points.jacobian", watched)
+    problem = ts.Problem(initial=state, rule=ts.LearningRule(eta_xi_in=0.05, eta_v=0.1))
+    with pytest.raises(NoFixedPoint, match=ended):
+        ts.fixed_point(problem)
+    assert not all(met)
 
 
 def test_what_does_not_fit_is_refused() -> None:
