@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.optimize
 
-from teacher_student.errors import refuse
+from teacher_student.errors import check_fraction, refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import RATES, Problem
 from teacher_student.theory.fixed_points import FixedPoint, NoFixedPoint, fixed_point
@@ -81,16 +81,17 @@ def continuation(
     near : OrderParameters or float, optional
         Where to search for the first fixed point, as for `fixed_point`.
     xtol : float
-        Accuracy of `changes`, in units of the distance between the two values.
+        Accuracy of `changes`, in units of the distance between the two values, below 1.
 
     Raises
     ------
     InvalidInput
-        For an unknown field, a factor that learns, or values that are not monotonic.
+        For an unknown field, a factor that learns, or values that are not monotonic or not possible.
     NoFixedPoint
         If there is no fixed point at the first value.
     """
     parameters = _checked(problem, field, values)
+    xtol = check_fraction("xtol", xtol)
     points = [fixed_point(with_value(problem, field, parameters[0]), _for_value(near, problem, field, parameters[0]))]
     changes: list[float] = []
     ended = ""
@@ -113,6 +114,8 @@ def continuation(
 
 
 def _checked(problem: Problem, field: str, values: npt.ArrayLike) -> FloatArray:
+    if not isinstance(problem, Problem):
+        refuse("problem", type(problem).__name__, "a Problem")
     if field not in (*_RULE_FIELDS, *_SCALED_FACTORS):
         refuse("field", field, "one of " + ", ".join((*_RULE_FIELDS, *_SCALED_FACTORS)))
     rate = _SCALED_FACTORS.get(field)
@@ -128,6 +131,8 @@ def _checked(problem: Problem, field: str, values: npt.ArrayLike) -> FloatArray:
         refuse("values", values, "an increasing or decreasing sequence of at least two numbers")
     if field in RATES and (parameters > 0).any() and (parameters == 0).any():
         refuse("values", values, "rates above 0 throughout (a rate of 0 freezes its factor)")
+    for value in parameters:
+        with_value(problem, field, value)  # which refuses impossible ones
     return parameters
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import scipy.linalg
 import scipy.optimize
 
-from teacher_student.errors import InvalidInput, refuse
+from teacher_student.errors import InvalidInput, check_fraction, check_non_negative, refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem
 from teacher_student.theory.coordinates import Coordinates, DriftAt, coordinates_of, right_hand_side, state_vector, unpack
@@ -126,8 +126,7 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
     """
     if not isinstance(problem, Problem):
         refuse("problem", type(problem).__name__, "a Problem")
-    if isinstance(tolerance, bool) or not isinstance(tolerance, float) or not 0 < tolerance < 1:
-        refuse("tolerance", tolerance, "a number between 0 and 1")
+    tolerance = check_fraction("tolerance", tolerance)
     if problem.rule.friction is not None:
         refuse("rule.friction", problem.rule.friction, "no friction; plain SGD at the rates eta / friction is its limit")
     if not problem.rule.rates.any():  # refuses schedules
@@ -179,11 +178,10 @@ def _start(problem: Problem, near: OrderParameters | float | None) -> OrderParam
         if problem.rule.spherical and not np.allclose(near.Q_modes.diagonal(), initial.Q_modes.diagonal(), rtol=1e-12, atol=0.0):
             refuse("near", near.Q_modes.diagonal().tolist(), "the lengths of the problem's modes, which the rule keeps")
         return near
-    if isinstance(near, bool) or not isinstance(near, (int, float)) or not 0 <= near < float("inf"):
-        refuse("near", near, "an OrderParameters or a finite time of at least 0")
-    if near == 0:
+    alpha = check_non_negative("near", near, "an OrderParameters, or a time, a number of at least 0")
+    if alpha == 0:
         return initial
-    return state_of(integrate(problem, [float(near)], progress=False).isel(alpha=-1))
+    return state_of(integrate(problem, [alpha], progress=False).isel(alpha=-1))
 
 
 def physical_basis(state: OrderParameters, coordinates: Coordinates) -> FloatArray:

@@ -467,6 +467,23 @@ def test_what_does_not_fit_is_refused() -> None:
     for values in ([0.0, 1.0, 0.5], "rates", 1.0):
         with pytest.raises(ts.InvalidInput, match="values"):
             ts.continuation(problem, "noise", values)  # type: ignore[arg-type]
+    for xtol in (0, -1.0, "a", 10.0, True, np.nan):
+        with pytest.raises(ts.InvalidInput, match=r"^xtol: .*a .*number between 0 and 1"):
+            ts.continuation(problem, "eta_xi_in", [1.0, 3.0], xtol=xtol)  # type: ignore[arg-type]
+    for values in ([0.5, 0.1, -0.1], [1.0, np.inf]):
+        with pytest.raises(ts.InvalidInput, match=r"^noise: "):
+            ts.continuation(problem, "noise", values, near=0)
+    for call in (lambda: ts.continuation(None, "noise", [0.0, 0.1]), lambda: ts.fixed_point(None)):  # type: ignore[arg-type]
+        with pytest.raises(ts.InvalidInput, match=r"^problem: got 'NoneType'"):
+            call()
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    problem = ts.Problem(initial=perfect(1), rule=ts.LearningRule(eta_xi_in=0.5, noise=0.1))
+    expected = ts.fixed_point(problem, near=30.0, tolerance=2.0**-30)
+    for near in (np.int64(30), np.float32(30)):
+        point = ts.fixed_point(problem, near=near, tolerance=np.float32(2.0**-30))
+        np.testing.assert_array_equal(point.eigenvalues, expected.eigenvalues)
 
 
 def test_a_branch_in_noise_is_that_of_single_fixed_points() -> None:
