@@ -14,10 +14,10 @@ import xarray as xr
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.artist import Artist
 
-from teacher_student.errors import refuse
-from teacher_student.files import replacing
+from teacher_student.errors import check_whole, refuse
+from teacher_student.files import check_writable, replacing
 from teacher_student.plots import COLOURS
-from teacher_student.trajectory import normalized_overlaps, resolved_times
+from teacher_student.trajectory import check_trajectory, normalized_overlaps, resolved_times
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -34,16 +34,15 @@ def animate(trajectory: xr.Dataset, path: str | Path, n_frames: int = 60) -> Non
     Raises
     ------
     InvalidInput
-        If the name does not end in .gif, the place cannot be written, there are fewer than 2 frames, or fewer than 2 output
-        times above 0.
+        If the name does not end in .gif, the place cannot be written, there are fewer than 2 frames, for what is no trajectory,
+        or for fewer than 2 output times above 0.
     """
     path = Path(path)
     if path.suffix.lower() != ".gif":
         refuse("output", str(path), "a name that ends in .gif")
-    if isinstance(n_frames, bool) or not isinstance(n_frames, int) or n_frames < 2:
-        refuse("n_frames", n_frames, "a whole number of at least 2")
-    if not isinstance(trajectory, xr.Dataset) or "R_modes" not in trajectory:
-        refuse("trajectory", type(trajectory).__name__, "a trajectory of integrate or simulate")
+    check_writable(path.parent, path)
+    n_frames = check_whole("n_frames", n_frames, least=2)
+    check_trajectory(trajectory, ("Q", "R", "eps_g", "T", "v_teacher"))
     run = trajectory.isel(replica=0) if "replica" in trajectory.dims else trajectory
     run = run.isel(alpha=run["alpha"].values > 0)
     if run.sizes["alpha"] < 2:

@@ -13,7 +13,7 @@ from teacher_student import __version__
 from teacher_student.comparison import run_comparison
 from teacher_student.deep.cli import add_commands
 from teacher_student.errors import InvalidInput
-from teacher_student.files import check_writable, save_figure
+from teacher_student.files import save_figure
 from teacher_student.jobs import (
     INTERRUPTED,
     OK,
@@ -198,7 +198,6 @@ def _animate(options: argparse.Namespace) -> int:
     from teacher_student.trajectory import load_trajectory
 
     path = options.output or options.file.with_suffix(".gif")
-    check_writable(path.parent, path)
     animate(load_trajectory(options.file), path)
     print(path)
     return OK

@@ -57,6 +57,14 @@ def check_positive(field: str, value: object) -> float:
     return number
 
 
+def check_fraction(field: str, value: object) -> float:
+    """Return `value` as a float; raises `InvalidInput` unless it is a number between 0 and 1, neither of them included."""
+    number = check_non_negative(field, value, "a number between 0 and 1")
+    if not 0 < number < 1:
+        refuse(field, number, "a number between 0 and 1")
+    return number
+
+
 def check_whole(field: str, value: object, least: int) -> int:
     """Return `value` as an int; raises `InvalidInput` unless it is a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:

@@ -39,7 +39,12 @@ def output_folder(folder: Path) -> Path:
 
 
 def check_writable(folder: Path, path: Path, name: str = "output") -> None:
-    """Refuse `path`, a file in `folder`, if nothing can be written there; `name` is what the user gave it for."""
+    """Refuse `path`, a file in `folder`, if nothing can be written there; `name` is what the user gave it for.
+
+    `path` may be `folder` itself, to ask whether files can be written into it, but no other folder.
+    """
+    if path.is_dir() and path != folder:
+        refuse(name, str(path), "a file, not a folder")
     probe = folder / f".teacher-student-{os.getpid()}.tmp"
     try:
         probe.touch()

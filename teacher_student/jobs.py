@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from teacher_student.errors import Diverged, refuse
+from teacher_student.errors import Diverged
 from teacher_student.files import check_writable
 
 if TYPE_CHECKING:
@@ -95,7 +95,5 @@ def save(trajectory: xr.Dataset | None, path: Path, status: int) -> int:
 def output_file(path: Path | None, problem: Problem, kind: str) -> Path:
     """Return where to write a trajectory; refuses what cannot be written, before any work starts."""
     path = path or Path(f"{problem.name.replace(os.sep, '-')}-{kind}.nc")
-    if path.is_dir():
-        refuse("output", str(path), "a file, not a folder")
     check_writable(path.parent, path)
     return path

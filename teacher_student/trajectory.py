@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from teacher_student import velocities
-from teacher_student.errors import InvalidInput
+from teacher_student.errors import InvalidInput, refuse
 from teacher_student.files import replacing
 from teacher_student.order_parameters import OrderParameters, generalisation_error, unit_cosines, unit_overlaps
 from teacher_student.problem import Problem
@@ -38,6 +39,7 @@ DIMENSIONS = {
     "R": ("student", "teacher"),
     "eps_g": (),
 }
+_OF_TEACHER = {"T": ("teacher", "teacher_"), "v_teacher": ("teacher",)}
 LONG_NAMES = {
     "Q_modes": "overlaps of input modes",
     "R_modes": "overlaps of input modes with teacher units",
@@ -74,14 +76,39 @@ def build_trajectory(
     arrays = {**factors, "Q": Q, "R": R, "eps_g": eps_g}
     dimensions = {**DIMENSIONS, **velocities.DIMENSIONS}
     data = {name: (leading + dimensions[name], array) for name, array in arrays.items()}
-    data["T"] = (("teacher", "teacher_"), T)
-    data["v_teacher"] = (("teacher",), v_teacher)
+    data |= {"T": (_OF_TEACHER["T"], T), "v_teacher": (_OF_TEACHER["v_teacher"], v_teacher)}
     coordinates = {"alpha": ("alpha", alpha, {"long_name": "alpha = steps / N"})}
     trajectory = xr.Dataset(data, coords=coordinates)
     long_names = {**LONG_NAMES, **velocities.LONG_NAMES}
     for name in trajectory.data_vars:
         trajectory[name].attrs["long_name"] = long_names[str(name)]
     trajectory.attrs = {"format": _FORMAT, "problem": problem.to_toml(), "status": COMPLETE, **attributes}
+    return trajectory
+
+
+def check_trajectory(trajectory: object, variables: Sequence[str]) -> xr.Dataset:
+    """Return `trajectory`, which has the `variables` of theory, (alpha, ...), or of a simulation, (replica, alpha, ...).
+
+    Raises `InvalidInput` for anything else, and unless there is a replica, and a time, and the times increase.
+    """
+    if not isinstance(trajectory, xr.Dataset):
+        refuse("trajectory", type(trajectory).__name__, "a trajectory of integrate or simulate")
+    for name in variables:
+        if name not in trajectory:
+            refuse("trajectory", f"a dataset without {name}", "a trajectory of integrate or simulate")
+    if "alpha" not in trajectory.coords or trajectory["alpha"].dims != ("alpha",):
+        refuse("trajectory", f"dimensions {tuple(trajectory.sizes)}", "one alpha, with the output times as its coordinate")
+    leading = ("replica", "alpha") if "replica" in trajectory.dims else ("alpha",)
+    for name in variables:
+        expected = _OF_TEACHER[name] if name in _OF_TEACHER else leading + DIMENSIONS[name]
+        if trajectory[name].dims != expected:
+            refuse("trajectory", f"{name} with dimensions {trajectory[name].dims}", f"{expected}, in this order")
+    for dimension in leading:
+        if trajectory.sizes[dimension] == 0:
+            refuse("trajectory", f"no {dimension}", "at least one")
+    times = trajectory["alpha"].values
+    if times.dtype.kind not in "fiu" or not (np.diff(times) > 0).all():
+        refuse("trajectory", f"alpha {times.tolist()}", "output times that increase")
     return trajectory
 
 

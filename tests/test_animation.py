@@ -52,6 +52,7 @@ def test_command_writes_the_film_beside_the_trajectory(theory: xr.Dataset, tmp_p
         ("film.gif", True, slice(None), "n_frames"),
         ("film.gif", 4, slice(0, 2), "alpha"),
         ("absent/film.gif", 4, slice(None), "output"),
+        ("film.gif", 4.0, slice(None), "n_frames"),
     ],
 )
 def test_what_cannot_be_a_film_is_refused(
@@ -60,6 +61,18 @@ def test_what_cannot_be_a_film_is_refused(
     with pytest.raises(ts.InvalidInput, match=f"^{field}: "):
         animate(theory.isel(alpha=times), tmp_path / name, n_frames)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_refused_before_any_frame_is_drawn(
+    theory: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder.gif").mkdir()
+    ts.save_trajectory(theory, tmp_path / "theory.nc")
+    monkeypatch.setattr("teacher_student.animation.plt.subplots", lambda *_, **__: pytest.fail("a figure was made"))
+    assert main(["animate", str(tmp_path / "theory.nc"), "-o", str(tmp_path / "folder.gif")]) == 2
+    error = capsys.readouterr().err
+    assert "expected a file, not a folder" in error
+    assert error.count("\n") == 1
 
 
 def test_command_refuses_other_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,8 @@ import pytest
 import xarray as xr
 
 import teacher_student as ts
+from teacher_student.analysis.stages import passage_times
+from teacher_student.animation import animate
 from teacher_student.problem_file import parse_problem
 from teacher_student.trajectory import normalized_overlaps
 
@@ -91,6 +93,55 @@ def test_files_that_are_no_trajectory_are_refused(trajectory: xr.Dataset, tmp_pa
     for path in (*bad.values(), tmp_path / "none.nc", tmp_path, tmp_path / ("x" * 300), Path("nul\0byte")):
         refusal(ts.load_trajectory, path)
     assert ts.load_trajectory(whole).identical(trajectory)
+
+
+READERS = {
+    "stages": ts.stages,
+    "specialization": ts.specialization,
+    "passage_times": lambda trajectory: passage_times(trajectory, 0.1),
+    "animate": lambda trajectory: animate(trajectory, "film.gif", n_frames=2),
+}
+NO_TRAJECTORIES: dict[str, tuple[Callable[[xr.Dataset], object], str]] = {
+    "none": (lambda run: None, "'NoneType'"),
+    "array": (lambda run: run["eps_g"], "'DataArray'"),
+    "one variable": (lambda run: run[["sigma"]], "a dataset without"),
+    "one time": (lambda run: run.isel(alpha=1), "expected one alpha"),
+    "no alpha": (lambda run: run.drop_vars("alpha"), "expected one alpha"),
+    "no times": (lambda run: run.isel(alpha=slice(0)), "no alpha"),
+    "no replicas": (
+        lambda run: (run if "replica" in run.dims else run.expand_dims("replica")).isel(replica=slice(0)),
+        "replica",
+    ),
+    "extra dimension": (lambda run: xr.concat([run, run], "point"), "with dimensions ('point', "),
+    "transposed": (lambda run: run.transpose(*reversed(list(run.dims))), "in this order"),
+    "reversed": (lambda run: run.isel(alpha=slice(None, None, -1)), "times that increase"),
+    "repeated": (lambda run: run.isel(alpha=[0, 1, 1, 2]), "times that increase"),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("broken", NO_TRAJECTORIES)
+def test_what_is_no_trajectory_is_refused_in_one_line(
+    trajectory: xr.Dataset, reader: str, broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    change, message = NO_TRAJECTORIES[broken]
+    if broken == "transposed" and reader == "passage_times" and "replica" not in trajectory.dims:
+        pytest.skip("eps_g of theory has one dimension only")
+    given = change(trajectory)
+    with pytest.raises(ts.InvalidInput, match=r"^trajectory: got .+, expected ") as caught:
+        READERS[reader](given)  # type: ignore[no-untyped-call]
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_whole_trajectory_is_read(trajectory: xr.Dataset) -> None:
+    assert ts.specialization(trajectory).sizes["alpha"] == 3
+    assert np.isnan(passage_times(trajectory, 1e-9)).all()
+    for level in (np.nan, -1.0, "low"):
+        with pytest.raises(ts.InvalidInput, match=r"^level: "):
+            passage_times(trajectory, level)  # type: ignore[arg-type]
 
 
 def test_normalized_overlaps_are_cosines(trajectory: xr.Dataset) -> None:

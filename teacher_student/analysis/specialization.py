@@ -7,8 +7,8 @@ import numpy.typing as npt
 import scipy.optimize
 import xarray as xr
 
-from teacher_student.errors import refuse
-from teacher_student.trajectory import normalized_overlaps
+from teacher_student.errors import check_fraction, refuse
+from teacher_student.trajectory import check_trajectory, normalized_overlaps
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -62,10 +62,8 @@ def specialization(trajectory: xr.Dataset, threshold: float = 0.5) -> xr.Dataset
     InvalidInput
         If the threshold is not between 0 and 1, there is no trajectory, or it has entries that are not finite.
     """
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold < 1:
-        refuse("threshold", threshold, "a number between 0 and 1")
-    if not isinstance(trajectory, xr.Dataset) or "R_modes" not in trajectory or trajectory.sizes["alpha"] == 0:
-        refuse("trajectory", type(trajectory).__name__, "a trajectory of integrate or simulate with at least one time")
+    threshold = check_fraction("threshold", threshold)
+    check_trajectory(trajectory, ("Q_modes", "R_modes", "sigma", "xi_out", "Q", "R", "T"))
     for name in ("Q_modes", "R_modes", "sigma", "xi_out"):
         if not np.isfinite(trajectory[name].values).all():
             refuse("trajectory", f"{name} that is not finite", "finite numbers; of a run that diverged, only the times before")
@@ -79,7 +77,7 @@ def specialization(trajectory: xr.Dataset, threshold: float = 0.5) -> xr.Dataset
     relative = np.divide(
         degree, attainable[..., np.newaxis, :], out=np.zeros_like(degree), where=attainable[..., np.newaxis, :] > 0
     )
-    onset = onsets(trajectory["alpha"].values, relative, float(threshold))
+    onset = onsets(trajectory["alpha"].values, relative, threshold)
     tau = importance(trajectory["Q_modes"].values, trajectory["sigma"].values, trajectory["xi_out"].values)
     total = tau.sum(axis=-1, keepdims=True)
     eigenvalues = np.maximum(np.linalg.eigvalsh(trajectory["Q"].values), 0.0)
@@ -96,7 +94,7 @@ def specialization(trajectory: xr.Dataset, threshold: float = 0.5) -> xr.Dataset
         "participation": (times, participation_ratio(eigenvalues)),
         "effective_rank": (times, effective_rank(eigenvalues)),
     }
-    result = xr.Dataset(data, coords={"alpha": trajectory["alpha"]}, attrs={"threshold": float(threshold)})
+    result = xr.Dataset(data, coords={"alpha": trajectory["alpha"]}, attrs={"threshold": threshold})
     for name, text in _LONG_NAMES.items():
         result[name].attrs["long_name"] = text
     return result

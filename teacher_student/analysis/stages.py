@@ -24,8 +24,8 @@ from teacher_student.analysis.smoothing import (
     local_slope,
     resample,
 )
-from teacher_student.errors import refuse
-from teacher_student.trajectory import resolved_eps_g
+from teacher_student.errors import check_non_negative, check_positive, refuse
+from teacher_student.trajectory import check_trajectory, resolved_eps_g
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -101,7 +101,7 @@ def stages(
     Raises
     ------
     InvalidInput
-        For impossible settings, or if fewer than four times above 0 have a finite eps_g above `least`.
+        For impossible settings, for what is no trajectory, or if fewer than four times above 0 have a finite eps_g above `least`.
 
     Notes
     -----
@@ -109,7 +109,10 @@ def stages(
     jackknife over replicas, with the window held; that of an edge is at least a quarter of the time in which the slope is within
     two of its standard errors of that at the edge.
     """
-    _check(slope, shortest, window, least)
+    slope, shortest = check_positive("slope", slope), check_positive("shortest", shortest)
+    window = None if window is None else check_non_negative("window", window)
+    least = None if least is None else check_positive("least", least)
+    check_trajectory(trajectory, ("eps_g", "T", "v_teacher"))
     x, logs = _logarithms(trajectory, least)
     samples = jackknife_samples(logs)
     mean = logs.mean(axis=0)
@@ -136,8 +139,10 @@ def stages(
 def passage_times(trajectory: xr.Dataset, level: float) -> xr.DataArray:
     """Return the first alpha at which eps_g is at most `level`, of every replica; NaN where it never is.
 
-    Between output times eps_g is taken as linear in alpha.
+    Between output times eps_g is taken as linear in alpha. Raises `InvalidInput` for what is no trajectory or no level.
     """
+    check_trajectory(trajectory, ("eps_g",))
+    check_non_negative("level", level)
     eps_g, alpha = np.atleast_2d(trajectory["eps_g"].values), trajectory["alpha"].values
     times = np.full(len(eps_g), np.nan)
     for r, curve in enumerate(eps_g):
@@ -171,20 +176,8 @@ def _with_error(value: float, error: float) -> str:
     return f"{value:.4g} +- {error:.1g}" if error > 0 else f"{value:.4g}"
 
 
-def _check(slope: float, shortest: float, window: float | None, least: float | None) -> None:
-    given: dict[str, object] = {"slope": slope, "shortest": shortest}
-    given |= {name: value for name, value in (("window", window), ("least", least)) if value is not None}
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-            refuse(name, value, "a finite number of at least 0")
-        if value == 0 and name != "window":
-            refuse(name, value, "a finite number above 0")
-
-
 def _logarithms(trajectory: xr.Dataset, least: float | None) -> tuple[FloatArray, FloatArray]:
     """Return ln alpha and ln eps_g (replica, alpha), from the first time above 0 up to where eps_g is at most `least`."""
-    if not isinstance(trajectory, xr.Dataset) or "eps_g" not in trajectory:
-        refuse("trajectory", type(trajectory).__name__, "a trajectory of integrate or simulate")
     eps_g = np.atleast_2d(trajectory["eps_g"].values)
     # A point of a sweep that diverged is NaN from there on.
     finite = np.isfinite(eps_g).all(axis=0)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from teacher_student.errors import refuse
+from teacher_student.errors import check_fraction, refuse
 from teacher_student.leaps.dynamics import dynamics_of
 from teacher_student.leaps.leap import DEFECT, ERROR, LEAPS, prepare, take_leaps
 from teacher_student.networks import check_n_inputs
@@ -110,7 +110,8 @@ def leap(
     if problem.rule.has_velocity:
         name = "momentum" if problem.rule.friction is None else "friction"
         refuse(name, getattr(problem.rule, name), "none for leaps; the exact chain has it: method overlaps")
-    if isinstance(tolerance, bool) or not isinstance(tolerance, float) or not 1e-8 <= tolerance <= 0.1:
+    tolerance = check_fraction("tolerance", tolerance)
+    if not 1e-8 <= tolerance <= 0.1:
         refuse("tolerance", tolerance, "a number from 1e-8 to 0.1")
     sampled = len(dynamics_of(problem).drift_points) > 0
     largest = max(1e-3, float(problem.rule.largest_rates.max()))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.optimize
 
-from teacher_student.errors import refuse
+from teacher_student.errors import check_fraction, refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import RATES, Problem, check_problem
 from teacher_student.theory.fixed_points import FixedPoint, NoFixedPoint, fixed_point
@@ -81,17 +81,18 @@ def continuation(
     near : OrderParameters or float, optional
         Where to search for the first fixed point, as for `fixed_point`.
     xtol : float
-        Accuracy of `changes`, in units of the distance between the two values.
+        Accuracy of `changes`, in units of the distance between the two values, below 1.
 
     Raises
     ------
     InvalidInput
-        For an unknown field, a factor that learns, or values that are not monotonic.
+        For an unknown field, a factor that learns, or values that are not monotonic or not possible.
     NoFixedPoint
         If there is no fixed point at the first value.
     """
     check_problem(problem)
     parameters = _checked(problem, field, values)
+    xtol = check_fraction("xtol", xtol)
     points = [fixed_point(with_value(problem, field, parameters[0]), _for_value(near, problem, field, parameters[0]))]
     changes: list[float] = []
     ended = ""
@@ -129,6 +130,8 @@ def _checked(problem: Problem, field: str, values: npt.ArrayLike) -> FloatArray:
         refuse("values", values, "an increasing or decreasing sequence of at least two numbers")
     if field in RATES and (parameters > 0).any() and (parameters == 0).any():
         refuse("values", values, "rates above 0 throughout (a rate of 0 freezes its factor)")
+    for value in parameters:
+        with_value(problem, field, value)  # which refuses impossible ones
     return parameters
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import scipy.linalg
 import scipy.optimize
 
-from teacher_student.errors import InvalidInput, refuse
+from teacher_student.errors import InvalidInput, check_fraction, check_non_negative, refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, check_problem
 from teacher_student.theory.coordinates import Coordinates, DriftAt, coordinates_of, right_hand_side, state_vector, unpack
@@ -27,13 +27,14 @@ ComplexArray = npt.NDArray[np.complex128]
 TOLERANCE = 1e-12
 _MAX_STEPS = 100
 _MAX_VALLEY_STEPS = 500
+_ENORMOUS = 1e100
 # Central differences leave about 1e-10 of the largest entry in a Jacobian; a singular value or eigenvalue below is zero.
 _SINGULAR = 1e-8
 _ZERO = 1e-7
 
 
 class NoFixedPoint(ArithmeticError):
-    """Newton's method ended where the right-hand side does not vanish, or outside the states that networks can have.
+    """Newton's method ended where the right-hand side does not vanish or has no derivative, or outside the states of networks.
 
     Attributes
     ----------
@@ -113,7 +114,7 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
     InvalidInput
         If nothing learns, a rate is a schedule, the rule has friction, or `near` does not belong to the problem.
     NoFixedPoint
-        If the method does not converge, or leaves the states that networks can have.
+        If the method does not converge, or leaves the states that networks can have or at which dy/dalpha has a derivative.
     Diverged
         If the integration up to `near` does.
 
@@ -124,8 +125,7 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
     with Levenberg and Marquardt's method. What is found need not be close: see `FixedPoint.distance`.
     """
     check_problem(problem)
-    if isinstance(tolerance, bool) or not isinstance(tolerance, float) or not 0 < tolerance < 1:
-        refuse("tolerance", tolerance, "a number between 0 and 1")
+    tolerance = check_fraction("tolerance", tolerance)
     if problem.rule.friction is not None:
         refuse("rule.friction", problem.rule.friction, "no friction; plain SGD at the rates eta / friction is its limit")
     if not problem.rule.rates.any():  # refuses schedules
@@ -149,8 +149,7 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
     z = newton(f, derivative, begin, tolerance)
     if not np.abs(f(z)).max() < tolerance:
         # Newton's direction can be stuck in a valley; Levenberg and Marquardt's step follows it.
-        valley = scipy.optimize.least_squares(f, begin, derivative, method="lm", max_nfev=_MAX_VALLEY_STEPS)
-        z = newton(f, derivative, valley.x, tolerance)
+        z = newton(f, derivative, _along_valley(f, derivative, begin), tolerance)
     residual = float(np.abs(flow(0.0, basis @ z)).max())
     if not residual < tolerance:
         raise NoFixedPoint(f"Newton's method ended with abs(dy/dalpha) = {residual:.3g}, above {tolerance:.3g}", residual)
@@ -178,11 +177,10 @@ def _start(problem: Problem, near: OrderParameters | float | None) -> OrderParam
         if problem.rule.spherical and not np.allclose(near.Q_modes.diagonal(), initial.Q_modes.diagonal(), rtol=1e-12, atol=0.0):
             refuse("near", near.Q_modes.diagonal().tolist(), "the lengths of the problem's modes, which the rule keeps")
         return near
-    if isinstance(near, bool) or not isinstance(near, (int, float)) or not 0 <= near < float("inf"):
-        refuse("near", near, "an OrderParameters or a finite time of at least 0")
-    if near == 0:
+    alpha = check_non_negative("near", near, "an OrderParameters, or a time, a number of at least 0")
+    if alpha == 0:
         return initial
-    return state_of(integrate(problem, [float(near)], progress=False).isel(alpha=-1))
+    return state_of(integrate(problem, [alpha], progress=False).isel(alpha=-1))
 
 
 def physical_basis(state: OrderParameters, coordinates: Coordinates) -> FloatArray:
@@ -205,7 +203,10 @@ def newton(
     """Return where Newton's method for f(z) = 0 comes to rest: once below `tolerance` it goes on while the residual falls."""
     values = f(z)
     for _ in range(_MAX_STEPS):
-        step = -scipy.linalg.lstsq(derivative(z), values, cond=_SINGULAR)[0]
+        J = derivative(z)
+        if not np.isfinite(J).all():  # differences that leave the states in which the averages exist: far from any network
+            break
+        step = -scipy.linalg.lstsq(J, values, cond=_SINGULAR)[0]
         # A nearly singular Jacobian sends the step far out of the region in which it means anything.
         step *= min(1.0, 0.5 * (1.0 + np.linalg.norm(z)) / max(float(np.linalg.norm(step)), 1e-300))
         old = float(np.linalg.norm(values))
@@ -222,6 +223,20 @@ def newton(
     return z
 
 
+def _along_valley(
+    f: Callable[[FloatArray], FloatArray], derivative: Callable[[FloatArray], FloatArray], z: FloatArray
+) -> FloatArray:
+    """Return where Levenberg and Marquardt's method ends, in which f is enormous, and flat, wherever it is not finite."""
+
+    def values(z: FloatArray) -> FloatArray:
+        return np.nan_to_num(f(z), nan=_ENORMOUS, posinf=_ENORMOUS, neginf=_ENORMOUS)
+
+    def slopes(z: FloatArray) -> FloatArray:
+        return np.nan_to_num(derivative(z), nan=0.0, posinf=0.0, neginf=0.0)
+
+    return np.asarray(scipy.optimize.least_squares(values, z, slopes, method="lm", max_nfev=_MAX_VALLEY_STEPS).x)
+
+
 def zero_below(eigenvalues: ComplexArray) -> float:
     """Return the size below which eigenvalues are zero as far as the Jacobian is known."""
     return _ZERO * float(np.abs(eigenvalues).max())
@@ -232,6 +247,8 @@ def _described(problem: Problem, residual: float, distance: float) -> FixedPoint
     coordinates = coordinates_of(state, rule)
     flow = right_hand_side(state, rule, coordinates)
     J = jacobian(DriftAt(flow, 0.0), state_vector(state)[coordinates.moving])
+    if not np.isfinite(J).all():
+        raise NoFixedPoint(f"Newton's method ended where the right-hand side has no derivative, {distance:.3g} away", residual)
     basis = physical_basis(state, coordinates)
     eigenvalues, vectors = np.linalg.eig(basis.T @ J @ basis)
     order = np.argsort(-eigenvalues.real)

@@ -10,7 +10,7 @@ import xarray as xr
 from tqdm import tqdm
 
 import teacher_student
-from teacher_student.errors import Diverged, refuse
+from teacher_student.errors import Diverged, check_fraction, refuse
 from teacher_student.problem import Problem, check_problem, output_times
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, unpack
 from teacher_student.theory.march import METHOD
@@ -86,8 +86,9 @@ def integrate(
     rtol, atol = least_rtol if rtol is None else rtol, least_atol if atol is None else atol
     # SciPy raises smaller relative tolerances to a hundred times the rounding error.
     for name, value, least in (("rtol", rtol, 2.3e-14), ("atol", atol, 1e-300)):
-        if not isinstance(value, float) or not least <= value < 1:
+        if check_fraction(name, value) < least:
             refuse(name, value, f"a tolerance from {least:g} to below 1")
+    rtol, atol = float(rtol), float(atol)
 
     if len(start) == 0:  # nothing learns, and nothing fluctuates
         return _trajectory(problem, times, coordinates.expand(np.empty((len(times), 0))), method, rtol, atol, 0)

@@ -25,7 +25,7 @@ import scipy.linalg
 import scipy.optimize
 import scipy.special
 
-from teacher_student.errors import refuse
+from teacher_student.errors import check_fraction, check_whole, refuse
 from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import generalisation_error, unit_overlaps
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side, state_vector, unpack
@@ -76,16 +76,14 @@ def plateau_length(point: FixedPoint, n_inputs: int | npt.ArrayLike, fraction: f
     Raises
     ------
     InvalidInput
-        Unless there is exactly one unstable direction, with a real eigenvalue, along which noise acts, leading to a smaller
-        eps_g on both sides.
+        Unless `point` is a fixed point with exactly one unstable direction, with a real eigenvalue, along which noise acts,
+        leading to a smaller eps_g on both sides, and the other numbers are possible.
     """
-    if not isinstance(point, FixedPoint):
-        refuse("point", type(point).__name__, "a FixedPoint")
-    if isinstance(fraction, bool) or not isinstance(fraction, float) or not 0 < fraction < 1:
-        refuse("fraction", fraction, "a number between 0 and 1")
-    sizes = np.atleast_1d(np.asarray(n_inputs))
-    if sizes.dtype.kind not in "iu" or sizes.min() < 1:
-        refuse("n_inputs", n_inputs, "whole numbers above 0")
+    _check_point(point)
+    fraction = check_fraction("fraction", fraction)
+    sizes = np.array([check_whole("n_inputs", size, least=1) for size in np.atleast_1d(np.asarray(n_inputs, dtype=object))])
+    if len(sizes) == 0:
+        refuse("n_inputs", n_inputs, "at least one whole number")
     if point.n_unstable != 1 or point.eigenvalues[0].imag != 0:
         refuse("point", f"{point.n_unstable} unstable directions", "exactly one, with a real eigenvalue")
     rate = float(point.eigenvalues[0].real)
@@ -120,10 +118,13 @@ def sample_escape_times(
     """Return predicted escape times, (n_samples,), from a fixed point with any number of unstable directions.
 
     Each of the `n_samples` (a power of 2) runs leaves the fixed point with its own quasi-random Gaussian vector and follows the
-    ODE until eps_g is `fraction` of its value at the fixed point. Raises `InvalidInput` without unstable directions, without
-    noise along them, or if they do not lead there.
+    ODE until eps_g is `fraction` of its value at the fixed point. Raises `InvalidInput` for impossible numbers, without
+    unstable directions, without noise along them, or if they do not lead there.
     """
-    if n_samples < 2 or n_samples & (n_samples - 1):
+    _check_point(point)
+    n_inputs, n_samples = check_whole("n_inputs", n_inputs, least=1), check_whole("n_samples", n_samples, least=2)
+    fraction, seed = check_fraction("fraction", fraction), check_whole("seed", seed, least=0)
+    if n_samples & (n_samples - 1):
         refuse("n_samples", n_samples, "a power of 2")
     if point.n_unstable == 0:
         refuse("point", "0 unstable directions", "at least one")
@@ -148,6 +149,11 @@ def sample_escape_times(
         deviation = right @ scipy.linalg.expm(J * start) @ vector
         times.append(start + _time_to_level(point, deviation, fraction, fastest))
     return np.array(times)
+
+
+def _check_point(point: object) -> None:
+    if not isinstance(point, FixedPoint):
+        refuse("point", type(point).__name__, "a FixedPoint, as of fixed_point")
 
 
 def _unstable_space(point: FixedPoint) -> tuple[FloatArray, FloatArray, FloatArray]:

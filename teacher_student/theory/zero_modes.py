@@ -7,7 +7,6 @@ curves, and yet fixed points onto fixed points where the steps themselves vanish
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,14 +15,24 @@ import scipy.linalg
 
 from teacher_student.order_parameters import OrderParameters, generalisation_error, unit_overlaps
 from teacher_student.problem import LearningRule
+from teacher_student.theory.conserved import conserved_quantities
 from teacher_student.theory.coordinates import Coordinates, unpack
+from teacher_student.theory.families import families_of_modes, function_of_modes, rescalings_of_units
+from teacher_student.theory.symmetries import rotations, rotations_of_inputs, rotations_of_units
 
 FloatArray = npt.NDArray[np.float64]
 
 # Of unit vectors; the Jacobian's own error, 1e-10, is amplified by its condition.
 _IN_KERNEL = 1e-6
 _ZERO_ERROR = 1e-12
-_QUADRATIC = ("quadratic", "centred_quadratic", "hermite2")
+_CANDIDATES = (
+    ("symmetry", rotations),
+    ("symmetry", rotations_of_units),
+    ("symmetry", rotations_of_inputs),
+    ("family", families_of_modes),
+    ("family", rescalings_of_units),
+)
+_SAME_FUNCTION = "change of sigma, xi_out and v that leaves the output as it is"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,28 +69,30 @@ def name_zero_modes(
     kernel = np.array([row for row in rows[::-1][:n_zero] if np.linalg.norm(J @ basis @ row) < _IN_KERNEL * scale])
     free = kernel.reshape(-1, basis.shape[1]) @ basis.T
     modes: list[ZeroMode] = []
-    symmetries = (rotations, rotations_of_units, rotations_of_inputs)
-    candidates = [("symmetry", name, vector) for found in symmetries for name, vector in found(state, rule, coordinates)]
-    candidates += [("family", name, vector) for name, vector in _families(state, rule, coordinates)]
-    for kind, name, vector in candidates:
-        free = _take(kind, name, vector, free, modes)
-    gradients = conserved_quantities(state, rule, coordinates)
-    free = _take_changing("conserved", "overlaps of modes that get no gradient", gradients, free, modes)
-    if rule.noise == 0 and rule.weight_decay == 0 and state.eps_g(rule.activation, rule.teacher_activation) < _ZERO_ERROR:
-        rising: list[ZeroMode] = []
-        flat = _take_changing("unexplained", "", gradient_of_eps_g(state, rule, coordinates)[np.newaxis], free, rising)
-        return (*modes, *(ZeroMode("family", "zero generalisation error", vector) for vector in flat), *rising)
+    for kind, found in _CANDIDATES:
+        for name, vector in found(state, rule, coordinates):
+            free = _take(kind, name, vector, free, modes)
+    for name, gradients in conserved_quantities(state, rule, coordinates):
+        changing, free = _split(gradients, free)
+        modes += [ZeroMode("conserved", name, vector) for vector in changing]
+    if rule.weight_decay == 0:
+        gradients = function_of_modes(state, rule, coordinates)
+        if len(gradients) > 0:
+            free, still = _split(gradients, free)
+            modes += [ZeroMode("family", _SAME_FUNCTION, vector) for vector in still]
+        if rule.noise == 0 and state.eps_g(rule.activation, rule.teacher_activation) < _ZERO_ERROR:
+            free, flat = _split(gradient_of_eps_g(state, rule, coordinates)[np.newaxis], free)
+            modes += [ZeroMode("family", "zero generalisation error", vector) for vector in flat]
     return (*modes, *(ZeroMode("unexplained", "", vector) for vector in free))
 
 
-def _take_changing(kind: str, name: str, gradients: FloatArray, free: FloatArray, modes: list[ZeroMode]) -> FloatArray:
-    """Name the directions of `free` along which a quantity with one of the `gradients` changes; return the others."""
+def _split(gradients: FloatArray, free: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the directions of `free` along which a quantity with one of the `gradients` changes, and the others."""
     if len(gradients) == 0 or len(free) == 0:
-        return free
+        return free[:0], free
     _, values, rows = np.linalg.svd(gradients @ free.T)
     rank = int((values > _IN_KERNEL).sum())
-    modes += [ZeroMode(kind, name, row @ free) for row in rows[:rank]]
-    return np.asarray(rows[rank:] @ free)
+    return rows[:rank] @ free, rows[rank:] @ free
 
 
 def gradient_of_eps_g(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> FloatArray:
@@ -108,161 +119,3 @@ def _take(kind: str, name: str, vector: FloatArray, free: FloatArray, modes: lis
     direction = coefficients / np.linalg.norm(coefficients)
     modes.append(ZeroMode(kind, name, direction @ free))
     return np.asarray(scipy.linalg.null_space(direction[np.newaxis]).T @ free)
-
-
-def change_of(
-    state: OrderParameters,
-    coordinates: Coordinates,
-    G: FloatArray,
-    d_sigma: FloatArray,
-    d_xi_out: FloatArray,
-    d_v: FloatArray | float = 0.0,
-) -> FloatArray:
-    """Return the change, (n,), of the coordinates when xi_in changes by G xi_in, and sigma, xi_out and v by what is given."""
-    d_Q_modes = G @ state.Q_modes + state.Q_modes @ G.T
-    parts = (d_Q_modes, G @ state.R_modes, d_sigma, d_xi_out, np.zeros(state.n_units) + d_v)
-    return np.concatenate([part.ravel() for part in parts])[coordinates.moving]
-
-
-def free_rates(rule: LearningRule) -> tuple[float, float, float]:
-    """Return the rates of xi_in, sigma and xi_out; 0 for modes whose lengths are kept, which do not mix and rescale freely."""
-    eta_xi_in, eta_sigma, eta_xi_out, _ = rule.rates.tolist()
-    return 0.0 if rule.spherical else eta_xi_in, eta_sigma, eta_xi_out
-
-
-def rotations(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> list[tuple[str, FloatArray]]:
-    """Return the rotations of modes that are symmetries of the dynamics, as named tangent vectors.
-
-    Rotating two modes of equal abs(sigma) in xi_in, and back in xi_out, changes neither the network nor any length, so that steps
-    rotate along. That needs a sigma that does not learn, and xi_in and xi_out that do.
-    """
-    eta_xi_in, eta_sigma, eta_xi_out = free_rates(rule)
-    if eta_sigma > 0 or eta_xi_in == 0 or eta_xi_out == 0:
-        return []
-    found = []
-    for a in range(state.n_modes):
-        for b in range(a + 1, state.n_modes):
-            if state.sigma[a] != 0 and abs(state.sigma[a]) == abs(state.sigma[b]):
-                G = np.zeros((state.n_modes, state.n_modes))
-                G[a, b], G[b, a] = 1.0, -1.0
-                d_xi_out = -(state.xi_out * state.sigma) @ G / state.sigma
-                vector = change_of(state, coordinates, G, np.zeros(state.n_modes), d_xi_out)
-                found.append((f"rotation of modes {a} and {b}", vector))
-    return found
-
-
-def rotations_of_units(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> list[tuple[str, FloatArray]]:
-    """Return rotations of units into each other that are symmetries: the modes turn with them, without a change of length.
-
-    Units that are quadratic in their fields need equal output weights, which do not learn. Linear ones take output weights that
-    learn with them. Neither sigma nor xi_out may learn.
-    """
-    eta_xi_in, eta_sigma, eta_xi_out = free_rates(rule)
-    learns_v = bool(rule.rates[3] > 0)
-    rotates = rule.activation == "linear" if learns_v else rule.activation in _QUADRATIC
-    if not rotates or eta_xi_in == 0 or eta_sigma > 0 or eta_xi_out > 0 or np.linalg.matrix_rank(state.B) < max(state.B.shape):
-        return []
-    found = []
-    for i, k in itertools.combinations(range(state.n_units), 2):
-        of_units = np.zeros((state.n_units, state.n_units))
-        of_units[i, k], of_units[k, i] = 1.0, -1.0
-        G = np.asarray(np.linalg.solve(state.B, of_units @ state.B), dtype=np.float64)
-        if np.allclose(G, -G.T, rtol=0.0, atol=1e-12) and (learns_v or state.v[i] == state.v[k]):
-            still = np.zeros_like(state.sigma), np.zeros_like(state.xi_out)
-            vector = change_of(state, coordinates, G, *still, of_units @ state.v)
-            found.append((f"rotation of units {i} and {k}", vector))
-    return found
-
-
-def rotations_of_inputs(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> list[tuple[str, FloatArray]]:
-    """Return the rotations of input space within the span of the teacher that leave the teacher's function as it is.
-
-    With w* = X e, e an orthonormal basis, they commute with X^T diag(v*) X for a quadratic teacher, and leave X^T v* alone for a
-    linear one. A teacher of another activation has none but exchanges of units, which are not continuous.
-    """
-    teacher = rule.teacher_activation or rule.activation
-    if rule.rates[0] == 0 or teacher not in (*_QUADRATIC, "linear"):
-        return []
-    eigenvalues, vectors = np.linalg.eigh(state.T)
-    within = eigenvalues > 1e-9 * eigenvalues[-1]
-    X = vectors[:, within] * np.sqrt(eigenvalues[within])
-    pairs = list(itertools.combinations(range(X.shape[1]), 2))
-    planes = np.zeros((len(pairs), X.shape[1], X.shape[1]))
-    for plane, (i, j) in zip(planes, pairs, strict=True):
-        plane[i, j], plane[j, i] = 1.0, -1.0
-    form = X.T @ (state.v_teacher[:, np.newaxis] * X)
-    changes = planes @ (X.T @ state.v_teacher) if teacher == "linear" else planes @ form - form @ planes
-    allowed = scipy.linalg.null_space(changes.reshape(len(pairs), -1).T, rcond=1e-12) if pairs else np.zeros((0, 0))
-    found = []
-    for weights in allowed.T:
-        change = np.zeros(len(coordinates.start))
-        size_Q, size_R = state.n_modes**2, state.R_modes.size
-        turned = state.R_modes @ np.linalg.pinv(X).T @ np.tensordot(weights, planes, 1) @ X.T
-        change[size_Q : size_Q + size_R] = turned.ravel()
-        found.append(("rotation of the inputs that leaves the teacher as it is", change[coordinates.moving]))
-    return found
-
-
-def _families(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> list[tuple[str, FloatArray]]:
-    """Return the changes of the learning factors that leave W = xi_out diag(sigma) xi_in as it is, as named tangent vectors.
-
-    They are G, d_sigma, d_xi_out with xi_out diag(sigma) G + xi_out diag(d_sigma) + d_xi_out diag(sigma) = 0.
-    """
-    K, P = state.n_units, state.n_modes
-    eta_xi_in, eta_sigma, eta_xi_out = free_rates(rule)
-    found = []
-    for a in range(P):
-        unit = np.zeros(P)
-        unit[a] = 1.0
-        column = state.xi_out * unit
-        if eta_xi_in > 0 and eta_sigma > 0:
-            change = change_of(state, coordinates, np.diag(unit), -state.sigma * unit, np.zeros((K, P)))
-            found.append((f"rescaling of xi_in[{a}] against sigma[{a}]", change))
-        if eta_sigma > 0 and eta_xi_out > 0:
-            change = change_of(state, coordinates, np.zeros((P, P)), -state.sigma * unit, column)
-            found.append((f"rescaling of xi_out[:,{a}] against sigma[{a}]", change))
-        if eta_xi_in > 0 and eta_xi_out > 0 and eta_sigma == 0:
-            change = change_of(state, coordinates, np.diag(unit), np.zeros(P), -column)
-            found.append((f"rescaling of xi_in[{a}] against xi_out[:,{a}]", change))
-        for b in range(P):
-            if a != b and eta_xi_in > 0 and eta_xi_out > 0 and state.sigma[b] != 0:
-                G = np.zeros((P, P))
-                G[a, b] = 1.0
-                change = change_of(state, coordinates, G, np.zeros(P), -(state.xi_out * state.sigma) @ G * _inverse(state.sigma))
-                found.append((f"mixing of modes {a} and {b}", change))
-    return found
-
-
-def _inverse(sigma: FloatArray) -> FloatArray:
-    return np.divide(1.0, sigma, out=np.zeros_like(sigma), where=sigma != 0)
-
-
-def conserved_quantities(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> FloatArray:
-    """Return the gradients, (n_conserved, n), of overlaps that never change.
-
-    If only xi_in learns (or v too), without decay, combinations n of modes with xi_out diag(sigma) n = 0 receive no gradient:
-    n Q_modes n' and n R_modes are conserved. If v does not learn, it is enough that v_k (xi_out diag(sigma) n)_k = 0, in the sum
-    over k for linear units. No mode of sign units receives any.
-    """
-    eta_xi_in, eta_sigma, eta_xi_out = free_rates(rule)
-    if eta_xi_in == 0 or eta_sigma > 0 or eta_xi_out > 0 or rule.weight_decay > 0:
-        return np.zeros((0, len(coordinates.moving)))
-    reached = state.B if rule.rates[3] > 0 else state.v[:, np.newaxis] * state.B
-    if rule.activation == "sign":
-        reached = np.zeros((1, state.n_modes))
-    elif rule.activation == "linear" and rule.rates[3] == 0:
-        reached = reached.sum(axis=0, keepdims=True)
-    unused = scipy.linalg.null_space(reached).T
-    P, M = state.n_modes, state.n_teacher
-    gradients = np.zeros((len(unused) * (len(unused) + 1) // 2 + len(unused) * M, len(coordinates.start)))
-    row = 0
-    for i, first in enumerate(unused):
-        for second in unused[i:]:
-            outer = np.outer(first, second)
-            # An entry above the diagonal stands for its mirror image too.
-            gradients[row, : P * P] = (outer + outer.T - np.diag(np.diagonal(outer))).ravel()
-            row += 1
-        for m in range(M):
-            gradients[row, P * P : P * P + P * M] = np.outer(first, np.eye(M)[m]).ravel()
-            row += 1
-    return gradients[:, coordinates.moving]

@@ -157,3 +157,4 @@ def test_impossible_thresholds_are_refused(threshold: object) -> None:
     trajectory = trajectory_of([1.0], np.array([[[0.5]]]), np.eye(1))
     with pytest.raises(ts.InvalidInput, match="threshold"):
         ts.specialization(trajectory, threshold)  # type: ignore[arg-type]
+    assert ts.specialization(trajectory, np.float32(0.5)).attrs["threshold"] == 0.5

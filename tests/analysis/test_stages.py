@@ -256,6 +256,12 @@ def test_impossible_settings_are_refused(setting: dict[str, object]) -> None:
         ts.stages(as_trajectory(ALPHA, staircase(ALPHA)), **setting)  # type: ignore[arg-type]
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    curve = as_trajectory(ALPHA, staircase(ALPHA))
+    settings = {"slope": np.float32(0.75), "shortest": np.float64(0.25), "window": np.int64(0), "least": np.float32(2**-20)}
+    assert table(ts.stages(curve, **settings)) == table(ts.stages(curve, slope=0.75, shortest=0.25, window=0, least=2**-20))
+
+
 def test_times_without_a_number_are_left_out() -> None:
     """A point of a sweep that diverged is NaN from there on, also if only one replica did."""
     eps_g = np.array([staircase(ALPHA), 1.01 * staircase(ALPHA), 0.99 * staircase(ALPHA)])

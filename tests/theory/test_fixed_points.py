@@ -15,7 +15,8 @@ from symmetric_students import symmetric_point, two_units
 import teacher_student as ts
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side, state_vector
 from teacher_student.theory.fixed_points import FixedPoint, NoFixedPoint
-from teacher_student.theory.zero_modes import change_of
+from teacher_student.theory.fluctuations import jacobian
+from teacher_student.theory.symmetries import change_of
 
 
 def perfect(K: int) -> ts.OrderParameters:
@@ -211,13 +212,125 @@ def test_linear_units_have_overlaps_without_gradient_or_rotate_with_their_output
     assert [(mode.kind, mode.name) for mode in point.zero_modes] == [("symmetry", "rotation of units 0 and 1")]
 
 
-def mode_names(state: ts.OrderParameters, **rule: float) -> list[tuple[str, str]]:
-    point = ts.fixed_point(ts.Problem(initial=state, rule=ts.LearningRule(**rule)))
-    assert point.eps_g == pytest.approx(0.0, abs=1e-14)
+def three_units(activation: str, v: list[float], rule: dict[str, float]) -> ts.Problem:
+    """Return a student of three units and two modes near a teacher of two units."""
+    state = ts.OrderParameters(
+        Q_modes=[[1.1, 0.1], [0.1, 1.0]],
+        R_modes=[[1.0, 0.1], [0.0, 0.9]],
+        T=np.eye(2),
+        sigma=[0.8, 0.6],
+        xi_out=[[1.0, 0.1], [0.05, 0.9], [0.4, -0.3]],
+        v=v,
+        v_teacher=[1.0, 1.3],
+    )
+    return ts.Problem(initial=state, rule=ts.LearningRule(activation, **rule))
+
+
+def named(point: FixedPoint) -> list[tuple[str, str]]:
+    """Return kinds and names of the zero modes, each a direction that J takes to zero, as many as there are zero eigenvalues."""
     assert len(point.zero_modes) == np.sum(np.abs(point.eigenvalues) < 1e-7)
     for mode in point.zero_modes:
         assert np.linalg.norm(point.jacobian @ mode.direction) < 1e-9
     return [(mode.kind, mode.name) for mode in point.zero_modes]
+
+
+def turned_rows(problem: ts.Problem, turn: np.ndarray, with_v: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the flow where the rows of xi_out, and perhaps v, have turned by `turn`, and the flow before, turned."""
+    f, coordinates = flow_of(problem.initial, problem.rule)
+    state = problem.initial
+    turned = dataclasses.replace(state, xi_out=turn @ state.xi_out, v=turn @ state.v if with_v else state.v)
+    g, _ = flow_of(turned, problem.rule)
+    full = np.zeros(len(state_vector(state)))
+    full[coordinates.moving] = f
+    K, P = state.xi_out.shape
+    at = len(full) - K - K * P
+    full[at : at + K * P] = (turn @ full[at : at + K * P].reshape(K, P)).ravel()
+    full[-K:] = turn @ full[-K:] if with_v else full[-K:]
+    return g, full[coordinates.moving]
+
+
+def test_rows_of_xi_out_turn_with_the_output_weights_of_linear_units() -> None:
+    rates = {"eta_xi_in": 0.1, "eta_xi_out": 0.1, "eta_v": 0.06, "noise": 0.2}
+    problem = three_units("linear", [0.7, 1.0, 0.4], {**rates, "weight_decay": 0.02})
+    names = named(ts.fixed_point(problem, near=3000.0))
+    assert len(names) == 2  # a column of xi_out and v lie in one line at the fixed point, which turns in two ways
+    assert all(kind == "symmetry" and name.startswith("rotation of units") for kind, name in names)
+    turn = scipy.linalg.expm(0.7 * np.array([[0.0, 1.0, 0.3], [-1.0, 0.0, 0.2], [-0.3, -0.2, 0.0]]))
+    np.testing.assert_allclose(*turned_rows(problem, turn, with_v=True), atol=1e-13)
+    other = dataclasses.replace(problem, rule=dataclasses.replace(problem.rule, activation="erf"))
+    g, expected = turned_rows(other, turn, with_v=True)
+    assert np.abs(g - expected).max() > 1e-3
+    # Without decay any other weights of the same output are fixed points too.
+    point = ts.fixed_point(three_units("linear", [0.7, 1.0, 0.4], {**rates, "eta_xi_in": 0.0}), near=300.0)
+    assert point.eps_g > 0.1
+    families = [f"rescaling of xi_out[{k}] against v[{k}]" for k in range(3)] + [
+        "change of sigma, xi_out and v that leaves the output as it is"
+    ]
+    assert [name for kind, name in named(point) if kind == "family"] == families
+    assert len(point.zero_modes) == 3 + 3 * 2 - 2  # numbers that learn, less those that the output depends on
+
+
+def test_rows_of_xi_out_turn_between_quadratic_units_of_equal_weight() -> None:
+    rates = {"eta_xi_in": 0.02, "eta_xi_out": 0.03, "eta_sigma": 0.01, "noise": 0.2, "weight_decay": 0.02}
+    turn = scipy.linalg.block_diag(scipy.linalg.expm(0.7 * np.array([[0.0, 1.0], [-1.0, 0.0]])), 1.0)
+    equal, unequal = (three_units("quadratic", [0.8, v, 0.5], rates) for v in (0.8, 0.9))
+    np.testing.assert_allclose(*turned_rows(equal, turn, with_v=False), atol=1e-13)
+    g, expected = turned_rows(unequal, turn, with_v=False)
+    assert np.abs(g - expected).max() > 1e-3
+    assert ("symmetry", "rotation of units 0 and 1") in named(ts.fixed_point(equal, near=300.0))
+
+
+def test_relu_units_trade_output_weights_against_rows_of_xi_out() -> None:
+    state = decomposed([0.8, 0.6])
+    rule = ts.LearningRule("relu", eta_xi_in=0.0, eta_xi_out=0.1, eta_v=0.2, noise=0.3)
+    problem = ts.Problem(initial=state, rule=rule)
+    point = ts.fixed_point(problem, near=300.0)
+    assert point.eps_g > 1e-3
+    assert named(point) == [("family", f"rescaling of xi_out[{k}] against v[{k}]") for k in range(2)]
+    # A rescaled fixed point is another one, and modes that learn learn as before.
+    factors = np.array([2.0, 0.5])
+    other = dataclasses.replace(point.state, xi_out=factors[:, np.newaxis] * point.state.xi_out, v=point.state.v / factors)
+    assert np.abs(flow_of(other, rule)[0]).max() < 1e-11
+    learning = dataclasses.replace(rule, eta_xi_in=0.3)
+    of_modes, of_others = (flow_of(at, learning)[0][: 3 + 4] for at in (point.state, other))
+    np.testing.assert_allclose(of_others, of_modes, atol=1e-13)
+    assert np.abs(of_modes).max() > 1e-3
+    # |xi_out[k]|^2 / eta_xi_out - v[k]^2 / eta_v tells the members of the family apart.
+    for activation, kept in (("relu", True), ("erf", False)):
+        activated = dataclasses.replace(learning, activation=activation)
+        run = ts.integrate(dataclasses.replace(problem, rule=activated), [0.0, 100.0], progress=False)
+        norms = (run["xi_out"].values ** 2).sum(axis=-1) / 0.1 - run["v"].values ** 2 / 0.2
+        assert np.allclose(norms[0], norms[1], rtol=0.0, atol=1e-6) == kept
+    decaying = dataclasses.replace(problem, rule=dataclasses.replace(rule, weight_decay=0.01))
+    assert named(ts.fixed_point(decaying, near=3000.0)) == []
+
+
+def test_output_weights_trade_against_sigma_where_xi_out_does_not_learn() -> None:
+    rule = ts.LearningRule("leaky_relu", eta_xi_in=0.0, eta_sigma=0.1, eta_v=0.2, noise=0.3)
+    problem = ts.Problem(initial=decomposed([0.8, 0.6]), rule=rule)
+    assert named(ts.fixed_point(problem, near=300.0)) == [("family", "rescaling of sigma against v")]
+    other = dataclasses.replace(problem, rule=dataclasses.replace(rule, activation="erf"))
+    assert named(ts.fixed_point(other, near=300.0)) == []
+
+
+def test_rows_of_xi_out_across_the_frozen_weights_of_linear_units_are_conserved() -> None:
+    v = np.array([0.7, 1.0, 0.4])
+    problem = three_units("linear", v.tolist(), {"eta_xi_out": 0.2, "noise": 0.3, "eta_xi_in": 0.0})
+    point = ts.fixed_point(problem, near=300.0)
+    assert named(point) == 4 * [("conserved", "parts of xi_out that get no gradient")]  # (K - 1) P
+    across = scipy.linalg.null_space(v[np.newaxis])
+    for mode in point.zero_modes:
+        np.testing.assert_allclose(v @ mode.direction.reshape(3, 2), 0.0, atol=1e-9)
+    for rule, kept in ((problem.rule, True), (dataclasses.replace(problem.rule, eta_v=0.1), False)):
+        run = ts.integrate(dataclasses.replace(problem, rule=rule), [0.0, 30.0], progress=False)["xi_out"].values
+        assert np.allclose(across.T @ run[0], across.T @ run[1], rtol=0.0, atol=1e-9) == kept
+        assert not np.allclose(v @ run[0], v @ run[1], atol=1e-2)
+
+
+def mode_names(state: ts.OrderParameters, **rule: float) -> list[tuple[str, str]]:
+    point = ts.fixed_point(ts.Problem(initial=state, rule=ts.LearningRule(**rule)))
+    assert point.eps_g == pytest.approx(0.0, abs=1e-14)
+    return named(point)
 
 
 def test_families_of_perfect_students() -> None:
@@ -313,6 +426,28 @@ def test_failure_is_told_with_the_residual() -> None:
     assert failure.value.residual > 1e-12
 
 
+@pytest.mark.parametrize(("n_units", "ended"), [(1, "overlaps of no network"), (2, "has no derivative")])
+def test_a_search_that_meets_states_without_a_derivative_ends_in_a_failure_that_says_so(
+    n_units: int, ended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Students that know nothing of the teacher and whose outputs fade: Newton's steps go far outside the states of networks."""
+    state = ts.plain_committee(
+        Q=0.05 * np.eye(n_units), R=np.zeros((n_units, 1)), T=[[1.0]], v=np.full(n_units, 0.5), v_teacher=[1.0]
+    )
+    met = []
+
+    def watched(f: Callable[[np.ndarray], np.ndarray], y: np.ndarray) -> np.ndarray:
+        J = jacobian(f, y)
+        met.append(np.isfinite(J).all())
+        return J
+
+    monkeypatch.setattr("teacher_student.theory.fixed_points.jacobian", watched)
+    problem = ts.Problem(initial=state, rule=ts.LearningRule(eta_xi_in=0.05, eta_v=0.1))
+    with pytest.raises(NoFixedPoint, match=ended):
+        ts.fixed_point(problem)
+    assert not all(met)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     problem = ts.Problem(initial=perfect(2), rule=ts.LearningRule(eta_xi_in=1.0))
     with pytest.raises(ts.InvalidInput, match="near"):
@@ -332,6 +467,23 @@ def test_what_does_not_fit_is_refused() -> None:
     for values in ([0.0, 1.0, 0.5], "rates", 1.0):
         with pytest.raises(ts.InvalidInput, match="values"):
             ts.continuation(problem, "noise", values)  # type: ignore[arg-type]
+    for xtol in (0, -1.0, "a", 10.0, True, np.nan):
+        with pytest.raises(ts.InvalidInput, match=r"^xtol: .*a .*number between 0 and 1"):
+            ts.continuation(problem, "eta_xi_in", [1.0, 3.0], xtol=xtol)  # type: ignore[arg-type]
+    for values in ([0.5, 0.1, -0.1], [1.0, np.inf]):
+        with pytest.raises(ts.InvalidInput, match=r"^noise: "):
+            ts.continuation(problem, "noise", values, near=0)
+    for call in (lambda: ts.continuation(None, "noise", [0.0, 0.1]), lambda: ts.fixed_point(None)):  # type: ignore[arg-type]
+        with pytest.raises(ts.InvalidInput, match=r"^problem: got 'NoneType'"):
+            call()
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    problem = ts.Problem(initial=perfect(1), rule=ts.LearningRule(eta_xi_in=0.5, noise=0.1))
+    expected = ts.fixed_point(problem, near=30.0, tolerance=2.0**-30)
+    for near in (np.int64(30), np.float32(30)):
+        point = ts.fixed_point(problem, near=near, tolerance=np.float32(2.0**-30))
+        np.testing.assert_array_equal(point.eigenvalues, expected.eigenvalues)
 
 
 def test_a_branch_in_noise_is_that_of_single_fixed_points() -> None:

@@ -118,6 +118,29 @@ def test_identical_students_have_no_noise_that_parts_them() -> None:
         ts.plateau_length(ts.fixed_point(ts.load_problem("saad-solla-1995"), near=30.0), 1000)
 
 
+def test_what_is_no_fixed_point_or_no_number_is_refused() -> None:
+    point = two_units()
+    for call in (ts.plateau_length, sample_escape_times):
+        for other in (point.problem, point.state, None):
+            with pytest.raises(ts.InvalidInput, match=r"^point: got '\w+', expected a FixedPoint"):
+                call(other, 100)  # type: ignore[operator]
+        for N in (-1, 0, 1e6, "many", True):
+            with pytest.raises(ts.InvalidInput, match=r"^n_inputs: "):
+                call(point, N)  # type: ignore[operator]
+        for fraction in (0, 1.0, np.nan, "half"):
+            with pytest.raises(ts.InvalidInput, match=r"^fraction: "):
+                call(point, 100, fraction=fraction)  # type: ignore[operator]
+    for sizes in ([], [100, -1], [[100], [200]], [[1], [1, 2]]):
+        with pytest.raises(ts.InvalidInput, match=r"^n_inputs: "):
+            ts.plateau_length(point, sizes)
+    for n_samples in (4.0, 0, 1, 6, "all"):
+        with pytest.raises(ts.InvalidInput, match=r"^n_samples: "):
+            sample_escape_times(point, 100, n_samples=n_samples)  # type: ignore[arg-type]
+    length = ts.plateau_length(point, np.int32(100), np.float32(0.5))
+    assert length.mean == ts.plateau_length(point, 100).mean
+    np.testing.assert_array_equal(ts.plateau_length(point, np.array([100, 200])).n_inputs, [100, 200])
+
+
 def test_a_teacher_of_another_activation_counts_in_every_error() -> None:
     """A leaky student of a ReLU teacher on its symmetric plateau: its error, and when that has halved, are those of the flow."""
     initial = ts.plain_committee(
