@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,15 +90,16 @@ def gaussian_mixture(
 
 def read_mnist(folder: Path) -> tuple[Array, Array, Array, Array]:
     """Return training and test images, (samples, pixels), and labels from the four IDX files of MNIST or Fashion-MNIST."""
-    parts: list[Array] = []
-    for part in ("train", "t10k"):
-        images, labels = (_find(folder, part, kind) for kind in ("images-idx3", "labels-idx1"))
-        X, y = read_images_and_labels(images, labels)
-        parts += [X.reshape(len(X), -1), y]
-    if parts[0].shape[1] != parts[2].shape[1]:
-        got = f"{parts[2].shape[1]} pixels an image"
-        raise InvalidInput(f"{folder}: t10k images: got {got}, expected {parts[0].shape[1]}, as in the training images")
-    return parts[0], parts[1], parts[2], parts[3]
+    kinds = ("images-idx3", "labels-idx1")
+    (X, y), (X_test, y_test) = (
+        read_images_and_labels(*(_find(folder, part, kind) for kind in kinds)) for part in ("train", "t10k")
+    )
+    size, size_test = (" x ".join(map(str, images.shape[1:])) for images in (X, X_test))
+    if size_test != size:
+        raise InvalidInput(f"{folder}: t10k images: got {size_test} pixels, expected {size}, as in the training images")
+    if np.array_equal(X_test, X):
+        raise InvalidInput(f"{folder}: t10k images: got the training images, expected others")
+    return X.reshape(len(X), -1), y, X_test.reshape(len(X_test), -1), y_test
 
 
 def _find(folder: Path, part: str, kind: str) -> Path:
@@ -112,13 +114,18 @@ def read_cifar(folder: Path) -> tuple[Array, Array, Array, Array]:
     """Return training and test images, (samples, 3072), and labels from the six python batches of CIFAR-10."""
     inner = folder / "cifar-10-batches-py"
     folder = inner if inner.is_dir() else folder
-    paths = [folder / f"data_batch_{number}" for number in range(1, 6)]
-    for path in (*paths, folder / "test_batch"):
-        if not path.is_file():
-            raise InvalidInput(f"{folder}: got no file {path.name}, expected data_batch_1 to data_batch_5 and test_batch")
-    batches = [read_batch(path) for path in paths]
-    X, y = (np.concatenate(column) for column in zip(*batches, strict=True))
-    return X, y, *read_batch(folder / "test_batch")
+    names = {f"data_batch_{number}": f"training batch {number} of 5" for number in range(1, 6)}
+    names["test_batch"] = "testing batch 1 of 1"
+    for file in names:
+        if not (folder / file).is_file():
+            raise InvalidInput(f"{folder}: got no file {file}, expected data_batch_1 to data_batch_5 and test_batch")
+    batches = {file: read_batch(folder / file, name) for file, name in names.items()}
+    for first, second in itertools.combinations(batches, 2):
+        if np.array_equal(batches[first][0], batches[second][0]):
+            raise InvalidInput(f"{folder / second}: data: got the images of {first}, expected others")
+    *training, (X_test, y_test) = batches.values()
+    X, y = (np.concatenate(column) for column in zip(*training, strict=True))
+    return X, y, X_test, y_test
 
 
 def _from_openml(name: str) -> tuple[Array, Array]:

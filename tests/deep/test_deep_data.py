@@ -202,13 +202,24 @@ def test_stand_ins_survive_arguments_that_no_array_has(tmp_path: Path) -> None:
             cifar.read_batch(tmp_path / "b")
 
 
+CIFAR_FILES = {f"data_batch_{number}": f"training batch {number} of 5" for number in range(1, 6)}
+CIFAR_FILES["test_batch"] = "testing batch 1 of 1"
+
+
+def write_cifar(folder: Path, labelled: bool = True) -> None:
+    for number, (file, name) in enumerate(CIFAR_FILES.items()):
+        content = batch(4, data=pixels(4, number), batch_label=name.encode())
+        if not labelled:
+            del content[b"batch_label"]
+        (folder / file).write_bytes(pickle.dumps(content))
+
+
 def test_cifar_is_read_from_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     with pytest.raises(InvalidInput, match=r"got no file data_batch_1"):
         read_cifar(tmp_path)
-    for number, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
-        (folder / name).write_bytes(pickle.dumps(batch(4, data=pixels(4, number))))
+    write_cifar(folder)
     X, y, X_test, y_test = read_cifar(tmp_path)
     np.testing.assert_array_equal(X[4:8], pixels(4, 1))
     np.testing.assert_array_equal(X_test, pixels(4, 5))
@@ -275,3 +286,70 @@ def test_openml_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_data("openml:some").X_test.shape == (10, 2)
     assert set(load_data("fashion-mnist").y_train) == {"a", "b"}
     assert asked == ["some", "Fashion-MNIST"]
+
+
+def nested(depth: int, width: int) -> list[Any]:
+    """Return lists of `width` times the same list, `depth` deep: short to write, endless to print."""
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value] * width
+    return value
+
+
+def array_state(shape: Any, name: Any = b"u1") -> bytes:
+    """Return a batch of an array with a state that NumPy does not write."""
+    raw = b"\x80\x02}C\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01"
+    shape_text, name_text = (pickle.dumps(value, protocol=2)[2:-1] for value in (shape, name))
+    return raw + shape_text + b"cnumpy\ndtype\n" + name_text + b"\x85R\x89C\x01xtbs."
+
+
+DEEP = b"\x80\x02}(C\x04data" + pickle.dumps(pixels(1), protocol=2)[2:-1] + b"C\x06labels]" + b"]" * 5000 + b"a" * 5000 + b"u."
+HOSTILE: dict[str, tuple[bytes, str]] = {
+    "a label of 5000 digits": (pickle.dumps(batch(5, labels=[10**5000] * 5)), "labels[0]: got int, expected a label"),
+    "a label of 2^27 lists": (pickle.dumps(batch(5, labels=[nested(27, 2)] * 5)), "labels[0]: got list, expected a label"),
+    "a label 5000 lists deep": (DEEP, "labels[0]: got list, expected a label"),
+    "a shape of 5000 digits": (array_state((10**5000, 3072)), "data: got shape (int, 3072), expected (samples, 3072)"),
+    "a shape of 2^27 lists": (array_state((nested(27, 2), 3072)), "data: got shape (list, 3072), expected"),
+    "a shape of truth": (array_state((True, 3072)), "data: got shape (True, 3072), expected"),
+    "a shape beyond any file": (array_state((2**31, 3072)), "data: got shape (int, 3072), expected"),
+    "a shape of many numbers": (array_state((1,) * 10000), "data: got shape tuple, expected"),
+    "a type of 2^27 lists": (array_state((1, 3072), nested(27, 2)), "data: got an array of type list, expected unsigned"),
+    "a type of long text": (array_state((1, 3072), "u1" * 10000), "data: got an array of type str, expected unsigned"),
+    "a batch label of 2^27 lists": (pickle.dumps(batch(batch_label=nested(27, 2))), "batch_label: got list, expected 'training"),
+    "a long name": (b"cos\n" + b"x" * 100000 + b"\n.", "offset"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_a_batch_holds_is_not_printed_at_length(name: str, tmp_path: Path) -> None:
+    content, message = HOSTILE[name]
+    (tmp_path / "b").write_bytes(content)
+    with pytest.raises(InvalidInput) as caught:
+        cifar.read_batch(tmp_path / "b", "training batch 1 of 5")
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("copied", ["test_batch", "data_batch_3"])
+def test_a_batch_in_place_of_another_is_refused(labelled: bool, copied: str, tmp_path: Path) -> None:
+    write_cifar(tmp_path, labelled)
+    read_cifar(tmp_path)  # the negative control
+    (tmp_path / copied).write_bytes((tmp_path / "data_batch_1").read_bytes())
+    with pytest.raises(InvalidInput) as caught:
+        read_cifar(tmp_path)
+    reason = f"batch_label: got 'training batch 1 of 5', expected {CIFAR_FILES[copied]!r}"
+    assert str(caught.value) == f"{tmp_path / copied}: " + (
+        reason if labelled else "data: got the images of data_batch_1, expected others"
+    )
+
+
+def test_images_of_another_shape_and_the_training_images_are_refused_as_test_images(tmp_path: Path) -> None:
+    write_mnist(tmp_path, packed=False)
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(images(20).reshape(20, 2, 10)))
+    with pytest.raises(InvalidInput, match=r"t10k images: got 2 x 10 pixels, expected 4 x 5, as in the training images$"):
+        read_mnist(tmp_path)
+    for kind in ("images-idx3", "labels-idx1"):
+        (tmp_path / f"t10k-{kind}-ubyte").write_bytes((tmp_path / f"train-{kind}-ubyte").read_bytes())
+    with pytest.raises(InvalidInput, match=r"t10k images: got the training images, expected others$"):
+        read_mnist(tmp_path)
