@@ -64,7 +64,7 @@ def _latent(options: argparse.Namespace) -> int:
     check_whole("latent.seeds", seeds)
     folder = output_folder(options.output)
     data = requested_data(problem)
-    smallest = min(data.X_test.shape[1], *np.atleast_1d(problem.model.get("hidden_layer_sizes", 100)))
+    smallest = min([data.X_test.shape[1], *np.atleast_1d(problem.model.get("hidden_layer_sizes", 100))])
     check_directions(k, smallest, data.y_test)
     decomposition = with_modes(problem.model).get("decomposition", "modes")
     first = problem.model.get("random_state", 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +58,13 @@ def load_data(
     if test_fraction >= 1:
         refuse("test_fraction", test_fraction, "a number between 0 and 1")
     check_whole("seed", seed, 0)
+    if seed >= 2**32:
+        refuse("seed", seed, f"a whole number from 0 to {2**32 - 1}")
+    check_whole("n_samples", n_samples)
     if not isinstance(name, str):
         refuse("data", name, "one of " + ", ".join(NAMES))
+    if folder is not None and not isinstance(folder, (str, os.PathLike)):
+        refuse("folder", folder, "the path of a folder")
     if folder is not None and name not in OPENML_NAMES:
         refuse("folder", str(folder), "no folder for " + repr(name) + "; only " + ", ".join(OPENML_NAMES) + " are read from one")
     if name == "digits":
@@ -72,6 +78,7 @@ def load_data(
         return _standardised(name, *read(Path(folder)))
     elif name in OPENML_NAMES or name.startswith("openml:"):
         X, y = _from_openml(OPENML_NAMES.get(name) or name.removeprefix("openml:"))
+        _check_openml(name, X, y)
     else:
         refuse("data", name, "one of " + ", ".join(NAMES))
     return _standardised(name, *_split(X, y, test_fraction, seed))
@@ -80,8 +87,14 @@ def load_data(
 def gaussian_mixture(
     n_samples: int, rng: np.random.Generator, n_classes: int = 4, radius: float = 3.0, deviation: float = 1.0
 ) -> tuple[Array, Array]:
-    """Return points in the plane, (samples, 2), and their classes: isotropic Gaussians with centres evenly on a circle."""
+    """Return points in the plane, (samples, 2), and their classes: isotropic Gaussians with centres evenly on a circle.
+
+    Raises `InvalidInput` for fewer than two points a class, and for a radius or deviation that is negative or not finite.
+    """
+    check_whole("n_classes", n_classes)
     check_whole("n_samples", n_samples, 2 * n_classes)
+    check_number("radius", radius, 0.0)
+    check_number("deviation", deviation, 0.0)
     y = rng.permutation(np.arange(n_samples) % n_classes)
     angle = 2 * np.pi * y / n_classes
     centres = radius * np.column_stack([np.cos(angle), np.sin(angle)])
@@ -140,6 +153,18 @@ def _from_openml(name: str) -> tuple[Array, Array]:
         # No network, no such name, no numbers: whatever it is, the user can do one thing, name a folder.
         reason = " ".join(str(error).split())[:100]
         raise InvalidInput(f"data: got {name!r} ({reason}), expected numbers that OpenML has, or a folder of files") from None
+
+
+def _check_openml(name: str, X: Array, y: Array) -> None:
+    """Refuse what OpenML may have and no classifier can be trained on: gaps in the inputs, and a target that is no class."""
+    if not np.isfinite(X).all():
+        refuse("data", name, "a data set without missing numbers")
+    try:
+        least = np.unique(y, return_counts=True)[1].min() if y.ndim == 1 and len(y) else 0
+    except TypeError:  # text and missing entries have no order
+        refuse("data", name, "a data set without missing classes")
+    if least < 2:
+        refuse("data", name, "a data set whose target is a class, with two samples or more of each")
 
 
 def _split(X: Array, y: Array, test_fraction: float, seed: int) -> tuple[Array, Array, Array, Array]:

@@ -145,10 +145,15 @@ def fit_width_laws(widths: npt.ArrayLike, least: npt.ArrayLike, errors: npt.Arra
     """Return the laws of `WIDTH_LAWS` fitted to the least number of modes against width, best (lowest BIC) first.
 
     `least` are means over seeds, (widths,), and `errors` their standard errors, which weigh them; BIC is chi^2 plus
-    ln(widths) a parameter. All but the constant have two parameters. Raises `InvalidInput` for fewer than four widths.
+    ln(widths) a parameter. All but the constant have two parameters. Raises `InvalidInput` for fewer than four widths,
+    and for lengths that differ.
     """
     N, P, s = (np.asarray(values, dtype=float) for values in (widths, least, errors))
-    if N.ndim != 1 or len(N) < 4 or not (np.isfinite(P).all() and (s > 0).all()):
+    if not N.shape == P.shape == s.shape:
+        refuse("least, errors", (P.shape, s.shape), f"a number for each of the {N.size} widths")
+    if N.ndim != 1 or not (np.isfinite(N).all() and (N > 0).all()):
+        refuse("widths", N.tolist(), "numbers above 0")
+    if len(N) < 4 or not (np.isfinite(P).all() and (s > 0).all()):
         refuse("widths", N.tolist(), "at least four, each with a finite number of modes and an error above 0")
     slope, level = np.polyfit(np.log(N), P, 1)
     log_slope, log_level = np.polyfit(np.log(N), np.log(np.maximum(P, 1e-3)), 1)

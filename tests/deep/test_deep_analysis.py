@@ -140,6 +140,10 @@ def test_growth_is_rarely_claimed_where_there_is_none() -> None:
 def test_too_few_widths_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"^widths: got"):
         fit_width_laws([8, 16, 32], [1, 2, 3], [1, 1, 1])
+    with pytest.raises(InvalidInput, match=r"^widths: got \[0.0, 8.0, 16.0, 32.0\], expected numbers above 0"):
+        fit_width_laws([0, 8, 16, 32], [1, 2, 3, 4], [1, 1, 1, 1])
+    with pytest.raises(InvalidInput, match=r"^least, errors: got \(\(3,\), \(4,\)\), expected a number for each of the 4 widths"):
+        fit_width_laws([4, 8, 16, 32], [1, 2, 3], [1, 1, 1, 1])
 
 
 def test_crossing_is_on_the_broken_line() -> None:

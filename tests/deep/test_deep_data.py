@@ -17,6 +17,7 @@ import pytest
 from teacher_student.deep import cifar
 from teacher_student.deep.data import gaussian_mixture, load_data, read_cifar, read_mnist
 from teacher_student.deep.idx import read_idx, read_images_and_labels
+from teacher_student.deep.stream import Teacher
 from teacher_student.errors import InvalidInput
 
 Array = npt.NDArray[Any]
@@ -256,6 +257,10 @@ def test_gaussian_mixture_has_the_moments_it_is_asked_for() -> None:
         ({"name": "digits", "test_fraction": 1.0}, "test_fraction: got 1.0, expected a number between 0 and 1"),
         ({"name": "digits", "test_fraction": 0.001}, "test_fraction: got 0.001, expected parts with every class"),
         ({"name": "digits", "seed": -1}, "seed: got -1, expected a whole number of at least 0"),
+        ({"name": "digits", "seed": 2**32}, "seed: got 4294967296, expected a whole number from 0 to 4294967295"),
+        ({"name": "digits", "n_samples": -5}, "n_samples: got -5, expected a whole number of at least 1"),
+        ({"name": "mnist", "folder": 5}, "folder: got 5, expected the path of a folder"),
+        ({"name": "mnist", "folder": True}, "folder: got True, expected the path of a folder"),
         ({"name": "gaussian-mixture", "n_samples": 3}, "n_samples: got 3, expected a whole number of at least 8"),
         ({"name": "mnist", "folder": "no-such-folder"}, "no-such-folder: got no file train-images-idx3-ubyte"),
     ],
@@ -353,3 +358,47 @@ def test_images_of_another_shape_and_the_training_images_are_refused_as_test_ima
         (tmp_path / f"t10k-{kind}-ubyte").write_bytes((tmp_path / f"train-{kind}-ubyte").read_bytes())
     with pytest.raises(InvalidInput, match=r"t10k images: got the training images, expected others$"):
         read_mnist(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "expected"),
+    [
+        (np.where(np.arange(80) == 7, np.nan, 1.0).reshape(40, 2), np.arange(40) % 2, "without missing numbers"),
+        (np.arange(80.0).reshape(40, 2), np.linspace(0, 1, 40), "whose target is a class, with two samples or more of each"),
+        (np.arange(80.0).reshape(40, 2), np.zeros((40, 2)), "whose target is a class, with two samples or more of each"),
+        (np.arange(80.0).reshape(40, 2), np.array([None, "a"] * 20, dtype=object), "without missing classes"),
+    ],
+)
+def test_openml_data_that_no_classifier_takes_are_refused(X: Array, y: Array, expected: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda name, **options: (X, y))
+    with pytest.raises(InvalidInput, match=rf"^data: got 'openml:some', expected a data set {expected}$"):
+        load_data("openml:some")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_classes": 0}, "n_classes: got 0, expected a whole number of at least 1"),
+        ({"deviation": -1.0}, "deviation: got -1.0, expected a finite number of at least 0"),
+        ({"radius": np.nan}, "radius: got nan, expected a finite number of at least 0"),
+    ],
+)
+def test_mixtures_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        gaussian_mixture(100, np.random.default_rng(0), **changes)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"noise": -1.0}, "noise: got -1.0, expected a finite number of at least 0"),
+        ({"v": np.ones(2)}, "v: got (2,), expected an array (3,), an entry for each row of W"),
+        ({"W": np.ones(5)}, "W: got (5,), expected an array (M, N)"),
+        ({"activation": "step"}, "activation: got 'step', expected"),
+    ],
+)
+def test_teachers_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Teacher(**{"W": np.ones((3, 5)), "v": np.ones(3), **changes})
+    assert str(caught.value).startswith(message)
