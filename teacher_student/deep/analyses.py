@@ -25,6 +25,8 @@ from teacher_student.deep.widths import least_modes
 from teacher_student.errors import refuse
 from teacher_student.files import output_folder, replacing, save_figure
 
+_ERRORS = "lower bounds: ranked numbers are not independent"
+
 
 def _importance(options: argparse.Namespace) -> int:
     folder = output_folder(options.output)
@@ -37,13 +39,19 @@ def _importance(options: argparse.Namespace) -> int:
     else:
         laws = fit_power_laws(tau)
         fits = (laws.one, laws.two, laws.exponential)
-        numbers |= {"verdict": laws.verdict, **{fit.name: {"parameters": fit.parameters, "errors": fit.errors} for fit in fits}}
+        numbers |= {
+            "verdict": laws.verdict,
+            "errors": _ERRORS,
+            **{fit.name: {"parameters": fit.parameters, "errors": fit.errors} for fit in fits},
+        }
         figure = figures.importance(laws)[0]
     print(f"matrix {matrix}, {len(tau)} modes: {numbers['verdict']}")
     print(f"tau from {tau[0]:.3f} down to {tau[-1]:.3f}, a factor of {tau[0] / tau[-1]:.2f}")
     for fit in () if len(tau) < LEAST_POINTS else fits:
         values = ", ".join(f"{name} {value:.4g} +- {fit.errors[name]:.2g}" for name, value in fit.parameters.items())
         print(f"{fit.name}: {values} (BIC {fit.bic:.1f})")
+    if len(tau) >= LEAST_POINTS:
+        print(f"errors are {_ERRORS}")
     return _write(folder, "importance", figure, numbers)
 
 
