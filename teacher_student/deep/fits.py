@@ -242,6 +242,8 @@ def width_verdict(fits: list[Fit]) -> str:
     """Return one sentence on which of the fits of `fit_width_laws` the data prefer: growth only if clearly better than none."""
     best, constant = fits[0], next(fit for fit in fits if fit.name == "constant")
     gain = constant.bic - best.bic
+    if best is constant:
+        return "no dependence on width is supported: a constant describes the numbers best"
     if gain <= STRONG:
         return f"no dependence on width is supported: BIC lower by only {gain:.1f} than that of a constant (6 is asked for)"
     rivals = [fit.name for fit in fits[1:] if fit.name != "constant" and fit.bic - best.bic <= STRONG]
