@@ -15,8 +15,8 @@ from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.artist import Artist
 
 from teacher_student.errors import refuse
+from teacher_student.figure_style import COLOURS
 from teacher_student.files import replacing
-from teacher_student.plots import COLOURS
 from teacher_student.trajectory import normalized_overlaps, resolved_times
 
 FloatArray = npt.NDArray[np.float64]

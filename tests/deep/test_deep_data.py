@@ -6,6 +6,8 @@ import gzip
 import os
 import pickle
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -402,3 +404,12 @@ def test_teachers_that_cannot_be_are_refused(changes: dict[str, Any], message: s
     with pytest.raises(InvalidInput) as caught:
         Teacher(**{"W": np.ones((3, 5)), "v": np.ones(3), **changes})
     assert str(caught.value).startswith(message)
+
+
+def test_figures_of_deep_networks_load_neither_theory_nor_on_line_simulation() -> None:
+    text = "import sys, teacher_student.deep.figures; print(*sys.modules)"
+    here = {**os.environ, "PYTHONPATH": str(Path(cifar.__file__).parents[2])}
+    result = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, env=here)
+    loaded = {name.split(".")[1] for name in result.stdout.split() if name.startswith("teacher_student.")}
+    assert not loaded & {"theory", "sgd", "trajectory"}
+    assert "deep" in loaded
