@@ -30,6 +30,8 @@ def main() -> None:
         for seed in range(options.seed, options.seed + SEEDS):
             model = ts.deep.ModeMLPClassifier((WIDTH, WIDTH), max_iter=30, random_state=seed, **kind)
             model.fit(data.X_train, data.y_train)
+            if model.interrupted_:
+                raise KeyboardInterrupt
             draws = 10 if title == "modes" else 2
             rng = np.random.default_rng(seed)
             result = ts.deep.importance.ablate(model, data.X_test, data.y_test, MATRIX, rng, n_draws=draws)

@@ -19,10 +19,11 @@ WIDTHS, MODES, FRACTION, SEEDS = [8, 16, 32, 64, 128, 256], [1, 2, 3, 4, 5, 6, 8
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("."), help="folder for the figure (default: here)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first networks (default: 0)")
     options = parser.parse_args()
 
     data = ts.deep.load_data("digits")
-    result = ts.deep.widths.least_modes(data, WIDTHS, MODES, fraction=FRACTION, seeds=SEEDS, max_iter=20)
+    result = ts.deep.widths.least_modes(data, WIDTHS, MODES, fraction=FRACTION, seeds=SEEDS, first_seed=options.seed, max_iter=20)
     fits = ts.deep.fits.fit_width_laws(result.widths, result.mean, result.error)
     for N, standard, least, error in zip(WIDTHS, result.standard.mean(axis=1), result.mean, result.error, strict=True):
         print(f"N = {N}: standard accuracy {standard:.3f}, least P {least:.2f} +- {error:.2f}")

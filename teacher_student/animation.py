@@ -15,8 +15,8 @@ from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.artist import Artist
 
 from teacher_student.errors import check_whole, refuse
+from teacher_student.figure_style import COLOURS
 from teacher_student.files import check_writable, replacing
-from teacher_student.plots import COLOURS
 from teacher_student.trajectory import check_trajectory, normalized_overlaps, resolved_times
 
 FloatArray = npt.NDArray[np.float64]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from teacher_student.errors import refuse
+from teacher_student.figure_style import COLOURS, DASHES, MARKERS, figure_of, figure_style
 from teacher_student.trajectory import COSINES, normalized_overlaps, resolved_times
 
 if TYPE_CHECKING:
@@ -20,16 +20,7 @@ if TYPE_CHECKING:
 
 Spans = tuple[tuple[float, float], ...]
 
-# Okabe and Ito's colours, told apart by all common kinds of colour vision; markers and dashes repeat the distinction in print.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
-
 _MAX_POINTS = 25
-
-
-def _style() -> Any:
-    return mpl.rc_context({"font.size": 9, "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False})
 
 
 def generalisation_error(
@@ -49,8 +40,8 @@ def generalisation_error(
     given.
     """
     _need_one(theory, simulation)
-    with _style():
-        fig, ax = _figure(ax)
+    with figure_style():
+        fig, ax = figure_of(ax)
         ax.set_yscale("log")  # before anything is drawn: Matplotlib cannot change over where there is no number to draw
         if theory is not None:
             alpha, shown = _positive_times(theory)
@@ -95,8 +86,8 @@ def student_teacher_overlaps(
     K, M = final.shape
     best = np.abs(final).argmax(axis=1)
     pairs = [(k, m) for k in range(K) for m in range(M) if max(K, M) <= 4 or m == best[k]]
-    with _style():
-        fig, ax = _figure(ax)
+    with figure_style():
+        fig, ax = figure_of(ax)
         for k, m in pairs if prediction is not None else []:
             _band(ax, prediction[COSINES], (k, m), COLOURS[k % len(COLOURS)])  # type: ignore[index]
         for trajectory in (theory, simulation):
@@ -146,8 +137,8 @@ def overlap_entries(
     K = R.shape[0]
     entries = [("Q", (k, k), DASHES[0]) for k in range(K)] + ([("Q", (0, 1), DASHES[2])] if K > 1 else [])
     entries += [("R", (k, int(np.abs(R[k]).argmax())), DASHES[1]) for k in range(K)]
-    with _style():
-        fig, ax = _figure(ax)
+    with figure_style():
+        fig, ax = figure_of(ax)
         handles = []
         for name, index, dash in entries:
             colour = COLOURS[index[0] % len(COLOURS)]
@@ -180,7 +171,7 @@ def comparison(
     `InvalidInput` if nothing is given.
     """
     _need_one(theory, simulation)
-    with _style():
+    with figure_style():
         fig, axes = plt.subplots(3, 1, figsize=(6.5, 8.5), sharex=True, layout="constrained")
     generalisation_error(theory, simulation, axes[0], prediction=prediction, other=other, left_out=left_out)
     student_teacher_overlaps(theory, simulation, axes[1], prediction=prediction)
@@ -200,8 +191,8 @@ def finite_size_scaling(scaling: Scaling, ax: Axes | None = None) -> tuple[Figur
         ("spread between runs / $\\sqrt{V}$", scaling.spread, scaling.spread_error, scaling.spread_exponent, -0.5),
         ("deviation of the mean / $m$", scaling.deviation, scaling.deviation_error, scaling.deviation_exponent, -1.0),
     )
-    with _style():
-        fig, ax = _figure(ax)
+    with figure_style():
+        fig, ax = figure_of(ax)
         for (text, values, errors, fit, predicted), colour, marker in zip(rows, COLOURS, MARKERS, strict=False):
             label = f"{text}: $N^{{{fit.value:.3f} \\pm {fit.error:.3f}}}$"
             # A value below two errors is shown as what it is on a logarithmic axis: an upper bound.
@@ -230,15 +221,6 @@ def _need_one(theory: xr.Dataset | None, simulation: xr.Dataset | None) -> xr.Da
     if given.sizes["alpha"] == 0 or not (given["alpha"].values > 0).any():
         refuse("alpha", given["alpha"].values.tolist(), "a trajectory with an output time above 0, for a logarithmic axis")
     return given
-
-
-def _figure(ax: Axes | None) -> tuple[Figure, Axes]:
-    if ax is None:
-        fig, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
-        return fig, ax
-    figure = ax.get_figure()
-    assert isinstance(figure, Figure)
-    return figure, ax
 
 
 def _positive_times(trajectory: xr.Dataset) -> tuple[Any, Any]:

@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from teacher_student.deep import figures
 from teacher_student.deep.checks import check_whole
 from teacher_student.deep.cost import compare_costs
-from teacher_student.deep.fits import LEAST_POINTS, fit_power_laws, fit_width_laws, width_verdict
+from teacher_student.deep.fits import LEAST_POINTS, Fit, fit_power_laws, fit_width_laws, width_verdict
 from teacher_student.deep.importance import ablate, mode_importance
 from teacher_student.deep.latent import check_directions, latent_geometry
 from teacher_student.deep.requests import requested_data, requested_network, requested_problem, trained, uninterrupted, with_modes
 from teacher_student.deep.widths import least_modes
 from teacher_student.errors import refuse
 from teacher_student.files import output_folder, replacing, save_figure
+
+_ERRORS = "lower bounds: ranked numbers are not independent"
 
 
 def _importance(options: argparse.Namespace) -> int:
@@ -37,13 +38,18 @@ def _importance(options: argparse.Namespace) -> int:
     else:
         laws = fit_power_laws(tau)
         fits = (laws.one, laws.two, laws.exponential)
-        numbers |= {"verdict": laws.verdict, **{fit.name: {"parameters": fit.parameters, "errors": fit.errors} for fit in fits}}
+        numbers |= {
+            "verdict": laws.verdict,
+            "errors": _ERRORS,
+            **{fit.name: {"parameters": fit.parameters, "errors": fit.errors} for fit in fits},
+        }
         figure = figures.importance(laws)[0]
     print(f"matrix {matrix}, {len(tau)} modes: {numbers['verdict']}")
     print(f"tau from {tau[0]:.3f} down to {tau[-1]:.3f}, a factor of {tau[0] / tau[-1]:.2f}")
-    for fit in () if len(tau) < LEAST_POINTS else fits:
-        values = ", ".join(f"{name} {value:.4g} +- {fit.errors[name]:.2g}" for name, value in fit.parameters.items())
-        print(f"{fit.name}: {values} (BIC {fit.bic:.1f})")
+    if len(tau) >= LEAST_POINTS:
+        for fit in fits:
+            _print_fit(fit)
+        print(f"errors are {_ERRORS}")
     return _write(folder, "importance", figure, numbers)
 
 
@@ -64,7 +70,7 @@ def _latent(options: argparse.Namespace) -> int:
     check_whole("latent.seeds", seeds)
     folder = output_folder(options.output)
     data = requested_data(problem)
-    smallest = min(data.X_test.shape[1], *np.atleast_1d(problem.model.get("hidden_layer_sizes", 100)))
+    smallest = min([data.X_test.shape[1], *np.atleast_1d(problem.model.get("hidden_layer_sizes", 100))])
     check_directions(k, smallest, data.y_test)
     decomposition = with_modes(problem.model).get("decomposition", "modes")
     first = problem.model.get("random_state", 0)
@@ -92,24 +98,27 @@ def _widths(options: argparse.Namespace) -> int:
     for key in ("widths", "n_modes"):
         _check_list(f"widths.{key}", problem.widths.get(key))
     folder = output_folder(options.output)
-    dropped = ("hidden_layer_sizes", "n_modes", "random_state")
+    dropped, first_seed = ("hidden_layer_sizes", "n_modes", "random_state"), problem.model.get("random_state", 0)
     settings = {key: value for key, value in with_modes(problem.model).items() if key not in dropped}
-    result = least_modes(requested_data(problem), **problem.widths, **settings)
+    result = least_modes(requested_data(problem), **problem.widths, first_seed=first_seed, **settings)
     for i, N in enumerate(result.widths):
-        print(f"N = {N}: standard {result.standard[i].mean():.4f}, least P {result.mean[i]:.2f} +- {result.error[i]:.2f}")
-    fits = []
-    if len(result.widths) >= 4 and np.isfinite(result.mean).all() and result.error[0] > 0:
-        fits = fit_width_laws(result.widths, result.mean, result.error)
-        for fit in fits:
-            values = ", ".join(f"{name} = {value:.3g} +- {fit.errors[name]:.2g}" for name, value in fit.parameters.items())
-            print(f"{fit.name}: {values} (BIC {fit.bic:.1f})")
-        print(width_verdict(fits))
-    else:
-        print("no law fitted: it needs four widths or more at which the modes reach that accuracy")
+        least = f"{result.mean[i]:.2f} +- {_error(result.error[i])}" if np.isfinite(result.mean[i]) else "beyond those tried"
+        print(f"N = {N}: standard {result.standard[i].mean():.4f}, least P {least}")
+    if len(result.bounded):
+        print(f"N = {', '.join(map(str, result.bounded))}: upper bounds, P = {result.n_modes[0]} is enough for a seed")
+    fits = [] if result.obstacle else fit_width_laws(result.widths, result.mean, result.error)
+    for fit in fits:
+        _print_fit(fit)
+    verdict = width_verdict(fits) if fits else f"no law fitted: {result.obstacle}"
+    print(verdict)
     _write(folder, "accuracy", figures.accuracy_against_modes(result)[0], {"accuracy": result.accuracy.tolist()})
-    numbers = {"widths": result.widths.tolist(), "n_modes": result.n_modes.tolist(), "least": _with_null(result.least)}
-    numbers |= {
+    numbers = {
+        "widths": result.widths.tolist(),
+        "n_modes": result.n_modes.tolist(),
+        "least": result.least.tolist(),
+        "upper_bounds": result.bounded.tolist(),
         "standard": result.standard.tolist(),
+        "verdict": verdict,
         "laws": {fit.name: {"BIC": fit.bic, "parameters": fit.parameters, "errors": fit.errors} for fit in fits},
     }
     return _write(folder, "least-modes", figures.least_modes(result, fits)[0], numbers)
@@ -134,16 +143,29 @@ def _check_list(name: str, value: object) -> None:
         refuse(name, value, "a list of whole numbers")
 
 
-def _with_null(least: npt.NDArray[Any]) -> list[list[float | None]]:
-    """Return `least` as JSON can hold it, without NaN."""
-    return [[float(value) if np.isfinite(value) else None for value in seeds] for seeds in least]
+def _print_fit(fit: Fit) -> None:
+    values = ", ".join(f"{name} = {value:.4g} +- {_error(fit.errors[name])}" for name, value in fit.parameters.items())
+    print(f"{fit.name}: {values} (BIC {fit.bic:.1f})")
+
+
+def _error(error: float) -> str:
+    return f"{error:.2g}" if np.isfinite(error) else "undetermined"
+
+
+def _finite(numbers: Any) -> Any:
+    """Return `numbers` as JSON can hold them: null for what is infinite or not a number."""
+    if isinstance(numbers, dict):
+        return {key: _finite(value) for key, value in numbers.items()}
+    if isinstance(numbers, list):
+        return [_finite(value) for value in numbers]
+    return None if isinstance(numbers, float) and not np.isfinite(numbers) else numbers
 
 
 def _write(folder: Path, name: str, figure: Figure, numbers: object) -> int:
     """Write NAME.png and NAME.json into `folder`."""
     save_figure(figure, folder / f"{name}.png")
     with replacing(folder / f"{name}.json") as temporary:
-        temporary.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(_finite(numbers), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     print(f"{folder / name}.png\n{folder / name}.json")
     return 0
 

@@ -75,10 +75,11 @@ class _Unpickler(pickle.Unpickler):
         return _STAND_INS[module, name]
 
 
-def read_batch(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Return images, (samples, 3072), and labels, (samples,), of one batch.
+def read_batch(path: Path, name: str | None = None) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return images, (samples, 3072), and labels, (samples,), of one batch, which has to be the one called `name`, if any.
 
     Raises `InvalidInput` with the file, the field and what was expected; also for a pickle that names anything but arrays.
+    Batches without a ``batch_label``, which the published ones have, pass for any.
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
@@ -90,45 +91,69 @@ def read_batch(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]
                 raise
             except Exception as error:
                 # A damaged pickle may raise nearly anything.
-                reason = " ".join(str(error).split()) or type(error).__name__
+                reason = " ".join(str(error).split())[:100] or type(error).__name__
                 _refuse(path, f"offset {file.tell()}", f"a pickle that cannot be read ({reason})", "plain arrays and lists")
             if file.read(1):
                 _refuse(path, f"offset {file.tell() - 1}", "more data", "the end of the file")
     except OSError as error:
         raise InvalidInput(f"{path}: got {error.strerror}, expected a readable CIFAR-10 batch") from None
     if not isinstance(batch, dict):
-        _refuse(path, "content", type(batch).__name__, "a dictionary with data and labels")
+        _refuse(path, "content", _type_of(batch), "a dictionary with data and labels")
     entries = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
+    if name is not None and "batch_label" in entries:
+        _check_name(path, entries["batch_label"], name)
     images = _images(path, entries.get("data"))
     return images, _labels(path, entries.get("labels"), len(images))
 
 
+def _check_name(path: Path, value: Any, name: str) -> None:
+    if value not in (name, name.encode()):
+        _refuse(path, "batch_label", _shown(value.decode("latin1") if isinstance(value, bytes) else value), repr(name))
+
+
 def _images(path: Path, value: Any) -> npt.NDArray[np.uint8]:
     if not isinstance(value, _Array):
-        _refuse(path, "data", type(value).__name__, f"an array of bytes, (samples, {N_PIXELS})")
+        _refuse(path, "data", _type_of(value), f"an array of bytes, (samples, {N_PIXELS})")
     name = value.dtype.name if isinstance(value.dtype, _Dtype) else None
     if name not in _UNSIGNED_BYTES:
-        _refuse(path, "data", f"an array of type {name!r}", "unsigned bytes")
+        _refuse(path, "data", f"an array of type {_shown(name)}", "unsigned bytes")
     shape = value.shape
-    if not (isinstance(shape, tuple) and len(shape) == 2 and all(isinstance(size, int) and size > 0 for size in shape)):
-        _refuse(path, "data", f"shape {shape!r}", f"(samples, {N_PIXELS})")
+    if not (isinstance(shape, tuple) and len(shape) == 2 and all(type(size) is int and 0 < size < 2**31 for size in shape)):
+        _refuse(path, "data", f"shape {_shown_shape(shape)}", f"(samples, {N_PIXELS})")
     if shape[1] != N_PIXELS:
-        _refuse(path, "data", f"shape {shape!r}", f"(samples, {N_PIXELS}), 32 x 32 pixels of three colours")
+        _refuse(path, "data", f"shape {shape}", f"(samples, {N_PIXELS}), 32 x 32 pixels of three colours")
     if not isinstance(value.data, bytes) or len(value.data) != shape[0] * shape[1]:
-        length = len(value.data) if isinstance(value.data, bytes) else type(value.data).__name__
-        _refuse(path, "data", f"{length} bytes", f"{shape[0] * shape[1]}, for shape {shape!r}")
+        got = f"{len(value.data)} bytes" if isinstance(value.data, bytes) else _type_of(value.data)
+        _refuse(path, "data", got, f"{shape[0] * shape[1]} bytes, for shape {shape}")
     return np.frombuffer(value.data, np.uint8).reshape(shape, order="F" if value.fortran else "C")
 
 
 def _labels(path: Path, value: Any, n_samples: int) -> npt.NDArray[np.int64]:
     if not isinstance(value, list):
-        _refuse(path, "labels", type(value).__name__, "a list of numbers")
+        _refuse(path, "labels", _type_of(value), "a list of numbers")
     if len(value) != n_samples:
         _refuse(path, "labels", f"{len(value)} labels", f"{n_samples}, one for each image")
     for index, label in enumerate(value):
-        if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label <= 9:
-            _refuse(path, f"labels[{index}]", repr(label)[:40], "a label between 0 and 9")
+        if type(label) is not int or not 0 <= label <= 9:
+            _refuse(path, f"labels[{index}]", _shown(label), "a label between 0 and 9")
     return np.array(value, np.int64)
+
+
+def _shown(value: Any) -> str:
+    """Return a small number or a short text as it is, and the type of anything else, whose repr may take for ever."""
+    small = type(value) is bool or (type(value) is int and abs(value) < 2**31)
+    short = type(value) in (str, bytes) and len(value) <= 40
+    return repr(value) if small or short else _type_of(value)
+
+
+def _shown_shape(shape: Any) -> str:
+    if not isinstance(shape, tuple) or len(shape) > 4:
+        return _shown(shape)
+    return f"({', '.join(map(_shown, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _type_of(value: Any) -> str:
+    return type(value).__name__.lstrip("_")
 
 
 def _refuse(path: Path, field: str, got: str, expected: str) -> NoReturn:

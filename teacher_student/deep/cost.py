@@ -71,6 +71,7 @@ def compare_costs(data: Data, n_modes: list[int], settings: dict[str, Any]) -> l
     models = [ModeMLPClassifier(**{**settings, "decomposition": "none"})]
     models += [ModeMLPClassifier(**{**settings, "n_modes": P}) for P in n_modes]
     for model in models[:2]:  # compiled code is loaded, or compiled, before the clock starts
-        clone(model).set_params(max_iter=1, verbose=False).fit(data.X_train, data.y_train)
+        if clone(model).set_params(max_iter=1, verbose=False).fit(data.X_train, data.y_train).interrupted_:
+            raise KeyboardInterrupt
     with one_blas_thread():  # around all, for BLAS threads that have just been put to rest spin for a while
         return [training_cost(data, model) for model in models]

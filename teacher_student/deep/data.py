@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +58,13 @@ def load_data(
     if test_fraction >= 1:
         refuse("test_fraction", test_fraction, "a number between 0 and 1")
     check_whole("seed", seed, 0)
+    if seed >= 2**32:
+        refuse("seed", seed, f"a whole number from 0 to {2**32 - 1}")
+    check_whole("n_samples", n_samples)
     if not isinstance(name, str):
         refuse("data", name, "one of " + ", ".join(NAMES))
+    if folder is not None and not isinstance(folder, (str, os.PathLike)):
+        refuse("folder", folder, "the path of a folder")
     if folder is not None and name not in OPENML_NAMES:
         refuse("folder", str(folder), "no folder for " + repr(name) + "; only " + ", ".join(OPENML_NAMES) + " are read from one")
     if name == "digits":
@@ -71,6 +78,7 @@ def load_data(
         return _standardised(name, *read(Path(folder)))
     elif name in OPENML_NAMES or name.startswith("openml:"):
         X, y = _from_openml(OPENML_NAMES.get(name) or name.removeprefix("openml:"))
+        _check_openml(name, X, y)
     else:
         refuse("data", name, "one of " + ", ".join(NAMES))
     return _standardised(name, *_split(X, y, test_fraction, seed))
@@ -79,8 +87,14 @@ def load_data(
 def gaussian_mixture(
     n_samples: int, rng: np.random.Generator, n_classes: int = 4, radius: float = 3.0, deviation: float = 1.0
 ) -> tuple[Array, Array]:
-    """Return points in the plane, (samples, 2), and their classes: isotropic Gaussians with centres evenly on a circle."""
+    """Return points in the plane, (samples, 2), and their classes: isotropic Gaussians with centres evenly on a circle.
+
+    Raises `InvalidInput` for fewer than two points a class, and for a radius or deviation that is negative or not finite.
+    """
+    check_whole("n_classes", n_classes)
     check_whole("n_samples", n_samples, 2 * n_classes)
+    check_number("radius", radius, 0.0)
+    check_number("deviation", deviation, 0.0)
     y = rng.permutation(np.arange(n_samples) % n_classes)
     angle = 2 * np.pi * y / n_classes
     centres = radius * np.column_stack([np.cos(angle), np.sin(angle)])
@@ -89,15 +103,16 @@ def gaussian_mixture(
 
 def read_mnist(folder: Path) -> tuple[Array, Array, Array, Array]:
     """Return training and test images, (samples, pixels), and labels from the four IDX files of MNIST or Fashion-MNIST."""
-    parts: list[Array] = []
-    for part in ("train", "t10k"):
-        images, labels = (_find(folder, part, kind) for kind in ("images-idx3", "labels-idx1"))
-        X, y = read_images_and_labels(images, labels)
-        parts += [X.reshape(len(X), -1), y]
-    if parts[0].shape[1] != parts[2].shape[1]:
-        got = f"{parts[2].shape[1]} pixels an image"
-        raise InvalidInput(f"{folder}: t10k images: got {got}, expected {parts[0].shape[1]}, as in the training images")
-    return parts[0], parts[1], parts[2], parts[3]
+    kinds = ("images-idx3", "labels-idx1")
+    (X, y), (X_test, y_test) = (
+        read_images_and_labels(*(_find(folder, part, kind) for kind in kinds)) for part in ("train", "t10k")
+    )
+    size, size_test = (" x ".join(map(str, images.shape[1:])) for images in (X, X_test))
+    if size_test != size:
+        raise InvalidInput(f"{folder}: t10k images: got {size_test} pixels, expected {size}, as in the training images")
+    if np.array_equal(X_test, X):
+        raise InvalidInput(f"{folder}: t10k images: got the training images, expected others")
+    return X.reshape(len(X), -1), y, X_test.reshape(len(X_test), -1), y_test
 
 
 def _find(folder: Path, part: str, kind: str) -> Path:
@@ -112,13 +127,18 @@ def read_cifar(folder: Path) -> tuple[Array, Array, Array, Array]:
     """Return training and test images, (samples, 3072), and labels from the six python batches of CIFAR-10."""
     inner = folder / "cifar-10-batches-py"
     folder = inner if inner.is_dir() else folder
-    paths = [folder / f"data_batch_{number}" for number in range(1, 6)]
-    for path in (*paths, folder / "test_batch"):
-        if not path.is_file():
-            raise InvalidInput(f"{folder}: got no file {path.name}, expected data_batch_1 to data_batch_5 and test_batch")
-    batches = [read_batch(path) for path in paths]
-    X, y = (np.concatenate(column) for column in zip(*batches, strict=True))
-    return X, y, *read_batch(folder / "test_batch")
+    names = {f"data_batch_{number}": f"training batch {number} of 5" for number in range(1, 6)}
+    names["test_batch"] = "testing batch 1 of 1"
+    for file in names:
+        if not (folder / file).is_file():
+            raise InvalidInput(f"{folder}: got no file {file}, expected data_batch_1 to data_batch_5 and test_batch")
+    batches = {file: read_batch(folder / file, name) for file, name in names.items()}
+    for first, second in itertools.combinations(batches, 2):
+        if np.array_equal(batches[first][0], batches[second][0]):
+            raise InvalidInput(f"{folder / second}: data: got the images of {first}, expected others")
+    *training, (X_test, y_test) = batches.values()
+    X, y = (np.concatenate(column) for column in zip(*training, strict=True))
+    return X, y, X_test, y_test
 
 
 def _from_openml(name: str) -> tuple[Array, Array]:
@@ -133,6 +153,18 @@ def _from_openml(name: str) -> tuple[Array, Array]:
         # No network, no such name, no numbers: whatever it is, the user can do one thing, name a folder.
         reason = " ".join(str(error).split())[:100]
         raise InvalidInput(f"data: got {name!r} ({reason}), expected numbers that OpenML has, or a folder of files") from None
+
+
+def _check_openml(name: str, X: Array, y: Array) -> None:
+    """Refuse what OpenML may have and no classifier can be trained on: gaps in the inputs, and a target that is no class."""
+    if not np.isfinite(X).all():
+        refuse("data", name, "a data set without missing numbers")
+    try:
+        least = np.unique(y, return_counts=True)[1].min() if y.ndim == 1 and len(y) else 0
+    except TypeError:  # text and missing entries have no order
+        refuse("data", name, "a data set without missing classes")
+    if least < 2:
+        refuse("data", name, "a data set whose target is a class, with two samples or more of each")
 
 
 def _split(X: Array, y: Array, test_fraction: float, seed: int) -> tuple[Array, Array, Array, Array]:

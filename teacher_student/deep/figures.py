@@ -18,7 +18,7 @@ from teacher_student.deep.importance import ORDERS, Ablation
 from teacher_student.deep.latent import Latent
 from teacher_student.deep.widths import LeastModes
 from teacher_student.errors import refuse
-from teacher_student.plots import COLOURS, DASHES, MARKERS, _figure, _style
+from teacher_student.figure_style import COLOURS, DASHES, MARKERS, figure_of, figure_style
 
 COST_AXES = {
     "parameters": "number of parameters",
@@ -31,8 +31,8 @@ COST_AXES = {
 def importance(laws: PowerLaws | npt.NDArray[Any], ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Draw ranked importance tau against rank on logarithmic axes, with the laws if they were fitted; returns (fig, ax)."""
     tau = laws.tau if isinstance(laws, PowerLaws) else np.sort(laws)[::-1]
-    with _style():
-        fig, ax = _figure(ax)
+    with figure_style():
+        fig, ax = figure_of(ax)
         ax.plot(np.arange(1, len(tau) + 1), tau, MARKERS[0], color=COLOURS[0], markersize=4, label=r"modes, ranked")
         if isinstance(laws, PowerLaws):
             _power_laws(ax, laws)
@@ -74,8 +74,8 @@ def ablation(result: Ablation, ax: Axes | None = None) -> tuple[Figure, Axes]:
         "ascending": r"smallest $\tau$ first",
         "random": "random, mean and spread",
     }
-    with _style():
-        fig, ax = _figure(ax)
+    with figure_style():
+        fig, ax = figure_of(ax)
         markers = MARKERS if len(result.removed) <= 50 else ("",) * len(ORDERS)
         for index, order in enumerate(ORDERS):
             mean = result.accuracy[order]
@@ -94,8 +94,8 @@ def ablation(result: Ablation, ax: Axes | None = None) -> tuple[Figure, Axes]:
 
 def accuracy_against_modes(result: LeastModes, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Draw test accuracy against P, a line a width, standard training at the right end; returns (fig, ax)."""
-    with _style():
-        fig, ax = _figure(ax)
+    with figure_style():
+        fig, ax = figure_of(ax)
         seeds = result.accuracy.shape[1]
         at_right = 1.3 * result.n_modes[-1]
         for i, N in enumerate(result.widths):
@@ -117,8 +117,8 @@ def least_modes(result: LeastModes, fits: Sequence[Fit] = (), ax: Axes | None = 
 
     Returns (fig, ax).
     """
-    with _style():
-        fig, ax = _figure(ax)
+    with figure_style():
+        fig, ax = figure_of(ax)
         for index, fit in enumerate(fits):
             colour, dash = COLOURS[1 + index % (len(COLOURS) - 1)], DASHES[index % len(DASHES)]
             ax.plot(result.widths, fit.predicted, dash, color=colour, label=f"{fit.name} (BIC {fit.bic:.1f})")
@@ -141,8 +141,8 @@ def dimension(results: Mapping[str, Sequence[Latent]], ax: Axes | None = None) -
 
     Returns (fig, ax).
     """
-    with _style():
-        fig, ax = _figure(ax)
+    with figure_style():
+        fig, ax = figure_of(ax)
         for index, (name, runs) in enumerate(results.items()):
             _layers(ax, np.array([run.dimension for run in runs]), index, name)
         ax.set_ylabel(r"dimension $(\mathrm{tr}\,C)^2/\mathrm{tr}\,C^2$")
@@ -156,8 +156,8 @@ def separation(results: Mapping[str, Sequence[Latent]], ax: Axes | None = None) 
 
     Returns (fig, ax).
     """
-    with _style():
-        fig, ax = _figure(ax)
+    with figure_style():
+        fig, ax = figure_of(ax)
         for index, (name, runs) in enumerate(results.items()):
             _layers(ax, np.array([run.angle for run in runs]), index, name)
             _layers(ax, np.array([run.permuted_angle for run in runs]), index, f"{name}, permuted labels", open_symbols=True)
@@ -181,8 +181,8 @@ def training_cost(costs: Sequence[Cost], against: str = "cpu_seconds", ax: Axes 
     """Draw test accuracy against parameters, operations, or seconds, a point a run; returns (fig, ax)."""
     if against not in COST_AXES:
         refuse("against", against, "one of " + ", ".join(COST_AXES))
-    with _style():
-        fig, ax = _figure(ax)
+    with figure_style():
+        fig, ax = figure_of(ax)
         modes = sorted((cost for cost in costs if cost.n_modes > 0), key=lambda cost: cost.n_modes)
         x, y = [getattr(cost, against) for cost in modes], [cost.accuracy for cost in modes]
         ax.plot(x, y, color=COLOURS[0], marker=MARKERS[0], markersize=4, label="modes")
@@ -205,7 +205,7 @@ def training_cost(costs: Sequence[Cost], against: str = "cpu_seconds", ax: Axes 
 
 def training_costs(costs: Sequence[Cost]) -> tuple[Figure, Any]:
     """Draw test accuracy against parameters, operations and processor time side by side; returns (fig, axes)."""
-    with _style():
+    with figure_style():
         fig, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained", sharey=True)
         for ax, against in zip(axes, ("parameters", "operations", "cpu_seconds"), strict=True):
             training_cost(costs, against, ax=ax)

@@ -11,21 +11,34 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.deep.activations import get_activation
+from teacher_student.deep.checks import check_number
 from teacher_student.deep.gradient import backward, forward, squared_error
 from teacher_student.deep.network import Architecture, as_layers
 from teacher_student.deep.optimiser import sgd_step
+from teacher_student.errors import refuse
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Teacher:
-    """y = sum_m v_m g(w_m . x / sqrt(N)) + noise N(0, 1), with `W` (M, N), `v` (M,) and x of i.i.d. N(0, 1) components."""
+    """y = sum_m v_m g(w_m . x / sqrt(N)) + noise N(0, 1), with `W` (M, N), `v` (M,) and x of i.i.d. N(0, 1) components.
+
+    Raises `InvalidInput` for shapes that do not belong together, negative noise, and an unknown activation.
+    """
 
     W: Array
     v: Array
     activation: str = "erf"
     noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.W) != 2 or np.size(self.W) == 0:
+            refuse("W", np.shape(self.W), "an array (M, N)")
+        if np.shape(self.v) != (len(self.W),):
+            refuse("v", np.shape(self.v), f"an array ({len(self.W)},), an entry for each row of W")
+        check_number("noise", self.noise, 0.0)
+        get_activation(self.activation)
 
     def label(self, x: Array) -> Array:
         """Return the labels without noise, (samples,), of inputs (samples, N)."""

@@ -47,6 +47,23 @@ class LeastModes:
         variance = self.least.var(axis=1, ddof=1).mean()
         return np.full(len(self.widths), np.sqrt(variance / self.least.shape[1]))
 
+    @property
+    def bounded(self) -> Array:
+        """Widths at which a seed reaches the accuracy with the fewest modes tried already: its number is an upper bound."""
+        return self.widths[(self.least == self.n_modes[0]).any(axis=1)]
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why no law can be fitted, or None if one can."""
+        missed = self.widths[~np.isfinite(self.mean)]
+        if len(self.widths) < 4:
+            return f"it needs four widths, not {len(self.widths)}"
+        if len(missed):
+            return f"at N = {', '.join(map(str, missed))} not every seed reaches that accuracy with the modes tried"
+        if self.error[0] == 0:
+            return "all seeds need the same number of modes, so that its error is unknown"
+        return None
+
 
 def least_modes(
     data: Data,
@@ -55,14 +72,15 @@ def least_modes(
     *,
     fraction: float = 0.97,
     seeds: int = 3,
+    first_seed: int = 0,
     n_hidden: int = 2,
     progress: bool = True,
     **settings: Any,
 ) -> LeastModes:
     """Train networks of `n_hidden` layers of each width with each number of modes and standardly, once a seed.
 
-    `settings` are further parameters of `ModeMLPClassifier`. Raises `InvalidInput` for numbers that are impossible or not
-    increasing.
+    Seeds count up from `first_seed`; `settings` are further parameters of `ModeMLPClassifier`. Raises `InvalidInput` for numbers
+    that are impossible or not increasing.
     """
     for name, values in (("widths", widths), ("n_modes", n_modes)):
         for value in values:
@@ -71,7 +89,10 @@ def least_modes(
             refuse(name, list(values), "at least two increasing whole numbers")
     check_modes(settings)
     check_number("fraction", fraction, 0.0, above=True)
+    if fraction > 1:
+        refuse("fraction", fraction, "a part of standard accuracy, above 0 and at most 1")
     check_whole("seeds", seeds, 2)
+    check_whole("first_seed", first_seed, 0)
     check_whole("n_hidden", n_hidden)
     accuracy = np.empty((len(widths), seeds, len(n_modes)))
     standard = np.empty((len(widths), seeds))
@@ -79,7 +100,7 @@ def least_modes(
     shown = tqdm(jobs, desc="networks", disable=not progress or not sys.stderr.isatty())
     for i, seed, j in shown:
         kind = {"decomposition": "none"} if j < 0 else {"n_modes": int(n_modes[j])}
-        model = ModeMLPClassifier((int(widths[i]),) * n_hidden, **{**settings, **kind, "random_state": seed})
+        model = ModeMLPClassifier((int(widths[i]),) * n_hidden, **{**settings, **kind, "random_state": first_seed + seed})
         score = model.fit(data.X_train, data.y_train).score(data.X_test, data.y_test)
         if model.interrupted_:
             raise KeyboardInterrupt

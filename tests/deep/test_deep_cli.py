@@ -260,3 +260,10 @@ def test_seed_decides_the_network(folder: Path) -> None:
         thetas.append(load_model("m.npz")[0].theta_)
     np.testing.assert_array_equal(thetas[0], thetas[1])
     assert np.abs(thetas[0] - thetas[2]).max() > 0.01
+
+
+def test_a_network_without_hidden_layers_has_the_geometry_of_its_input(folder: Path) -> None:
+    (folder / "none.toml").write_text(SMALL.replace("hidden_layer_sizes = [12, 12]", "hidden_layer_sizes = []"))
+    assert cli.main(["deep", "latent", "none.toml", "-o", "out"]) == 0
+    numbers = json.loads((folder / "out" / "dimension.json").read_text())
+    assert [len(run["dimension"]) for run in numbers["modes"]] == [1, 1]

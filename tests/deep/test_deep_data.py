@@ -6,6 +6,8 @@ import gzip
 import os
 import pickle
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 from teacher_student.deep import cifar
 from teacher_student.deep.data import gaussian_mixture, load_data, read_cifar, read_mnist
 from teacher_student.deep.idx import read_idx, read_images_and_labels
+from teacher_student.deep.stream import Teacher
 from teacher_student.errors import InvalidInput
 
 Array = npt.NDArray[Any]
@@ -202,13 +205,24 @@ def test_stand_ins_survive_arguments_that_no_array_has(tmp_path: Path) -> None:
             cifar.read_batch(tmp_path / "b")
 
 
+CIFAR_FILES = {f"data_batch_{number}": f"training batch {number} of 5" for number in range(1, 6)}
+CIFAR_FILES["test_batch"] = "testing batch 1 of 1"
+
+
+def write_cifar(folder: Path, labelled: bool = True) -> None:
+    for number, (file, name) in enumerate(CIFAR_FILES.items()):
+        content = batch(4, data=pixels(4, number), batch_label=name.encode())
+        if not labelled:
+            del content[b"batch_label"]
+        (folder / file).write_bytes(pickle.dumps(content))
+
+
 def test_cifar_is_read_from_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     with pytest.raises(InvalidInput, match=r"got no file data_batch_1"):
         read_cifar(tmp_path)
-    for number, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
-        (folder / name).write_bytes(pickle.dumps(batch(4, data=pixels(4, number))))
+    write_cifar(folder)
     X, y, X_test, y_test = read_cifar(tmp_path)
     np.testing.assert_array_equal(X[4:8], pixels(4, 1))
     np.testing.assert_array_equal(X_test, pixels(4, 5))
@@ -245,6 +259,10 @@ def test_gaussian_mixture_has_the_moments_it_is_asked_for() -> None:
         ({"name": "digits", "test_fraction": 1.0}, "test_fraction: got 1.0, expected a number between 0 and 1"),
         ({"name": "digits", "test_fraction": 0.001}, "test_fraction: got 0.001, expected parts with every class"),
         ({"name": "digits", "seed": -1}, "seed: got -1, expected a whole number of at least 0"),
+        ({"name": "digits", "seed": 2**32}, "seed: got 4294967296, expected a whole number from 0 to 4294967295"),
+        ({"name": "digits", "n_samples": -5}, "n_samples: got -5, expected a whole number of at least 1"),
+        ({"name": "mnist", "folder": 5}, "folder: got 5, expected the path of a folder"),
+        ({"name": "mnist", "folder": True}, "folder: got True, expected the path of a folder"),
         ({"name": "gaussian-mixture", "n_samples": 3}, "n_samples: got 3, expected a whole number of at least 8"),
         ({"name": "mnist", "folder": "no-such-folder"}, "no-such-folder: got no file train-images-idx3-ubyte"),
     ],
@@ -275,3 +293,123 @@ def test_openml_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_data("openml:some").X_test.shape == (10, 2)
     assert set(load_data("fashion-mnist").y_train) == {"a", "b"}
     assert asked == ["some", "Fashion-MNIST"]
+
+
+def nested(depth: int, width: int) -> list[Any]:
+    """Return lists of `width` times the same list, `depth` deep: short to write, endless to print."""
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value] * width
+    return value
+
+
+def array_state(shape: Any, name: Any = b"u1") -> bytes:
+    """Return a batch of an array with a state that NumPy does not write."""
+    raw = b"\x80\x02}C\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01"
+    shape_text, name_text = (pickle.dumps(value, protocol=2)[2:-1] for value in (shape, name))
+    return raw + shape_text + b"cnumpy\ndtype\n" + name_text + b"\x85R\x89C\x01xtbs."
+
+
+DEEP = b"\x80\x02}(C\x04data" + pickle.dumps(pixels(1), protocol=2)[2:-1] + b"C\x06labels]" + b"]" * 5000 + b"a" * 5000 + b"u."
+HOSTILE: dict[str, tuple[bytes, str]] = {
+    "a label of 5000 digits": (pickle.dumps(batch(5, labels=[10**5000] * 5)), "labels[0]: got int, expected a label"),
+    "a label of 2^27 lists": (pickle.dumps(batch(5, labels=[nested(27, 2)] * 5)), "labels[0]: got list, expected a label"),
+    "a label 5000 lists deep": (DEEP, "labels[0]: got list, expected a label"),
+    "a shape of 5000 digits": (array_state((10**5000, 3072)), "data: got shape (int, 3072), expected (samples, 3072)"),
+    "a shape of 2^27 lists": (array_state((nested(27, 2), 3072)), "data: got shape (list, 3072), expected"),
+    "a shape of truth": (array_state((True, 3072)), "data: got shape (True, 3072), expected"),
+    "a shape beyond any file": (array_state((2**31, 3072)), "data: got shape (int, 3072), expected"),
+    "a shape of many numbers": (array_state((1,) * 10000), "data: got shape tuple, expected"),
+    "a type of 2^27 lists": (array_state((1, 3072), nested(27, 2)), "data: got an array of type list, expected unsigned"),
+    "a type of long text": (array_state((1, 3072), "u1" * 10000), "data: got an array of type str, expected unsigned"),
+    "a batch label of 2^27 lists": (pickle.dumps(batch(batch_label=nested(27, 2))), "batch_label: got list, expected 'training"),
+    "a long name": (b"cos\n" + b"x" * 100000 + b"\n.", "offset"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_a_batch_holds_is_not_printed_at_length(name: str, tmp_path: Path) -> None:
+    content, message = HOSTILE[name]
+    (tmp_path / "b").write_bytes(content)
+    with pytest.raises(InvalidInput) as caught:
+        cifar.read_batch(tmp_path / "b", "training batch 1 of 5")
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("copied", ["test_batch", "data_batch_3"])
+def test_a_batch_in_place_of_another_is_refused(labelled: bool, copied: str, tmp_path: Path) -> None:
+    write_cifar(tmp_path, labelled)
+    read_cifar(tmp_path)  # the negative control
+    (tmp_path / copied).write_bytes((tmp_path / "data_batch_1").read_bytes())
+    with pytest.raises(InvalidInput) as caught:
+        read_cifar(tmp_path)
+    reason = f"batch_label: got 'training batch 1 of 5', expected {CIFAR_FILES[copied]!r}"
+    assert str(caught.value) == f"{tmp_path / copied}: " + (
+        reason if labelled else "data: got the images of data_batch_1, expected others"
+    )
+
+
+def test_images_of_another_shape_and_the_training_images_are_refused_as_test_images(tmp_path: Path) -> None:
+    write_mnist(tmp_path, packed=False)
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(images(20).reshape(20, 2, 10)))
+    with pytest.raises(InvalidInput, match=r"t10k images: got 2 x 10 pixels, expected 4 x 5, as in the training images$"):
+        read_mnist(tmp_path)
+    for kind in ("images-idx3", "labels-idx1"):
+        (tmp_path / f"t10k-{kind}-ubyte").write_bytes((tmp_path / f"train-{kind}-ubyte").read_bytes())
+    with pytest.raises(InvalidInput, match=r"t10k images: got the training images, expected others$"):
+        read_mnist(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "expected"),
+    [
+        (np.where(np.arange(80) == 7, np.nan, 1.0).reshape(40, 2), np.arange(40) % 2, "without missing numbers"),
+        (np.arange(80.0).reshape(40, 2), np.linspace(0, 1, 40), "whose target is a class, with two samples or more of each"),
+        (np.arange(80.0).reshape(40, 2), np.zeros((40, 2)), "whose target is a class, with two samples or more of each"),
+        (np.arange(80.0).reshape(40, 2), np.array([None, "a"] * 20, dtype=object), "without missing classes"),
+    ],
+)
+def test_openml_data_that_no_classifier_takes_are_refused(X: Array, y: Array, expected: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda name, **options: (X, y))
+    with pytest.raises(InvalidInput, match=rf"^data: got 'openml:some', expected a data set {expected}$"):
+        load_data("openml:some")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_classes": 0}, "n_classes: got 0, expected a whole number of at least 1"),
+        ({"deviation": -1.0}, "deviation: got -1.0, expected a finite number of at least 0"),
+        ({"radius": np.nan}, "radius: got nan, expected a finite number of at least 0"),
+    ],
+)
+def test_mixtures_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        gaussian_mixture(100, np.random.default_rng(0), **changes)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"noise": -1.0}, "noise: got -1.0, expected a finite number of at least 0"),
+        ({"v": np.ones(2)}, "v: got (2,), expected an array (3,), an entry for each row of W"),
+        ({"W": np.ones(5)}, "W: got (5,), expected an array (M, N)"),
+        ({"activation": "step"}, "activation: got 'step', expected"),
+    ],
+)
+def test_teachers_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Teacher(**{"W": np.ones((3, 5)), "v": np.ones(3), **changes})
+    assert str(caught.value).startswith(message)
+
+
+def test_figures_of_deep_networks_load_neither_theory_nor_on_line_simulation() -> None:
+    text = "import sys, teacher_student.deep.figures; print(*sys.modules)"
+    here = {**os.environ, "PYTHONPATH": str(Path(cifar.__file__).parents[2])}
+    result = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, env=here)
+    loaded = {name.split(".")[1] for name in result.stdout.split() if name.startswith("teacher_student.")}
+    assert not loaded & {"theory", "sgd", "trajectory"}
+    assert "deep" in loaded
