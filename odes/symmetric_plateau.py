@@ -5,7 +5,7 @@ overlaps R_km for the middle rate split into one large and two small a unit when
 (eps_g at half its fixed point) soonest near a rate of 1. The line is a constant over the escape rate lambda, with the constant
 of the smallest rate. It has the right shape but is up to 50 % too high at large rates: how close a run comes to
 the fixed point also depends on the rate. Bottom right: the spectrum of the Jacobian at the fixed point. The largest eigenvalue
-belongs to four directions; from a rate of about 1.2 there are two more unstable ones.
+belongs to four directions (x4); from a rate of about 1.2 there are two more unstable ones (x2).
 """
 
 import argparse
@@ -47,6 +47,8 @@ def main() -> None:
         label = f"student {k + 1}" if m == 0 else None
         axes[0, 1].semilogx(times[1:], R[1:, k, m], ts.plots.DASHES[m], color=ts.plots.COLOURS[k], label=label)
     axes[0, 1].set(xlabel=r"time $\alpha$ = steps / $N$", ylabel=rf"overlaps $R_{{km}}$ at $\eta={SHOWN[1]}$")
+    for m in range(3):
+        axes[0, 1].plot([], [], ts.plots.DASHES[m], color="0.4", label=f"teacher {m + 1}")
     axes[0, 1].legend(frameon=False)
     rates = np.array(sorted(points))
     escape = np.array([points[eta].escape_rates[0] for eta in rates])
@@ -54,9 +56,14 @@ def main() -> None:
     axes[1, 0].semilogy(rates, ends, "o", color=ts.plots.COLOURS[0], label="ODE, end of the plateau")
     axes[1, 0].semilogy(rates, ends[0] * escape[0] / escape, color="black", label=r"constant / $\lambda(\eta)$")
     axes[1, 0].set(xlabel=r"learning rate $\eta$", ylabel=r"time $\alpha$")
+    axes[1, 0].set_yticks([50, 100, 200, 500, 1000], labels=["50", "100", "200", "500", "1000"])
     axes[1, 0].legend(frameon=False)
     for eta, point in points.items():
         axes[1, 1].plot(np.full(len(point.eigenvalues), eta), point.eigenvalues.real, "_", color=ts.plots.COLOURS[1])
+    unstable = points[RATES[-1]].escape_rates
+    for value in np.unique(unstable.round(6)):
+        axes[1, 1].text(RATES[-1] + 0.05, value, rf"$\times{np.isclose(unstable, value, rtol=1e-3).sum()}$", va="center")
+    axes[1, 1].set_xlim(right=RATES[-1] + 0.2)
     axes[1, 1].axhline(0.0, color="black", linewidth=0.8)
     axes[1, 1].set_yscale("symlog", linthresh=0.01)
     axes[1, 1].set(xlabel=r"learning rate $\eta$", ylabel="eigenvalues at the plateau (real parts)")
