@@ -42,11 +42,12 @@ def mehler_generalisation_error(
 
     The first `K` of the n = K + M fields are the student's; `c` is (v, -v_teacher).
     """
-    fine, coarse = np.empty(S.shape[:-2]), np.empty(S.shape[:-2])
+    leading = S.shape[:-2]
     rows = S.reshape(-1, *S.shape[-2:]), c.reshape(-1, c.shape[-1])
+    fine, coarse = np.empty((2, len(rows[0])))
     for out, n_terms, step in ((fine, N_TERMS, STEP), (coarse, N_TERMS // 4, 2.0 * STEP)):
-        half_mean_squares(student.g, teacher.g, *hermite_rule(n_terms, step), *rows, K, out.reshape(-1))
-    return fine, np.asarray(np.abs(fine - coarse))
+        half_mean_squares(student.g, teacher.g, *hermite_rule(n_terms, step), *rows, K, out)
+    return fine.reshape(leading), np.abs(fine - coarse).reshape(leading)
 
 
 def converges(activation: Activation) -> bool:
@@ -65,7 +66,7 @@ def _missed(g: Any) -> float:
 @functools.cache
 def hermite_rule(n_terms: int, step: float) -> tuple[FloatArray, FloatArray]:
     """Return nodes z >= 0, (m,), and weights times he_n(z), (m, 2, n_terms / 2), even n first, for `expand`."""
-    z = step * np.arange(round(_LARGEST / step) + 1)
+    z = np.linspace(0.0, _LARGEST, round(_LARGEST / step) + 1)
     table = np.empty((n_terms, len(z)))
     table[0] = 2.0 * step / math.sqrt(2.0 * math.pi) * np.exp(-0.5 * z**2)
     table[0, 0] *= 0.5  # all other nodes stand for -z too
