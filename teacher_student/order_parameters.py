@@ -13,6 +13,7 @@ from numba import njit
 from teacher_student.activations import get_activations
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.theory.gaussian_averages import averages_of
+from teacher_student.theory.gaussian_averages.mehler import converges, mehler_generalisation_error
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -170,25 +171,44 @@ def generalisation_error(
 ) -> FloatArray:
     """Return eps_g = c^T L c / 2, c = (v, -v_teacher), over the leading dimensions of `Q`, `R` and `v`.
 
-    Shapes: `Q` (..., K, K), `R` (..., K, M), `T` (M, M), `v` (..., K), `v_teacher` (M,). Without closed form it is an average
-    over fixed quasi-random fields.
+    Shapes: `Q` (..., K, K), `R` (..., K, M), `T` (M, M), `v` (..., K), `v_teacher` (M,). Without closed form it is as near as
+    `estimated_generalisation_error` says.
+    """
+    return estimated_generalisation_error(Q, R, T, v, v_teacher, activation, teacher_activation)[0]
+
+
+def estimated_generalisation_error(
+    Q: FloatArray,
+    R: FloatArray,
+    T: FloatArray,
+    v: FloatArray,
+    v_teacher: FloatArray,
+    activation: str,
+    teacher_activation: str | None = None,
+) -> tuple[FloatArray, FloatArray | None]:
+    """Return eps_g and an estimate of its error, None in closed form; arguments as for `generalisation_error`.
+
+    Of smooth activations it is a series, whose error is the difference from a coarser one; of others a mean over fixed
+    quasi-random fields, with a standard error.
     """
     pair = get_activations(activation, teacher_activation)
-    family = averages_of(*pair)
-    if family is None:
-        from teacher_student.theory.gaussian_averages.sampled import sampled_generalisation_error  # needs scipy.stats: slow
-
-        return sampled_generalisation_error(*pair, Q, R, T, v, v_teacher)
     leading, K, M = Q.shape[:-2], Q.shape[-1], len(v_teacher)
     S = np.empty((*leading, K + M, K + M))
     S[..., :K, :K], S[..., :K, K:] = Q, R
     S[..., K:, :K], S[..., K:, K:] = np.swapaxes(R, -1, -2), T
     c = np.empty((*leading, K + M))
     c[..., :K], c[..., K:] = v, -v_teacher
-    out = np.empty(leading)
-    rows = S.reshape(-1, K + M, K + M), c.reshape(-1, K + M)
-    _half_quadratic_forms(family.activation_covariance, family.parameters, *rows, K, out.reshape(-1))
-    return out
+    family = averages_of(*pair)
+    if family is not None:
+        out = np.empty(leading)
+        rows = S.reshape(-1, K + M, K + M), c.reshape(-1, K + M)
+        _half_quadratic_forms(family.activation_covariance, family.parameters, *rows, K, out.reshape(-1))
+        return out, None
+    if all(converges(each) for each in pair):
+        return mehler_generalisation_error(*pair, S, c, K)
+    from teacher_student.theory.gaussian_averages.sampled import sampled_generalisation_error  # needs scipy.stats: slow
+
+    return sampled_generalisation_error(*pair, Q, R, T, v, v_teacher)
 
 
 @njit(cache=True)

@@ -13,13 +13,14 @@ import xarray as xr
 from teacher_student import velocities
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.files import replacing
-from teacher_student.order_parameters import OrderParameters, generalisation_error, unit_cosines, unit_overlaps
+from teacher_student.order_parameters import OrderParameters, estimated_generalisation_error, unit_cosines, unit_overlaps
 from teacher_student.problem import Problem
 
 FloatArray = npt.NDArray[np.float64]
 
 COMPLETE = "complete"
 COSINES = "R/sqrt(QT)"
+EPS_G_ERROR = "eps_g_error"
 
 _FORMAT = "teacher_student trajectory 1"
 # Of a sum of terms that cancel, relative to the largest: each is rounded at 1e-16.
@@ -49,6 +50,7 @@ LONG_NAMES = {
     "Q": "student-student overlaps",
     "R": "student-teacher overlaps",
     "eps_g": "generalisation error",
+    EPS_G_ERROR: "estimated error of eps_g by its Gaussian averages",
     "T": "teacher-teacher overlaps",
     "v_teacher": "output weights of the teacher",
 }
@@ -64,17 +66,21 @@ def build_trajectory(
 ) -> xr.Dataset:
     """Return the trajectory with the measured `factors` and what follows from them.
 
-    `factors` are Q_modes, R_modes, sigma, xi_out and v, and velocities if the rule has friction.
+    `factors` are Q_modes, R_modes, sigma, xi_out and v, and velocities if the rule has friction. Where Gaussian averages have no
+    closed form it also has the error of eps_g, `EPS_G_ERROR`.
 
     Factors are shaped (replica, alpha, ...) if `replicas`, else (alpha, ...); `alpha` is (alpha,).
     """
     Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
     T, v_teacher = problem.initial.T, problem.initial.v_teacher
     rule = problem.rule
-    eps_g = generalisation_error(Q, R, T, factors["v"], v_teacher, rule.activation, rule.teacher_activation)
+    activations = rule.activation, rule.teacher_activation
+    eps_g, eps_g_error = estimated_generalisation_error(Q, R, T, factors["v"], v_teacher, *activations)
     leading = ("replica", "alpha") if replicas else ("alpha",)
     arrays = {**factors, "Q": Q, "R": R, "eps_g": eps_g}
-    dimensions = {**DIMENSIONS, **velocities.DIMENSIONS}
+    if eps_g_error is not None:
+        arrays[EPS_G_ERROR] = eps_g_error
+    dimensions = {**DIMENSIONS, **velocities.DIMENSIONS, EPS_G_ERROR: ()}
     data = {name: (leading + dimensions[name], array) for name, array in arrays.items()}
     data |= {"T": (_OF_TEACHER["T"], T), "v_teacher": (_OF_TEACHER["v_teacher"], v_teacher)}
     coordinates = {"alpha": ("alpha", alpha, {"long_name": "alpha = steps / N"})}

@@ -13,7 +13,8 @@ from teacher_student.errors import Diverged, refuse
 from teacher_student.problem_file import parse_problem
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side, smooth_pieces, unpack
 from teacher_student.theory.sampled_drift import SampledDrift
-from teacher_student.trajectory import DIMENSIONS, build_trajectory
+from teacher_student.trajectory import DIMENSIONS, EPS_G_ERROR, build_trajectory
+from teacher_student.velocities import DIMENSIONS as VELOCITIES
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -29,7 +30,8 @@ def sampling_error(theory: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        Of every order parameter and of eps_g, with the dimensions of the trajectory; zero where averages are in closed form.
+        Of every order parameter, of the velocities' overlaps if the rule has friction, and of eps_g, with the dimensions of the
+        trajectory; zero where averages are in closed form.
 
     Raises
     ------
@@ -43,20 +45,29 @@ def sampling_error(theory: xr.Dataset) -> xr.Dataset:
     The points come in independently scrambled sets, of which a trajectory uses the mean. Trajectories from each set alone cost,
     all together, as much as that one; the standard error of their mean is that of the trajectory, as long as deviations are
     small. It has one degree of freedom less than there are sets (7). Errors at different times belong to the same points and
-    are strongly correlated. The generalisation error of a given state is an average of its own, with an error not counted here.
+    are strongly correlated. The generalisation error of a given state is an average of its own: that of eps_g includes the
+    trajectory's ``eps_g_error``.
     """
     if not isinstance(theory, xr.Dataset) or "replica" in theory.dims or "problem" not in theory.attrs:
         refuse("theory", type(theory).__name__, "a trajectory of the theory")
+    errors = _between_sets(theory, [name for name in (*DIMENSIONS, *VELOCITIES) if name in theory])
+    if EPS_G_ERROR in theory:
+        errors["eps_g"] = np.hypot(errors["eps_g"], theory[EPS_G_ERROR])
+    return errors
+
+
+def _between_sets(theory: xr.Dataset, names: list[str]) -> xr.Dataset:
+    """Return the standard errors of the variables `names` by the spread between the solutions of single sets."""
     of_sets = set_solutions(theory)
     if len(of_sets) == 0:
-        return xr.zeros_like(theory[list(DIMENSIONS)])
+        return xr.zeros_like(theory[names])
     problem, times = parse_problem(theory.attrs["problem"]), theory["alpha"].values
     coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
     trajectories = [
         build_trajectory(problem, times, unpack(coordinates.expand(rows), problem.initial), replicas=False, attributes={})
         for rows in of_sets
     ]
-    joined = xr.concat([each[list(DIMENSIONS)] for each in trajectories], "set")
+    joined = xr.concat([each[names] for each in trajectories], "set")
     return joined.std("set", ddof=1) / np.sqrt(len(of_sets))
 
 

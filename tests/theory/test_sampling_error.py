@@ -44,6 +44,27 @@ def test_trajectories_are_off_by_what_their_error_says(
     assert np.abs(deviations(problems[0], mistake=1.01)).max() > LARGEST_T
 
 
+def test_the_velocities_of_a_rule_with_friction_have_errors_too(
+    make_problem: Callable[..., ts.Problem], record_check: Callable[..., None]
+) -> None:
+    names = ["C_velocities", "Q_velocities", "R_velocities", "v_velocity"]
+    problem = make_problem(2, 1, 1, activation="sampled_erf", eta_sigma=0.0, eta_xi_out=0.0, friction=1.5)
+    theory = ts.integrate(problem, [1.0, 2.0], progress=False)
+    errors = ts.sampling_error(theory)
+    t, wrong = [], []
+    for found, friction in ((t, 1.5), (wrong, 1.51)):
+        exact = dataclasses.replace(problem.rule, activation="erf", friction=friction)
+        reference = ts.integrate(dataclasses.replace(problem, rule=exact), [1.0, 2.0], progress=False)
+        for name in names:
+            assert errors[name].dims == theory[name].dims
+            assert (errors[name] > 0.0).all()
+            found.append(((theory[name] - reference[name]) / errors[name]).values.ravel())
+    largest = float(np.abs(np.concatenate(t)).max())
+    record_check("velocities of sampled averages: largest |t|", "averages in closed form", largest, LARGEST_T)
+    assert np.sqrt(np.mean(np.concatenate(t) ** 2)) > 0.2
+    assert np.abs(np.concatenate(wrong)).max() > LARGEST_T
+
+
 def test_averages_in_closed_form_have_no_error_and_runs_are_refused(make_problem: Callable[..., ts.Problem]) -> None:
     problem = make_problem()
     assert (ts.sampling_error(ts.integrate(problem, [0.0, 1.0], progress=False)).to_array() == 0.0).all()

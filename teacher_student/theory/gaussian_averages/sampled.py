@@ -23,8 +23,9 @@ from teacher_student.activations import Activation
 
 FloatArray = npt.NDArray[np.float64]
 
-# Points of a generalisation error.
-ERROR_POINTS = 2**13
+# Points of a generalisation error in each of its sets.
+ERROR_POINTS = 2**11
+N_ERROR_SETS = 8
 _LARGEST_PERMUTED = 4
 # Fewer quasi-random points than this are no better than random ones, however often they are permuted.
 _LEAST_BASE = 256
@@ -80,33 +81,48 @@ def sampled_generalisation_error(
     T: FloatArray,
     v: FloatArray,
     v_teacher: FloatArray,
-    n_points: int = ERROR_POINTS,
-    seed: int = 0,
-) -> FloatArray:
-    """Return eps_g, a mean of half squares over fixed points, for `Q` (..., K, K), `R` (..., K, M) and `v` (..., K)."""
+    seed: int = 1,
+) -> tuple[FloatArray, FloatArray]:
+    """Return eps_g, a mean of half squares over fixed points, and its standard error, from independently scrambled sets.
+
+    Shapes: `Q` (..., K, K), `R` (..., K, M), `T` (M, M), `v` (..., K), `v_teacher` (M,). A standard error has one degree of
+    freedom less than there are sets. With the default `seed` the points are none of those of the right-hand side.
+    """
     leading, K, M = Q.shape[:-2], Q.shape[-1], len(v_teacher)
     maps = field_map(T, R, Q).reshape(-1, M + K, M + K)
-    out = np.empty(leading)
-    points = gaussian_points(M + K, n_points, seed)
     weights = np.ascontiguousarray(np.broadcast_to(v, (*leading, K)).reshape(-1, K))
-    mean_half_squares(student.g, teacher.g, points, maps, weights, v_teacher, out.reshape(-1))
-    return out
+    of_sets = np.empty((N_ERROR_SETS, len(maps)))
+    for i, out in enumerate(of_sets):
+        points = gaussian_points(M + K, ERROR_POINTS, seed * N_ERROR_SETS + i)
+        mean_half_squares(student.g, teacher.g, points, maps, weights, v_teacher, out)
+    error = of_sets.std(axis=0, ddof=1) / np.sqrt(N_ERROR_SETS)
+    return of_sets.mean(axis=0).reshape(leading), error.reshape(leading)
 
 
 @njit(cache=True, nogil=True)
 def mean_half_squares(
     g: Any, g_teacher: Any, points: FloatArray, maps: FloatArray, v: FloatArray, v_teacher: FloatArray, out: FloatArray
 ) -> None:
-    """Write the mean over `points` of (student - teacher)^2 / 2 for every one of the field `maps` and output weights `v`."""
+    """Write the mean over `points` of (student - teacher)^2 / 2 for every one of the field `maps` and output weights `v`.
+
+    All maps have the same teacher.
+    """
     M, K = len(v_teacher), v.shape[1]
+    teacher = np.zeros(len(points))
+    for p in range(len(points)):
+        for i in range(M):
+            field = 0.0
+            for j in range(M):
+                field += maps[0, i, j] * points[p, j]
+            teacher[p] += v_teacher[i] * g_teacher(field)
     for t in range(len(out)):
         total = 0.0
-        for point in points:
-            delta = 0.0
-            for i in range(M + K):
+        for p in range(len(points)):
+            delta = -teacher[p]
+            for k in range(K):
                 field = 0.0
-                for j in range(M if i < M else M + K):
-                    field += maps[t, i, j] * point[j]
-                delta += -v_teacher[i] * g_teacher(field) if i < M else v[t, i - M] * g(field)
+                for j in range(M + K):
+                    field += maps[t, M + k, j] * points[p, j]
+                delta += v[t, k] * g(field)
             total += delta * delta
         out[t] = 0.5 * total / len(points)
