@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
+from teacher_student.activations import get_activation
 from teacher_student.order_parameters import OrderParameters, generalisation_error, unit_overlaps
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates, unpack
@@ -23,7 +24,6 @@ FloatArray = npt.NDArray[np.float64]
 # Of unit vectors; the Jacobian's own error, 1e-10, is amplified by its condition.
 _IN_KERNEL = 1e-6
 _ZERO_ERROR = 1e-12
-_QUADRATIC = ("quadratic", "centred_quadratic", "hermite2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +159,8 @@ def rotations_of_units(state: OrderParameters, rule: LearningRule, coordinates: 
     """
     eta_xi_in, eta_sigma, eta_xi_out = free_rates(rule)
     learns_v = bool(rule.rates[3] > 0)
-    rotates = rule.activation == "linear" if learns_v else rule.activation in _QUADRATIC
+    c = _coefficients(rule.activation)
+    rotates = c is not None and (c[0] == c[2] == 0.0 if learns_v else c[1] == 0.0)
     if not rotates or eta_xi_in == 0 or eta_sigma > 0 or eta_xi_out > 0 or np.linalg.matrix_rank(state.B) < max(state.B.shape):
         return []
     found = []
@@ -177,11 +178,12 @@ def rotations_of_units(state: OrderParameters, rule: LearningRule, coordinates: 
 def rotations_of_inputs(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> list[tuple[str, FloatArray]]:
     """Return the rotations of input space within the span of the teacher that leave the teacher's function as it is.
 
-    With w* = X e, e an orthonormal basis, they commute with X^T diag(v*) X for a quadratic teacher, and leave X^T v* alone for a
-    linear one. A teacher of another activation has none but exchanges of units, which are not continuous.
+    With w* = X e, e an orthonormal basis, they commute with X^T diag(v*) X if the teacher's units have a quadratic part, and
+    leave X^T v* alone if they have a linear one. A teacher of another activation has none but exchanges of units, which are
+    not continuous.
     """
-    teacher = rule.teacher_activation or rule.activation
-    if rule.rates[0] == 0 or teacher not in (*_QUADRATIC, "linear"):
+    c = _coefficients(rule.teacher_activation or rule.activation)
+    if rule.rates[0] == 0 or c is None:
         return []
     eigenvalues, vectors = np.linalg.eigh(state.T)
     within = eigenvalues > 1e-9 * eigenvalues[-1]
@@ -191,8 +193,9 @@ def rotations_of_inputs(state: OrderParameters, rule: LearningRule, coordinates:
     for plane, (i, j) in zip(planes, pairs, strict=True):
         plane[i, j], plane[j, i] = 1.0, -1.0
     form = X.T @ (state.v_teacher[:, np.newaxis] * X)
-    changes = planes @ (X.T @ state.v_teacher) if teacher == "linear" else planes @ form - form @ planes
-    allowed = scipy.linalg.null_space(changes.reshape(len(pairs), -1).T, rcond=1e-12) if pairs else np.zeros((0, 0))
+    of_parts = [c[1] * planes @ (X.T @ state.v_teacher), c[2] * (planes @ form - form @ planes)]
+    changes = np.hstack([part.reshape(len(pairs), X.shape[1] ** power) for power, part in enumerate(of_parts, 1)])
+    allowed = scipy.linalg.null_space(changes.T, rcond=1e-12) if pairs else np.zeros((0, 0))
     found = []
     for weights in allowed.T:
         change = np.zeros(len(coordinates.start))
@@ -233,6 +236,11 @@ def _families(state: OrderParameters, rule: LearningRule, coordinates: Coordinat
     return found
 
 
+def _coefficients(activation: str) -> tuple[float, ...] | None:
+    """Return c0, c1, c2 of an activation c0 + c1 x + c2 x^2, None of any other."""
+    return get_activation(activation).families.get("polynomial")
+
+
 def _inverse(sigma: FloatArray) -> FloatArray:
     return np.divide(1.0, sigma, out=np.zeros_like(sigma), where=sigma != 0)
 
@@ -250,7 +258,7 @@ def conserved_quantities(state: OrderParameters, rule: LearningRule, coordinates
     reached = state.B if rule.rates[3] > 0 else state.v[:, np.newaxis] * state.B
     if rule.activation == "sign":
         reached = np.zeros((1, state.n_modes))
-    elif rule.activation == "linear" and rule.rates[3] == 0:
+    elif (c := _coefficients(rule.activation)) is not None and c[2] == 0.0 and rule.rates[3] == 0:
         reached = reached.sum(axis=0, keepdims=True)
     unused = scipy.linalg.null_space(reached).T
     P, M = state.n_modes, state.n_teacher
