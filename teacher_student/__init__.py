@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from teacher_student import deep as deep
     from teacher_student import networks as networks
     from teacher_student import plots as plots
-    from teacher_student.activations import register_activation as register_activation
     from teacher_student.analysis.specialization import specialization as specialization
     from teacher_student.analysis.stages import stages as stages
     from teacher_student.errors import Diverged as Diverged
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from teacher_student.problem import log_spaced_times as log_spaced_times
     from teacher_student.problem_file import load_problem as load_problem
     from teacher_student.problem_file import presets as presets
+    from teacher_student.registration import register_activation as register_activation
     from teacher_student.restart import warm_restart as warm_restart
     from teacher_student.schedules import Cosine as Cosine
     from teacher_student.schedules import Piecewise as Piecewise
@@ -55,7 +55,7 @@ _WHERE = {
     "Piecewise": "schedules",
     "PowerLaw": "schedules",
     "Cosine": "schedules",
-    "register_activation": "activations",
+    "register_activation": "registration",
     "Problem": "problem",
     "with_output_scaling": "output_scaling",
     "Velocities": "velocities",

@@ -9,19 +9,17 @@ makes SGD and theory agree (deep-learning libraries often take 0, which would fr
 derivative, and g' = 0 everywhere else: SGD multiplies by that 0, so only output weights of sign units learn, and the theory
 follows it in this (it has no delta function at the jump).
 
-`register_activation` adds activations of the user's own.
+`teacher_student.registration` adds activations of the user's own.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numba import cfunc, njit
+from numba import cfunc
 from numba.core.ccallback import CFunc
 
 from teacher_student.errors import refuse
@@ -32,11 +30,6 @@ _SQRT_1_OVER_2_PI = math.sqrt(0.5 / math.pi)
 _SQRT_6 = math.sqrt(6.0)
 _SQRT_24 = math.sqrt(24.0)
 _LEAK = 0.01
-# Step of the numerical derivative, a power of 2 so that x + step is exact, and where registered functions are tried.
-_STEP = 2.0**-8
-_TRIED = np.arange(-8.0, 8.0 + _STEP / 4, _STEP / 2)
-# On smooth functions of order one, extrapolations of different order agree to 1e-11; at a kink they do not agree at all.
-_SMOOTH = 1e-7
 
 
 def _erf(x: float) -> float:
@@ -218,77 +211,3 @@ def shared_family(student: Activation, teacher: Activation) -> str | None:
 def get_activations(student: str, teacher: str | None = None) -> tuple[Activation, Activation]:
     """Return the activations of student and teacher, by default the same; raises `InvalidInput` if there is none so called."""
     return get_activation(student), get_activation(student if teacher is None else teacher, "teacher_activation")
-
-
-def register_activation(name: str, g: Callable[[float], float], g_prime: Callable[[float], float] | None = None) -> None:
-    """Add an activation for this process: `name` may then be used wherever an activation is asked for.
-
-    A worker process or a later session has to register it again. The functions are compiled here, in a fraction of a second, and
-    not cached on disk: numba's cache would not notice another value of a global variable or default argument of `g`.
-
-    Parameters
-    ----------
-    name : str
-        A name not yet used.
-    g : callable
-        Of one float, in what numba can compile: arithmetic, conditions, functions of `math`.
-    g_prime : callable, optional
-        What SGD multiplies by where the rule says g'. By default the derivative of a smooth `g` by central differences of steps
-        2^-8, 2^-9 and 2^-10, extrapolated to order 6 (Richardson); its error is about 1e-12 for functions of order one.
-
-    Raises
-    ------
-    InvalidInput
-        If the name is taken; a function does not compile, raises or is not finite somewhere in [-8, 8]; or `g_prime` is left out
-        and `g` has a kink or a jump there, where only its user can say what SGD is to do.
-    """
-    if not isinstance(name, str) or not name.isidentifier():
-        refuse("name", name, "a name of letters, digits and underscores")
-    if name in ACTIVATIONS:
-        refuse("name", name, "a name not yet used for an activation")
-    compiled = _compile("g", g)
-    if g_prime is None:
-        compiled_prime = _derivative(njit(g))
-        slopes = np.array([compiled_prime.ctypes(x) for x in _TRIED])
-        values = np.array([compiled.ctypes(x) for x in np.arange(_TRIED[0] - _STEP, _TRIED[-1] + 1.25 * _STEP, _STEP / 2)])
-        middle, wide = (values[3:-1] - values[1:-3]) / _STEP, (values[4:] - values[:-4]) / (2.0 * _STEP)
-        unequal = np.abs(slopes - (4.0 * middle - wide) / 3.0) / (1.0 + np.abs(slopes))
-        if not (unequal < _SMOOTH).all():
-            refuse("g_prime", None, f"the derivative as a function, for g is not smooth near x = {_TRIED[unequal.argmax()]:.2g}")
-    else:
-        compiled_prime = _compile("g_prime", g_prime)
-    ACTIVATIONS[name] = Activation(name, compiled, compiled_prime, {})
-
-
-def _compile(field: str, function: Callable[[float], float]) -> Any:
-    """Return `function` as a C callback that returns the same numbers; raises `InvalidInput`, naming `field`, otherwise."""
-    try:
-        compiled = cfunc("float64(float64)", error_model="numpy")(function)
-    except Exception as error:  # numba raises its own and many other kinds
-        reason = next((line for line in str(error).splitlines() if line.strip()), "")
-        refuse(
-            field, function, f"a function of one float that numba can compile ({type(error).__name__}: {reason.strip()[:100]})"
-        )
-    for x in map(float, _TRIED):
-        try:
-            expected = float(function(x))
-        except Exception as error:
-            refuse(f"{field}({x:g})", f"{type(error).__name__}: {error}", "a finite number")
-        if not math.isfinite(expected):
-            refuse(f"{field}({x:g})", expected, "a finite number")
-        if not abs(compiled.ctypes(x) - expected) <= 1e-9 * (1.0 + abs(expected)):
-            refuse(f"{field}({x:g})", compiled.ctypes(x), f"when compiled what Python returns, {expected!r}")
-    return compiled
-
-
-def _derivative(g: Any) -> Any:
-    """Return the central difference of compiled `g`, extrapolated to order 6 in its step, as a C callback."""
-
-    @cfunc("float64(float64)", error_model="numpy")
-    def sixth(x: float) -> float:
-        wide = (g(x + _STEP) - g(x - _STEP)) / (2.0 * _STEP)
-        middle = (g(x + _STEP / 2) - g(x - _STEP / 2)) / _STEP
-        narrow = (g(x + _STEP / 4) - g(x - _STEP / 4)) / (_STEP / 2)
-        return (64.0 * narrow - 20.0 * middle + wide) / 45.0
-
-    return sixth

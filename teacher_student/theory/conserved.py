@@ -12,7 +12,7 @@ import scipy.linalg
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates, state_vector
-from teacher_student.theory.symmetries import free_rates
+from teacher_student.theory.symmetries import free_rates, is_linear, polynomial_of
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -74,7 +74,7 @@ def _parts_of_xi_out(state: OrderParameters, rule: LearningRule) -> FloatArray:
 
 def _parts_of_v(state: OrderParameters, rule: LearningRule) -> FloatArray:
     """Return the gradients of n v for combinations n of linear units without output, n xi_out diag(sigma) = 0 for ever."""
-    if rule.activation != "linear" or rule.rates[2] > 0:
+    if not is_linear(rule.activation) or rule.rates[2] > 0:
         return np.zeros((0, len(state_vector(state))))
     return _of_factor(state, "v", scipy.linalg.null_space((state.xi_out if rule.rates[1] > 0 else state.B).T).T)
 
@@ -88,7 +88,8 @@ def _units_reached(state: OrderParameters, rule: LearningRule) -> FloatArray:
         return np.zeros((1, state.n_units))
     if rule.rates[3] > 0:
         return np.eye(state.n_units)
-    return state.v[np.newaxis] if rule.activation == "linear" else np.diag(state.v)
+    c = polynomial_of(rule.activation)
+    return state.v[np.newaxis] if c is not None and c[2] == 0.0 else np.diag(state.v)
 
 
 def _of_factor(state: OrderParameters, name: str, parts: FloatArray) -> FloatArray:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from teacher_student.activations import get_activation
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates, unpack
-from teacher_student.theory.symmetries import QUADRATIC, change_of, free_rates
+from teacher_student.theory.symmetries import change_of, free_rates, is_linear, polynomial_of
 
 FloatArray = npt.NDArray[np.float64]
 
-_DEGREES = {"linear": 1, "relu": 1, "leaky_relu": 1, "quadratic": 2}
 _STEP = 1e-5
 
 
@@ -50,13 +50,21 @@ def _inverse(sigma: FloatArray) -> FloatArray:
     return np.divide(1.0, sigma, out=np.zeros_like(sigma), where=sigma != 0)
 
 
+def _degree(activation: str) -> int:
+    """Return the degree of a g with g(c x) = c^degree g(x) for c > 0, 0 of any other."""
+    c = polynomial_of(activation)
+    if is_linear(activation) or "piecewise_linear" in get_activation(activation).families:
+        return 1
+    return 2 if c is not None and c[0] == c[1] == 0.0 else 0
+
+
 def rescalings_of_units(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> list[tuple[str, FloatArray]]:
     """Return the rescalings of output weights against what makes the fields, of units with g(c x) = c^degree g(x) for c > 0.
 
     xi_in then learns as before, since v_k g'(lambda_k) xi_out_ka stays the same; the gradients of the other factors are rescaled,
     and vanish where they did. So without weight decay these are families at any eps_g, noise and rates.
     """
-    degree = _DEGREES.get(rule.activation, 0)
+    degree = _degree(rule.activation)
     eta_sigma, eta_xi_out, eta_v = rule.rates[1:]
     if degree == 0 or eta_v == 0:
         return []
@@ -75,23 +83,19 @@ def rescalings_of_units(state: OrderParameters, rule: LearningRule, coordinates:
 
 
 def function_of_modes(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> FloatArray:
-    """Return the gradients, (m, n), of what makes the output of linear or quadratic units; for others (0, n).
+    """Return the gradients, (m, n), of what makes the output of polynomial units c0 + c1 x + c2 x^2; for others (0, n).
 
-    With h the fields of the modes and B = xi_out diag(sigma), the output of linear units is u h, u = v B, and that of quadratic
-    ones h^T S h, S = B^T diag(v) B, less sum v if they are centred. The steps of xi_in depend on the other factors only through u
-    or S, whose gradients vanish at a fixed point without weight decay. So what leaves u or S and xi_in as they are leads along a
-    family.
+    With h the fields of the modes and B = xi_out diag(sigma), the output is c0 sum v + c1 u h + c2 h^T S h, u = v B and
+    S = B^T diag(v) B. The steps of xi_in depend on the other factors only through these parts, whose gradients vanish at a fixed
+    point without weight decay. So what leaves the parts and xi_in as they are leads along a family.
     """
     y = coordinates.start[coordinates.moving]
-    if rule.activation != "linear" and rule.activation not in QUADRATIC:
+    c = polynomial_of(rule.activation)
+    if c is None:
         return np.zeros((0, len(y)))
     factors = unpack(coordinates.expand(y + _STEP * np.vstack([np.eye(len(y)), -np.eye(len(y))])), state)
     B, v = factors["xi_out"] * factors["sigma"][:, np.newaxis], factors["v"]
-    if rule.activation == "linear":
-        output = np.einsum("nk,nka->na", v, B)
-    else:
-        output = np.einsum("nk,nka,nkb->nab", v, B, B)
-    constant = v.sum(axis=1) if rule.activation in ("centred_quadratic", "hermite2") else np.zeros(len(v))
-    parts = (output, constant, factors["Q_modes"], factors["R_modes"])
+    outputs = v.sum(axis=1), np.einsum("nk,nka->na", v, B), np.einsum("nk,nka,nkb->nab", v, B, B)
+    parts = (*(output for output, part in zip(outputs, c, strict=True) if part != 0.0), factors["Q_modes"], factors["R_modes"])
     values = np.hstack([part.reshape(len(v), -1) for part in parts])
     return np.asarray((values[: len(y)] - values[len(y) :]).T / (2 * _STEP))

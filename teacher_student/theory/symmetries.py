@@ -8,13 +8,23 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
+from teacher_student.activations import get_activation
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates
 
 FloatArray = npt.NDArray[np.float64]
 
-QUADRATIC = ("quadratic", "centred_quadratic", "hermite2")
+
+def polynomial_of(activation: str) -> tuple[float, ...] | None:
+    """Return c0, c1, c2 of an activation c0 + c1 x + c2 x^2, None of any other."""
+    return get_activation(activation).families.get("polynomial")
+
+
+def is_linear(activation: str) -> bool:
+    """Return whether an activation is c1 x."""
+    c = polynomial_of(activation)
+    return c is not None and c[0] == c[2] == 0.0
 
 
 def change_of(
@@ -61,12 +71,13 @@ def rotations(state: OrderParameters, rule: LearningRule, coordinates: Coordinat
 def rotations_of_units(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> list[tuple[str, FloatArray]]:
     """Return rotations of units into each other that are symmetries: rows of xi_out turn, or if it does not learn the modes.
 
-    Units that are quadratic in their fields need equal output weights, which do not learn. Linear ones take output weights that
-    learn with them. Modes turn only if no length changes by it, and sigma does not learn.
+    Units c0 + c2 x^2 need equal output weights, which do not learn. Linear ones take output weights that learn with them. Modes
+    turn only if no length changes by it, and sigma does not learn.
     """
     eta_xi_in, eta_sigma, eta_xi_out = free_rates(rule)
     learns_v, turns_modes = bool(rule.rates[3] > 0), eta_xi_out == 0
-    rotates = rule.activation == "linear" if learns_v else rule.activation in QUADRATIC
+    c = polynomial_of(rule.activation)
+    rotates = is_linear(rule.activation) if learns_v else c is not None and c[1] == 0.0
     if turns_modes and (eta_xi_in == 0 or eta_sigma > 0 or np.linalg.matrix_rank(state.B) < max(state.B.shape)):
         rotates = False
     found = []
@@ -88,11 +99,12 @@ def rotations_of_units(state: OrderParameters, rule: LearningRule, coordinates: 
 def rotations_of_inputs(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> list[tuple[str, FloatArray]]:
     """Return the rotations of input space within the span of the teacher that leave the teacher's function as it is.
 
-    With w* = X e, e an orthonormal basis, they commute with X^T diag(v*) X for a quadratic teacher, and leave X^T v* alone for a
-    linear one. A teacher of another activation has none but exchanges of units, which are not continuous.
+    With w* = X e, e an orthonormal basis, they commute with X^T diag(v*) X if the teacher's units have a quadratic part, and
+    leave X^T v* alone if they have a linear one. A teacher of another activation has none but exchanges of units, which are
+    not continuous.
     """
-    teacher = rule.teacher_activation or rule.activation
-    if rule.rates[0] == 0 or teacher not in (*QUADRATIC, "linear"):
+    c = polynomial_of(rule.teacher_activation or rule.activation)
+    if rule.rates[0] == 0 or c is None:
         return []
     eigenvalues, vectors = np.linalg.eigh(state.T)
     within = eigenvalues > 1e-9 * eigenvalues[-1]
@@ -102,8 +114,9 @@ def rotations_of_inputs(state: OrderParameters, rule: LearningRule, coordinates:
     for plane, (i, j) in zip(planes, pairs, strict=True):
         plane[i, j], plane[j, i] = 1.0, -1.0
     form = X.T @ (state.v_teacher[:, np.newaxis] * X)
-    changes = planes @ (X.T @ state.v_teacher) if teacher == "linear" else planes @ form - form @ planes
-    allowed = scipy.linalg.null_space(changes.reshape(len(pairs), -1).T, rcond=1e-12) if pairs else np.zeros((0, 0))
+    of_parts = [c[1] * planes @ (X.T @ state.v_teacher), c[2] * (planes @ form - form @ planes)]
+    changes = np.hstack([part.reshape(len(pairs), X.shape[1] ** power) for power, part in enumerate(of_parts, 1)])
+    allowed = scipy.linalg.null_space(changes.T, rcond=1e-12) if pairs else np.zeros((0, 0))
     found = []
     for weights in allowed.T:
         change = np.zeros(len(coordinates.start))
