@@ -2,11 +2,13 @@
 
 Erf units, M = 2, after Goldt et al. (2019); points are medians over random starts, bars their range. Left: the error against
 time. Right: against K. With both layers it falls with K, as they found. With the first layer alone it grows with every
-excess unit at alpha = 2512, as they found; but this is not the end. Excess units pair: two become opposite to each other, so
-that they cancel, and grow slowly, so that they saturate and fluctuate less (at K = 4, Q of both is 28 at the last time). So
-the late error is smaller for K = 4 than for K = 3, smaller for 6 than for 5, and K = 4 and 6 are still falling. The black line
-is their formula eta noise^2 (K - M + M / sqrt(3)) / (2 pi) for the first layer, to first order in the rate; at this rate the
-error at alpha = 2512 is larger, by 9 % at K = 2 and 56 % at K = 7.
+excess unit at alpha = 2512, as they found to first order in the rate; but this is not the end. Excess units pair: two become
+opposite to each other, so that they cancel, and grow slowly, so that they saturate and fluctuate less (at K = 4, Q of both is
+28 at the last time). So the late error is smaller for K = 4 than for K = 3, smaller for 6 than for 5, and K = 4 and 6 are still
+falling. The black line is their formula eta noise^2 (K - M + M / sqrt(3)) / (2 pi) for the first layer, to first order in the
+rate; at this rate the error at alpha = 2512 is larger, by 9 % at K = 2 and 56 % at K = 7. ReLU units differ (see the page on
+the theory): with the first layer alone their error still grows with K at 1e5; with both layers it falls as M noise /
+(8 sqrt(alpha)), at last at every K alike.
 """
 
 import argparse
@@ -54,7 +56,7 @@ def main() -> None:
             label = rf"{name}, $\alpha={TIMES[time]:,.0f}$"
             axes[1].errorbar(UNITS, middle, yerr=bars, fmt=dash + marker, color=colour, capsize=2, label=label)
             print(
-                f"{name}, alpha = {TIMES[time]:.0f}: "
+                f"erf, {name}, alpha = {TIMES[time]:.0f}: "
                 + ", ".join(f"K = {K}: {e:.2e}" for K, e in zip(UNITS, middle, strict=True))
             )
     first_order = ETA * NOISE**2 / (2 * np.pi) * (np.array(UNITS) - M + M / np.sqrt(3))
