@@ -496,6 +496,29 @@ def test_a_branch_in_noise_is_that_of_single_fixed_points() -> None:
     assert np.isnan(branch.stability_lost)
 
 
+def test_a_branch_that_ends_is_kept_up_to_where_it_was_followed() -> None:
+    """Noise makes students longer, and beyond a noise of 1.21 nothing holds them: they grow for ever."""
+    problem = ts.Problem(initial=perfect(2), rule=ts.LearningRule(eta_xi_in=1.0))
+    branch = ts.continuation(problem, "noise", [0.0, 0.5, 2.0, 10.0])
+    assert branch.values[:2].tolist() == [0.0, 0.5]
+    assert 1.18 < branch.values[2] < 1.25
+    assert len(branch.values) == len(branch.points) == len(branch.n_unstable) == 3
+    assert branch.ended.startswith(f"after noise = {branch.values[2]:.6g}, at ")
+    assert branch.points[2].problem.rule.noise == branch.values[2]
+    assert branch.points[2].residual < 1e-12
+    assert np.diagonal(branch.points[2].state.Q).min() > 500
+    beyond = dataclasses.replace(problem, rule=ts.LearningRule(eta_xi_in=1.0, noise=1.5))
+    with pytest.raises(ts.Diverged):
+        ts.integrate(beyond, [0.0, 1e5], progress=False)
+    # Where the branch is steep, but goes on, it is followed to the value that was asked for.
+    steep = ts.continuation(problem, "noise", [0.0, 1.0])
+    assert steep.values.tolist() == [0.0, 1.0]
+    assert steep.ended == ""
+    noisy = dataclasses.replace(problem, rule=ts.LearningRule(eta_xi_in=1.0, noise=1.0))
+    late = ts.integrate(noisy, [0.0, 1e5], progress=False)["eps_g"].values[-1]
+    assert steep.points[-1].eps_g == pytest.approx(late, rel=1e-6)
+
+
 def test_a_scaled_factor_is_followed_with_its_scale() -> None:
     problem = ts.Problem(initial=perfect(2), rule=ts.LearningRule(eta_xi_in=1.0))
     branch = ts.continuation(problem, "v_teacher", [1.0, 1.1, 1.2])
