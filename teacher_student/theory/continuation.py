@@ -20,7 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _RULE_FIELDS = (*RATES, "noise", "weight_decay")
 _SCALED_FACTORS = {"sigma": "eta_sigma", "xi_out": "eta_xi_out", "v": "eta_v", "v_teacher": None}
-_MAX_HALVINGS = 8
+_MAX_HALVINGS = 12
 # Larger moves between neighbouring points may be jumps to another branch, so the step is halved first.
 _LARGEST_MOVE = 0.3
 
@@ -33,7 +33,7 @@ class Branch:
     ----------
     field : str
     values : (n,) array
-        The parameter; shorter than asked for if the branch ends, see `ended`.
+        The parameter: the values asked for, or, if the branch ends before, those passed and the last one that was reached.
     points : tuple of FixedPoint
     n_unstable : (n,) int array
         Unstable directions.
@@ -41,7 +41,7 @@ class Branch:
         Parameters at which the number of unstable directions changes, one between two neighbouring values, located by root
         finding; NaN where no eigenvalue crosses zero by more than its error.
     ended : str
-        Why the branch could not be followed to the last value; empty if it was.
+        After which value and why the branch could not be followed to the last one; empty if it was.
     """
 
     field: str
@@ -94,19 +94,21 @@ def continuation(
     parameters = _checked(problem, field, values)
     xtol = check_fraction("xtol", xtol)
     points = [fixed_point(with_value(problem, field, parameters[0]), _for_value(near, problem, field, parameters[0]))]
+    reached = [float(parameters[0])]
     changes: list[float] = []
     ended = ""
-    for value, following in itertools.pairwise(parameters):
-        try:
-            points.append(_follow(problem, field, points[-1], value, following))
-        except NoFixedPoint as error:
-            ended = f"after {field} = {value:.6g}: {error}"
+    for value, following in itertools.pairwise(parameters.tolist()):
+        point, last, ended = _follow(problem, field, points[-1], value, following)
+        if last != value:
+            points.append(point)
+            reached.append(last)
+            if points[-2].n_unstable != point.n_unstable:
+                changes.append(_change(problem, field, points[-2], value, last, xtol * abs(last - value), point))
+        if ended:
             break
-        if points[-2].n_unstable != points[-1].n_unstable:
-            changes.append(_change(problem, field, points[-2], value, following, xtol * abs(following - value), points[-1]))
     return Branch(
         field=field,
-        values=parameters[: len(points)],
+        values=np.array(reached),
         points=tuple(points),
         n_unstable=np.array([point.n_unstable for point in points]),
         changes=np.array(changes),
@@ -156,22 +158,28 @@ def _for_value(
     return near
 
 
-def _follow(problem: Problem, field: str, point: FixedPoint, value: float, target: float, halvings: int = 0) -> FixedPoint:
-    """Return the fixed point at `target` that continues `point` at `value`, by smaller steps where one is too long."""
-    try:
-        near = _for_value(point.state, problem, field, target)
-        found = fixed_point(with_value(problem, field, target), near)
-        size = 1.0 + float(np.abs(point.state.Q_modes).max())
-        if found.distance < _LARGEST_MOVE * size:
-            return found
-        reason = NoFixedPoint(f"the nearest fixed point is {found.distance:.3g} away", found.residual)
-    except NoFixedPoint as error:
-        reason = error
-    if halvings == _MAX_HALVINGS:
-        raise reason
-    middle = 0.5 * (value + target)
-    half = _follow(problem, field, point, value, middle, halvings + 1)
-    return _follow(problem, field, half, middle, target, halvings + 1)
+def _follow(problem: Problem, field: str, point: FixedPoint, value: float, target: float) -> tuple[FixedPoint, float, str]:
+    """Return the fixed point that continues `point` at `value`, the value reached, and why it is not `target`; empty if it is.
+
+    A step that is too long is halved, and one after a step that was not is twice as long.
+    """
+    smallest = abs(target - value) / 2**_MAX_HALVINGS
+    step = target - value
+    while value != target:
+        following = value + step if abs(step) < abs(target - value) else target
+        try:
+            found = fixed_point(with_value(problem, field, following), _for_value(point.state, problem, field, following))
+            size = 1.0 + float(np.abs(point.state.Q_modes).max())
+            reason = "" if found.distance < _LARGEST_MOVE * size else f"the nearest fixed point is {found.distance:.3g} away"
+        except NoFixedPoint as error:
+            reason = str(error)
+        if not reason:
+            point, value, step = found, following, 2.0 * step
+        elif abs(step) <= smallest:
+            return point, value, f"after {field} = {value:.6g}, at {following:.6g}: {reason}"
+        else:
+            step *= 0.5
+    return point, value, ""
 
 
 def _change(
@@ -185,7 +193,10 @@ def _change(
             return _real_parts(point)[index]
         if parameter == following:
             return _real_parts(after)[index]
-        return _real_parts(_follow(problem, field, point, value, parameter))[index]
+        between, last, ended = _follow(problem, field, point, value, parameter)
+        if last != parameter:
+            raise NoFixedPoint(ended, between.residual)
+        return _real_parts(between)[index]
 
     if crossing(value) * crossing(following) > 0:
         return float("nan")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -111,7 +112,7 @@ def test_no_stage_lies_between_output_times_alone() -> None:
         ("li-huang-2023", ["plateau", "fall", "plateau", "fall", "plateau"]),
     ],
 )
-def test_theory_gives_the_same_stages_on_any_grid(preset: str, expected: list[str]) -> None:
+def test_theory_gives_the_same_stages_on_any_grid(preset: str, expected: list[str], record_check: Callable[..., None]) -> None:
     problem = ts.load_problem(preset)
     first, last = problem.alpha[1], problem.alpha[-1]
     decades = np.log10(last / first)
@@ -119,14 +120,18 @@ def test_theory_gives_the_same_stages_on_any_grid(preset: str, expected: list[st
     for per_decade in (10, 15, 60):
         times = np.geomspace(first, last, round(per_decade * decades) + 1)
         lists.append(ts.stages(ts.integrate(problem, times, progress=False)))
+    of_edges, of_levels = [], []
     for found in lists:
         assert kinds(found) == expected
         for stage, reference in zip(found, lists[-1], strict=True):
             # Where eps_g reaches rounding is known to one output time; a stage it ends has neither a level nor an end of its own.
             if not reference.open_end:
-                assert stage.alpha_end == pytest.approx(reference.alpha_end, rel=0.03)
-                assert stage.level == pytest.approx(reference.level, rel=0.04)
+                of_edges.append(abs(stage.alpha_end / reference.alpha_end - 1.0))
+                of_levels.append(abs(stage.level / reference.level - 1.0))
                 assert stage.exponent == pytest.approx(reference.exponent, abs=0.03)
+    grids = "10 and 15 points a decade against 60"
+    record_check("edges of stages on other output grids: relative difference", grids, max(of_edges), 0.03)
+    record_check("levels of stages on other output grids: relative difference", grids, max(of_levels), 0.04)
 
 
 def test_the_plateau_of_saad_and_solla_is_at_the_symmetric_fixed_point() -> None:
@@ -208,7 +213,9 @@ def deviations(theory: tuple[Stage, ...], simulation: tuple[Stage, ...]) -> np.n
     return np.array(z)
 
 
-def test_theory_and_simulation_give_the_same_list_within_errors(simulation: xr.Dataset) -> None:
+def test_theory_and_simulation_give_the_same_list_within_errors(
+    simulation: xr.Dataset, record_check: Callable[..., None]
+) -> None:
     problem, times = ts.load_problem("saad-solla-1995"), simulation["alpha"].values
     # The last fall goes down to where the data end, and its level depends on it: both are cut at a level that no replica is near.
     least = 4e-8
@@ -223,7 +230,7 @@ def test_theory_and_simulation_give_the_same_list_within_errors(simulation: xr.D
     z = deviations(theory, found)
     assert len(z) == 14
     # Student's t with 11 degrees of freedom, 14 correlated numbers: beyond 4.5 with probability of at most 1.3 %.
-    assert np.abs(z).max() < 4.5
+    record_check("edges, levels and exponents of stages: largest |z|", "runs of the chain", np.abs(z).max(), 4.5)
     faster = dataclasses.replace(problem, rule=dataclasses.replace(problem.rule, eta_xi_in=0.55))
     wrong = ts.stages(ts.integrate(faster, times, progress=False), least=least)
     assert np.abs(deviations(wrong, found)).max() > 4.5

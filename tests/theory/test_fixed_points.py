@@ -103,16 +103,18 @@ def test_the_plateau_of_the_preset_is_a_saddle_with_one_direction_for_each_way_t
     assert ts.fixed_point(problem, near=900.0).eps_g == pytest.approx(0.0, abs=1e-14)
 
 
-def test_small_deviations_grow_along_the_eigenvectors_at_the_eigenvalues() -> None:
+def test_small_deviations_grow_along_the_eigenvectors_at_the_eigenvalues(record_check: Callable[..., None]) -> None:
     point = two_units()
     coordinates = coordinates_of(point.state, point.problem.rule)
     start = coordinates.start[coordinates.moving]
     flow = right_hand_side(point.state, point.problem.rule, coordinates)
+    errors = []
     for i in range(len(point.eigenvalues)):
         vector = point.eigenvectors[:, i].real
         solution = scipy.integrate.solve_ivp(flow, (0, 2.0), start + 1e-6 * vector, rtol=1e-12, atol=1e-15)
         expected = 1e-6 * (np.exp(2.0 * point.eigenvalues[i]) * point.eigenvectors[:, i]).real
-        np.testing.assert_allclose(solution.y[:, -1] - start, expected, atol=1e-11)
+        errors.append(np.abs(solution.y[:, -1] - start - expected).max())
+    record_check("deviations of 1e-6 along eigenvectors after a time of 2: difference", "the flow", max(errors), 1e-11)
 
 
 def flow_of(state: ts.OrderParameters, rule: ts.LearningRule) -> tuple[np.ndarray, object]:
@@ -494,6 +496,29 @@ def test_a_branch_in_noise_is_that_of_single_fixed_points() -> None:
     assert branch.points[-1].eps_g == pytest.approx(late, rel=1e-7)
     assert (np.diff([point.eps_g for point in branch.points]) > 0).all()
     assert np.isnan(branch.stability_lost)
+
+
+def test_a_branch_that_ends_is_kept_up_to_where_it_was_followed() -> None:
+    """Noise makes students longer, and beyond a noise of 1.21 nothing holds them: they grow for ever."""
+    problem = ts.Problem(initial=perfect(2), rule=ts.LearningRule(eta_xi_in=1.0))
+    branch = ts.continuation(problem, "noise", [0.0, 0.5, 2.0, 10.0])
+    assert branch.values[:2].tolist() == [0.0, 0.5]
+    assert 1.18 < branch.values[2] < 1.25
+    assert len(branch.values) == len(branch.points) == len(branch.n_unstable) == 3
+    assert branch.ended.startswith(f"after noise = {branch.values[2]:.6g}, at ")
+    assert branch.points[2].problem.rule.noise == branch.values[2]
+    assert branch.points[2].residual < 1e-12
+    assert np.diagonal(branch.points[2].state.Q).min() > 500
+    beyond = dataclasses.replace(problem, rule=ts.LearningRule(eta_xi_in=1.0, noise=1.5))
+    with pytest.raises(ts.Diverged):
+        ts.integrate(beyond, [0.0, 1e5], progress=False)
+    # Where the branch is steep, but goes on, it is followed to the value that was asked for.
+    steep = ts.continuation(problem, "noise", [0.0, 1.0])
+    assert steep.values.tolist() == [0.0, 1.0]
+    assert steep.ended == ""
+    noisy = dataclasses.replace(problem, rule=ts.LearningRule(eta_xi_in=1.0, noise=1.0))
+    late = ts.integrate(noisy, [0.0, 1e5], progress=False)["eps_g"].values[-1]
+    assert steep.points[-1].eps_g == pytest.approx(late, rel=1e-6)
 
 
 def test_a_scaled_factor_is_followed_with_its_scale() -> None:
