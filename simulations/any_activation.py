@@ -26,8 +26,8 @@ def snake_prime(x: float) -> float:
 
 
 # A rate of the first layer well below the largest stable one of each.
-RATES = {"erf": 1.0, "tanh": 1.0, "gelu": 0.8, "softplus": 0.6, "snake": 0.15}
-LAST_ALPHA = {"erf": 200.0, "tanh": 130.0, "gelu": 75.0, "softplus": 300.0, "snake": 150.0}
+RATES = {"erf": 1.0, "tanh": 1.0, "gelu": 0.8, "snake": 0.15}
+LAST_ALPHA = {"erf": 200.0, "tanh": 130.0, "gelu": 75.0, "snake": 150.0}
 
 
 def problem_of(activation: str) -> ts.Problem:

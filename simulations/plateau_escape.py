@@ -1,10 +1,10 @@
 """At finite N noise drives runs off a plateau that the infinite-N equations never leave; the time this takes grows as ln N.
 
-Both problems start exactly at an unstable fixed point, where the ODE stays for ever. Left: mean time until eps_g is half its
-value there, with standard errors, over six decades of N: runs of the exact chain (filled), and at large N leaps, with the drift
-and the noise of the theory (open); both at one N between. The lines are the prediction (ln N + constant) / (2 lambda) from rate
-and noise at the fixed point, without a fitted parameter. Right: the times of single runs spread with a standard deviation that
-does not depend on N; their distribution at the smallest and the largest N against the predicted one (black).
+Two erf units start at their symmetric plateau, one unit with x^2 outputs orthogonal to the teacher. Both are fixed points, where
+the ODE stays for ever. Left: mean time until eps_g is half its value there, with standard errors. Filled: runs of the exact
+chain, here up to N = 10^5; those at 10^6 and 10^7 take up to half an hour and are from the table in docs/theory.rst. Open:
+leaps, with drift and noise of the theory. Lines: the prediction (ln N + constant) / (2 lambda) from rate and noise at the
+fixed point. Right: single runs at the smallest and the largest N. The times' standard deviation does not depend on N.
 """
 
 import argparse
@@ -17,24 +17,17 @@ import teacher_student as ts
 from teacher_student.analysis.stages import passage_times
 from teacher_student.theory.plateau import escape_probability
 
-CHAIN, LEAPS = [100, 1000, 10_000, 100_000], [10**5, 10**6, 10**7, 10**8]
-REPLICAS = 24
+CHAIN, LEAPS = {100: 32, 1000: 32, 10_000: 16, 100_000: 8}, {10**6: 12, 10**7: 12, 10**8: 16}  # N: replicas
+# Two erf units at N = 10^6 and 10^7, drawn a little to the left: copied from docs/theory.rst, "Plateau length at finite N", where
+# the lines of code are that repeat it.
+LONG_CHAIN, LABEL = ([0.75e6, 0.75e7], [79.9, 92.5], [2.9, 2.2]), "two erf units, chain, 12 and 20 runs\n(docs/theory.rst)"
 
-
-def committee() -> ts.Problem:
-    """Two erf units on an orthogonal teacher: the symmetric plateau."""
-    one, v = np.eye(2), np.ones(2)
-    initial = ts.plain_committee(Q=0.3 * one, R=np.full((2, 2), 0.01), T=3.0 * one, v=v, v_teacher=v)
-    return ts.Problem(initial=initial, rule=ts.LearningRule(eta_xi_in=1.5))
-
-
-def phase_retrieval() -> ts.Problem:
-    """One unit with x^2 outputs, blind to the sign of its field: it has to find the teacher's direction."""
-    initial = ts.plain_committee(Q=[[0.4]], R=[[0.0]], T=[[1.0]], v=[1.0], v_teacher=[1.0])
-    return ts.Problem(initial=initial, rule=ts.LearningRule("quadratic", eta_xi_in=0.07))
-
-
-STUDIES = {"two erf units": (committee(), 40.0), "one $x^2$ unit": (phase_retrieval(), None)}
+SYMMETRIC = dict(Q=[[1.27, 0.72], [0.72, 1.27]], R=np.full((2, 2), 1.376), T=4.0 * np.eye(2), v=np.ones(2), v_teacher=np.ones(2))
+BLIND = dict(Q=[[0.4]], R=[[0.0]], T=[[1.0]], v=[1.0], v_teacher=[1.0])
+STUDIES = {
+    "two erf units": ts.Problem(initial=ts.plain_committee(**SYMMETRIC), rule=ts.LearningRule(eta_xi_in=1.0)),
+    "one $x^2$ unit": ts.Problem(initial=ts.plain_committee(**BLIND), rule=ts.LearningRule("quadratic", eta_xi_in=0.07)),
+}
 
 
 def main() -> None:
@@ -43,32 +36,34 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the simulations (default: 1)")
     options = parser.parse_args()
 
-    fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
-    for (name, (problem, near)), colour, marker in zip(STUDIES.items(), ts.plots.COLOURS, ts.plots.MARKERS, strict=False):
-        point = ts.fixed_point(problem, near=near)
-        runs = [("chain", N) for N in CHAIN] + [("leaps", N) for N in LEAPS]
-        for i, (method, N) in enumerate(runs):
-            length = ts.plateau_length(point, N)
-            grid = np.linspace(0.0, length.mean[0] + 5.0 * length.deviation, 100)
-            run = ts.leap if method == "leaps" else lambda *args, **given: ts.simulate(*args, **given, method="overlaps")
-            trajectory = run(point.problem, grid, n_inputs=N, replicas=REPLICAS, seed=options.seed + i)
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
+    for (name, problem), colour, marker in zip(STUDIES.items(), ts.plots.COLOURS, ts.plots.MARKERS, strict=False):
+        point = ts.fixed_point(problem)
+        for i, (N, replicas) in enumerate((CHAIN | LEAPS).items()):
+            length, method = ts.plateau_length(point, N), "leaps" if N in LEAPS else "chain"
+            grid = np.linspace(0.0, length.mean[0] + 4.0 * length.deviation, 100)
+            run, how = (ts.leap, {}) if N in LEAPS else (ts.simulate, {"method": "overlaps"})
+            trajectory = run(point.problem, grid, n_inputs=N, replicas=replicas, seed=options.seed + i, **how)
             times = passage_times(trajectory, 0.5 * point.eps_g).values
             times = np.where(np.isnan(times), grid[-1], times)  # a lower bound for a run that is still there
-            mean, error = times.mean(), times.std(ddof=1) / np.sqrt(REPLICAS)
+            mean, error = times.mean(), times.std(ddof=1) / np.sqrt(replicas)
             print(f"{name}, {method}, N = {N:.0e}: {mean:.1f} +- {error:.1f}, predicted {length.mean[0]:.1f}")
-            style = {"fmt": marker, "color": colour, "mfc": "white" if method == "leaps" else colour, "markersize": 5}
-            label = f"{name}, {method}" if N in (CHAIN[0], LEAPS[1]) else None
-            beside = (1.25 if method == "leaps" else 0.8) if N in CHAIN and N in LEAPS else 1.0
-            axes[0].errorbar(beside * N, mean, yerr=error, capsize=2, label=label, **style)
-            if i in (0, len(runs) - 1):
-                parts, label = np.arange(1, REPLICAS + 1) / REPLICAS, name if i == 0 else None
-                axes[1].step(np.sort(times), parts, where="post", color=colour, label=label, linestyle="-" if i else "--")
-                axes[1].plot(grid, escape_probability(length, grid)[0], color="black", linewidth=0.8)
-        axes[0].semilogx(CHAIN + LEAPS, ts.plateau_length(point, CHAIN + LEAPS).mean, color=colour)
-    axes[0].set(xlabel="inputs $N$", ylabel=r"mean escape time $\alpha$")
-    axes[1].set(xlabel=r"time $\alpha$ = steps / $N$", ylabel="part of the runs that has escaped")
-    axes[0].legend(frameon=False, fontsize=9)
-    axes[1].legend(frameon=False, fontsize=9, loc="lower right", title="dashed: $N=10^2$\nsolid: $N=10^8$", title_fontsize=9)
+            style = {"fmt": marker, "color": colour, "mfc": "white" if N in LEAPS else colour, "markersize": 5, "capsize": 2}
+            label = f"{name}, {method}" if N in (min(CHAIN), min(LEAPS)) else None
+            left.errorbar(N, mean, yerr=error, label=label, **style)
+            if N in (min(CHAIN), max(LEAPS)):
+                parts, dash = np.arange(1, replicas + 1) / replicas, "-" if N in LEAPS else "--"
+                label = f"{name}, {method}, $N=10^{len(str(N)) - 1}$"
+                right.step(np.sort(times), parts, dash, where="post", color=colour, label=label)
+                right.plot(grid, escape_probability(length, grid)[0], color="black", linewidth=0.8)
+        left.semilogx([*CHAIN, *LEAPS], ts.plateau_length(point, [*CHAIN, *LEAPS]).mean, color="black", linewidth=0.8)
+    left.errorbar(*LONG_CHAIN, fmt="D", color="black", markersize=4, capsize=2, label=LABEL)
+    left.set(xlabel="inputs $N$", ylabel=r"mean escape time $\alpha$", ylim=(0, 170))
+    right.set(xlabel=r"time $\alpha$ = steps / $N$", ylabel="part of the runs that has escaped", ylim=(-0.02, 1.5))
+    right.set_yticks(np.linspace(0.0, 1.0, 6))
+    for ax in (left, right):
+        ax.plot([], [], color="black", linewidth=0.8, label="prediction, no fit")
+        ax.legend(frameon=False, fontsize=8, loc="upper left")
     options.output.mkdir(parents=True, exist_ok=True)
     fig.savefig(options.output / "simulations_plateau_escape.png", dpi=200)
     print(options.output / "simulations_plateau_escape.png")
