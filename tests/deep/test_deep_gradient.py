@@ -177,7 +177,7 @@ def field_variances(decomposition: str, initialisation: str, N: int, P: int, act
     variances = []
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        theta = draw_parameters(architecture, initialisation, rng, decomposition == "svd", np.float64)
+        theta = draw_parameters(architecture, initialisation, rng, np.float64)
         x = rng.standard_normal((30, N))
         fields = forward(as_layers(architecture, theta), get_activation(activation), x).fields
         variances.append([float((z**2).mean()) for z in fields])
@@ -220,7 +220,7 @@ def test_impossible_architectures_are_refused(n_modes: object, decomposition: st
 def test_svd_has_no_more_modes_than_can_be_orthogonal_and_starts_orthonormal() -> None:
     architecture = build_architecture((5, 40, 3), 8, "svd", "relu")
     assert architecture.n_modes == (5, 3)
-    theta = draw_parameters(architecture, "unit-fields", np.random.default_rng(0), True, np.float64)
+    theta = draw_parameters(architecture, "unit-fields", np.random.default_rng(0), np.float64)
     for layer in as_layers(architecture, theta):
         assert isinstance(layer, ModeLayer)
         np.testing.assert_allclose(layer.xi_in @ layer.xi_in.T, np.eye(len(layer.sigma)), atol=1e-12)
