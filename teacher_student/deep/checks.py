@@ -64,3 +64,15 @@ def distinct_labels(name: str, labels: Any) -> Array:
     if not good:
         refuse(name, labels, "a list of labels of one type")
     return found
+
+
+def checked_samples(X: Any, y: Any, n_features: int) -> tuple[Array, Array]:
+    """Return inputs (samples, features) and labels (samples,) as arrays; raises `InvalidInput` for other shapes and NaN."""
+    X, y = np.asarray(X), np.asarray(y)
+    if X.ndim != 2 or X.shape[1] != n_features or len(X) == 0:
+        refuse("X", X.shape, f"an array of shape (samples, {n_features})")
+    if X.dtype.kind not in "biuf" or not np.isfinite(X).all():
+        refuse("X", X, "finite numbers")
+    if y.shape != (len(X),):
+        refuse("y", y.shape, f"an array of shape ({len(X)},), a label for each sample")
+    return X, y
