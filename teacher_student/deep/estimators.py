@@ -42,17 +42,19 @@ class ModeMLPClassifier(ClassifierMixin, ModeMLP):
         "relu", "tanh", "erf" (erf(z / sqrt 2)), "logistic" or "linear".
     optimiser, learning_rate, schedule, weight_decay
         "adam" or "sgd" with the mean gradient of a batch; the rate is "constant" or follows half a "cosine" to 0 over
-        `max_iter` epochs. A step shrinks weights, but not biases, by rate * weight_decay of themselves, beside the gradient.
+        `max_iter` epochs of `fit`. A step shrinks weights, but not biases, by rate * weight_decay of themselves, beside the
+        gradient.
     orthogonality : float
         Strength of the penalty of "svd".
     initialisation : str
-        "unit-fields" or "li-huang", see `teacher_student.deep.network.draw_parameters`.
+        "unit-fields" or "li-huang" (not with "svd"), see `teacher_student.deep.network.draw_parameters`.
     batch_size, max_iter : int
         Samples a step, and passes through the data.
     early_stopping, validation_fraction, n_iter_no_change, tol
         Hold a part of the data out, stop when its score has not risen by `tol` for so many epochs, and keep the best epoch.
     warm_start, random_state, verbose
-        As in scikit-learn; `verbose` prints loss and score of every epoch on standard error.
+        As in scikit-learn; `verbose` prints loss and score of every epoch on standard error. Going on with a warm start, or in
+        `partial_fit`, needs the network as it was: sizes, modes, decomposition, activation and dtype.
     dtype : str
         "float32" or "float64", of parameters and arithmetic.
 

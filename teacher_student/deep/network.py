@@ -161,6 +161,13 @@ def as_layers(architecture: Architecture, theta: Array) -> Layers:
     return tuple(layers)
 
 
+def check_initialisation(initialisation: object, decomposition: object) -> None:
+    """Raise `InvalidInput` for an initialisation that is unknown, or whose modes are not orthonormal where "svd" starts so."""
+    check_choice("initialisation", initialisation, INITIALISATIONS)
+    if decomposition == "svd" and initialisation != "unit-fields":
+        refuse("initialisation", initialisation, "unit-fields with svd, whose modes start orthonormal")
+
+
 def draw_parameters(
     architecture: Architecture,
     initialisation: str,
@@ -179,9 +186,12 @@ def draw_parameters(
     takes it back.
 
     "li-huang" is that of Li and Huang (2023): every factor has standard deviation (N ln N)^(-1/6) with the N of the inputs of
-    its matrix (of its layer if shared). Fields then have variance P q / ln N, of order one only for P of order ln N.
+    its matrix (of its layer if shared). With q now the mean square of a matrix's inputs its fields have variance P q / ln N for
+    "modes", and for the first matrix of "shared" between layers of equal width: of order one only for P of order ln N. Without
+    sigma, in "low-rank", it is P q N^(1/3) / (ln N)^(2/3). A matrix that is not decomposed has 1 / sqrt(N), and variance q.
+    Modes so drawn are not orthonormal: raises `InvalidInput` for "svd".
     """
-    check_choice("initialisation", initialisation, INITIALISATIONS)
+    check_initialisation(initialisation, architecture.decomposition)
     if n_parameters(architecture) > _MOST_PARAMETERS:
         many_modes = max(architecture.n_modes) > max(architecture.sizes)
         field, sizes = ("n_modes", architecture.n_modes) if many_modes else ("hidden_layer_sizes", architecture.sizes[1:-1])

@@ -9,12 +9,12 @@ from sklearn.utils import check_random_state
 
 from teacher_student.deep.activations import get_activation
 from teacher_student.deep.checks import check_choice, check_flag, check_number, check_whole, whole_numbers
-from teacher_student.deep.network import DECOMPOSITIONS, INITIALISATIONS, build_architecture
+from teacher_student.deep.network import DECOMPOSITIONS, build_architecture, check_initialisation
 from teacher_student.deep.optimiser import OPTIMISERS, SCHEDULES
 from teacher_student.errors import refuse
 
 _DTYPES = ("float32", "float64")
-_CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "decomposition": DECOMPOSITIONS, "initialisation": INITIALISATIONS}
+_CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "decomposition": DECOMPOSITIONS}
 
 
 def check_parameters(estimator: Any) -> None:
@@ -26,6 +26,7 @@ def check_parameters(estimator: Any) -> None:
         check_whole(name, getattr(estimator, name))
     for name, known in _CHOICES.items():
         check_choice(name, getattr(estimator, name), known)
+    check_initialisation(estimator.initialisation, estimator.decomposition)
     if not isinstance(estimator.dtype, np.dtype) or estimator.dtype.name not in _DTYPES:
         check_choice("dtype", estimator.dtype, _DTYPES)
     for name in ("early_stopping", "warm_start", "verbose"):
