@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.deep.activations import get_activation
+from teacher_student.deep.checks import check_whole, checked_samples
 from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.gradient import forward, network_output
 from teacher_student.deep.network import Layers, ModeLayer, PlainLayer
@@ -59,17 +60,20 @@ class Ablation:
 def ablate(model: ModeMLPClassifier, X: Array, y: Array, matrix: int, rng: np.random.Generator, n_draws: int = 20) -> Ablation:
     """Remove modes of `matrix` from a fitted classifier in order of tau, up and down, and at random; test on `X`, `y`.
 
-    "descending" takes the most important first. Raises `InvalidInput` unless the model has this matrix.
+    "descending" takes the most important first. Raises `InvalidInput` unless the model has this matrix, features and classes, and
+    for fewer than two draws, which have no spread.
     """
     layers = model.layers_
     if isinstance(matrix, bool) or not isinstance(matrix, (int, np.integer)) or not 0 <= matrix < len(layers):
         refuse("matrix", matrix, f"one of the weight matrices 0 to {len(layers) - 1}")
-    labels = model._labels(np.asarray(y))
+    check_whole("n_draws", n_draws, 2)
+    X, y = checked_samples(X, y, model.architecture_.sizes[0])
+    labels = model._labels(y)
     modes = with_modes(layers[matrix])
     descending = np.argsort(-mode_importance(modes))
     P = len(descending)
     with one_blas_thread():
-        below = forward(layers[: matrix + 1], get_activation(model.activation), np.asarray(X))
+        below = forward(layers[: matrix + 1], get_activation(model.architecture_.activation), X)
         weighted = (below.activity[-1] @ modes.xi_in.T) * modes.sigma
 
         def accuracies(order: Array) -> Array:
@@ -86,13 +90,13 @@ def _accuracies(model: ModeMLPClassifier, above: Layers, modes: ModeLayer, weigh
 
     Fields are built up from no mode at all, one mode at a time; `above` are the layers after these modes.
     """
-    activation = get_activation(model.activation)
+    activation = get_activation(model.architecture_.activation)
     z = np.tile(modes.bias, (len(labels), 1))
     result = np.empty(len(order) + 1)
     for n_removed in range(len(order), -1, -1):
         if n_removed < len(order):
             mode = order[n_removed]
             z += np.outer(weighted[:, mode], modes.xi_out[:, mode])
-        output = network_output(above, model.activation, activation.g(z)) if above else z
+        output = network_output(above, model.architecture_.activation, activation.g(z)) if above else z
         result[n_removed] = (output.argmax(axis=1) == labels).mean()
     return result

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.deep.activations import get_activation
-from teacher_student.deep.checks import check_whole
+from teacher_student.deep.checks import check_whole, checked_samples
 from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.gradient import forward
 from teacher_student.deep.threads import one_blas_thread
@@ -72,8 +72,13 @@ class Latent:
 
 
 def latent_geometry(model: ModeMLPClassifier, X: Array, y: Array, k: int = 2, seed: int = 0) -> Latent:
-    """Return dimension and class separation of the activity of `model`, layer by layer, on inputs `X` with classes `y`."""
-    activities = forward(model.layers_, get_activation(model.activation), X).activity
+    """Return dimension and class separation of the activity of `model`, layer by layer, on inputs `X` with classes `y`.
+
+    Raises `InvalidInput` unless these are (samples, features) and (samples,), with the features of the model.
+    """
+    layers = model.layers_
+    X, y = checked_samples(X, y, model.architecture_.sizes[0])
+    activities = forward(layers, get_activation(model.architecture_.activation), X).activity
     permuted = np.random.default_rng(seed).permutation(y)
     with one_blas_thread():
         return Latent(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.deep.activations import gaussian_moments
-from teacher_student.deep.checks import check_whole
+from teacher_student.deep.checks import check_choice, whole_numbers
 from teacher_student.errors import refuse
 
 Array = npt.NDArray[np.floating]
@@ -39,6 +39,8 @@ class Architecture:
         Without it sigma is 1 and no parameter.
     bias : bool
         Without it the biases are 0 and no parameters.
+    orthogonal : bool
+        Modes start orthonormal, and training keeps them near ("svd").
     """
 
     sizes: tuple[int, ...]
@@ -47,6 +49,18 @@ class Architecture:
     shared: bool = False
     sigma_learns: bool = True
     bias: bool = True
+    orthogonal: bool = False
+
+    @property
+    def decomposition(self) -> str:
+        """Which of the `DECOMPOSITIONS` this is."""
+        if not any(self.n_modes):
+            return "none"
+        if self.shared:
+            return "shared"
+        if not self.sigma_learns:
+            return "low-rank"
+        return "svd" if self.orthogonal else "modes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,29 +84,28 @@ class PlainLayer:
 Layers = tuple[ModeLayer | PlainLayer, ...]
 
 
-def build_architecture(sizes: tuple[int, ...], n_modes: object, decomposition: object, activation: str) -> Architecture:
+def build_architecture(sizes: tuple[int, ...], n_modes: Any, decomposition: object, activation: str) -> Architecture:
     """Return the architecture of one of the `DECOMPOSITIONS`, with `n_modes` a number or one a weight matrix.
 
     "svd" has at most min(N_in, N_out) modes a matrix, for more cannot be orthogonal. Raises `InvalidInput` for unknown
     names and for numbers of modes that do not fit.
     """
-    if decomposition not in DECOMPOSITIONS:
-        refuse("decomposition", decomposition, "one of " + ", ".join(DECOMPOSITIONS))
+    check_choice("decomposition", decomposition, DECOMPOSITIONS)
     gaussian_moments(activation)
     n_matrices = len(sizes) - 1
     if decomposition == "none":
         return Architecture(sizes, (0,) * n_matrices, activation)
-    given: Any = n_modes if isinstance(n_modes, (list, tuple, np.ndarray)) else [n_modes] * n_matrices
-    if len(given) != n_matrices:
+    modes = whole_numbers("n_modes", n_modes)
+    if np.ndim(n_modes) == 0:
+        modes *= n_matrices
+    if len(modes) != n_matrices:
         refuse("n_modes", n_modes, f"a number, or one for each of the {n_matrices} weight matrices")
-    for value in given:
-        check_whole("n_modes", value)
-    modes = tuple(int(value) for value in given)
     if decomposition == "shared" and len(set(modes)) > 1:
         refuse("n_modes", n_modes, "one number of modes for all layers, since they share modes")
     if decomposition == "svd":
         modes = tuple(min(P, n_in, n_out) for P, n_in, n_out in zip(modes, sizes[:-1], sizes[1:], strict=True))
-    return Architecture(sizes, modes, activation, decomposition == "shared", decomposition != "low-rank")
+    shared, sigma_learns = decomposition == "shared", decomposition != "low-rank"
+    return Architecture(sizes, modes, activation, shared, sigma_learns, orthogonal=decomposition == "svd")
 
 
 def factor_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
@@ -148,11 +161,17 @@ def as_layers(architecture: Architecture, theta: Array) -> Layers:
     return tuple(layers)
 
 
+def check_initialisation(initialisation: object, decomposition: object) -> None:
+    """Raise `InvalidInput` for an initialisation that is unknown, or whose modes are not orthonormal where "svd" starts so."""
+    check_choice("initialisation", initialisation, INITIALISATIONS)
+    if decomposition == "svd" and initialisation != "unit-fields":
+        refuse("initialisation", initialisation, "unit-fields with svd, whose modes start orthonormal")
+
+
 def draw_parameters(
     architecture: Architecture,
     initialisation: str,
     rng: np.random.Generator,
-    orthogonal: bool = False,
     dtype: npt.DTypeLike = np.float32,
 ) -> Array:
     """Return random initial parameters, (n_parameters,), with biases 0.
@@ -160,19 +179,23 @@ def draw_parameters(
     "unit-fields" gives every field z a variance of 1 at any width and P, if the inputs have mean square 1. With q = 1 for the
     inputs and <g(z)^2>, z ~ N(0, 1), for hidden layers, the standard deviations are 1 / sqrt(N_in) for xi_in and 1 / sqrt(P)
     for xi_out, and sigma is 1 / sqrt(q). Where sigma is no parameter the other two share this factor. A matrix that is not
-    decomposed has 1 / sqrt(N_in q). `orthogonal` modes are orthonormal instead, with sigma = sqrt(N_out / (P q)).
+    decomposed has 1 / sqrt(N_in q). Modes of "svd" are orthonormal instead, with sigma = sqrt(N_out / (P q)).
 
     Shared modes have 1 / sqrt(N_l). There the activity h = g(z) is aligned with the modes that made z, so that
     ``|xi h|^2 = N s^2 ((P - 1) <g^2> + (N - 1) <z g>^2 + <z^2 g^2>)``, s^2 = 1 / N, grows with N rather than with P; sigma
     takes it back.
 
     "li-huang" is that of Li and Huang (2023): every factor has standard deviation (N ln N)^(-1/6) with the N of the inputs of
-    its matrix (of its layer if shared). Fields then have variance P q / ln N, of order one only for P of order ln N.
+    its matrix (of its layer if shared). With q now the mean square of a matrix's inputs its fields have variance P q / ln N for
+    "modes", and for the first matrix of "shared" between layers of equal width: of order one only for P of order ln N. Without
+    sigma, in "low-rank", it is P q N^(1/3) / (ln N)^(2/3). A matrix that is not decomposed has 1 / sqrt(N), and variance q.
+    Modes so drawn are not orthonormal: raises `InvalidInput` for "svd".
     """
-    if initialisation not in INITIALISATIONS:
-        refuse("initialisation", initialisation, "one of " + ", ".join(INITIALISATIONS))
+    check_initialisation(initialisation, architecture.decomposition)
     if n_parameters(architecture) > _MOST_PARAMETERS:
-        refuse("hidden_layer_sizes", list(architecture.sizes[1:-1]), f"a network of at most {_MOST_PARAMETERS} parameters")
+        many_modes = max(architecture.n_modes) > max(architecture.sizes)
+        field, sizes = ("n_modes", architecture.n_modes) if many_modes else ("hidden_layer_sizes", architecture.sizes[1:-1])
+        refuse(field, list(sizes), f"a network of at most {_MOST_PARAMETERS} parameters")
     theta = np.zeros(n_parameters(architecture))
     views = factors(architecture, theta)
     for name, view in views.items():
@@ -181,11 +204,11 @@ def draw_parameters(
     if initialisation == "li-huang":
         _scale_li_huang(architecture, views)
     else:
-        _scale_unit_fields(architecture, views, orthogonal)
+        _scale_unit_fields(architecture, views)
     return theta.astype(dtype)
 
 
-def _scale_unit_fields(architecture: Architecture, views: dict[str, Array], orthogonal: bool) -> None:
+def _scale_unit_fields(architecture: Architecture, views: dict[str, Array]) -> None:
     sizes = architecture.sizes
     g2, zg, z2g2 = gaussian_moments(architecture.activation)
     for layer, P in enumerate(architecture.n_modes):
@@ -196,7 +219,7 @@ def _scale_unit_fields(architecture: Architecture, views: dict[str, Array], orth
             length2 = P if layer == 0 else (P - 1) * g2 + (n_in - 1) * zg**2 + z2g2
             views[f"xi{layer}"] /= math.sqrt(n_in)
             views[f"sigma{layer}"][...] = math.sqrt(n_out / length2)
-        elif orthogonal:
+        elif architecture.orthogonal:
             for name in (f"xi_in{layer}", f"xi_out{layer}"):
                 views[name][...] = np.linalg.qr(views[name].T)[0].T
             views[f"sigma{layer}"][...] = math.sqrt(n_out / (P * q))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import warnings
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from teacher_student.deep.data import Data, load_data
 from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.model_file import load_model
 from teacher_student.deep.parameters import check_parameters
-from teacher_student.deep.problem_file import DeepProblem, load_deep_problem
+from teacher_student.deep.problem_file import DeepProblem, deep_presets, load_deep_problem
 from teacher_student.errors import refuse
 
 
@@ -29,6 +31,7 @@ def requested_problem(options: argparse.Namespace) -> DeepProblem:
     model = dict(problem.model) if options.seed is None else {**problem.model, "random_state": options.seed}
     check_whole("random_state", model.get("random_state", 0), 0)
     check_parameters(ModeMLPClassifier(**model))
+    warnings.filterwarnings("ignore", "training interrupted", UserWarning)  # commands say so themselves
     return replace(problem, data=data, model=model)
 
 
@@ -61,7 +64,7 @@ def uninterrupted(model: ModeMLPClassifier) -> ModeMLPClassifier:
 
 def requested_network(options: argparse.Namespace) -> tuple[ModeMLPClassifier, int, Data]:
     """Return a saved classifier, or train one as a problem says; which weight matrix to look at; and the data."""
-    if not options.problem.endswith(".npz"):
+    if not _is_model(options.problem):
         problem = requested_problem(options)
         n_matrices = 1 + np.size(ModeMLPClassifier(**problem.model).hidden_layer_sizes)
         matrix = _matrix(options, problem, n_matrices)
@@ -86,6 +89,11 @@ def requested_network(options: argparse.Namespace) -> tuple[ModeMLPClassifier, i
     if data.X_test.shape[1] != loaded.n_features_in_:
         refuse("data", settings.get("name", "digits"), f"inputs of {loaded.n_features_in_} features, as the model has")
     return loaded, matrix, data
+
+
+def _is_model(source: str) -> bool:
+    """Return whether `source` is meant as a saved model, which may have any name, rather than a preset or a TOML file."""
+    return source.endswith(".npz") or (source not in deep_presets() and zipfile.is_zipfile(source))
 
 
 def _matrix(options: argparse.Namespace, problem: DeepProblem, n_matrices: int) -> int:

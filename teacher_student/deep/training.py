@@ -18,6 +18,8 @@ from teacher_student.deep.threads import one_blas_thread
 
 Array = npt.NDArray[Any]
 
+_SEEN = 32
+
 
 @dataclass(eq=False)
 class Training:
@@ -42,24 +44,33 @@ def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array]
     """Train the parameters of `estimator` on `X`, (samples, N_0), and `target`; return what to keep.
 
     With `held_out` inputs and targets that is the epoch of the best score on them, and training stops when this has not risen
-    by ``tol`` for ``n_iter_no_change`` epochs. Otherwise it is the last epoch; if Ctrl-C or a loss that is not finite ends
-    training, the epoch of lowest loss.
+    by ``tol`` for ``n_iter_no_change`` epochs. Otherwise it is the last epoch; if Ctrl-C or divergence ends training, the epoch
+    of lowest loss.
     """
     theta = estimator.theta_.copy()
     layers = as_layers(estimator.architecture_, theta)
     memory = _Memory(np.empty_like(theta), new_fields(layers, min(estimator.batch_size, len(X))))
+    if estimator.optimiser != "adam":
+        estimator.adam_ = None
+    elif estimator.adam_ is None:
+        estimator.adam_ = Adam(len(theta), theta.dtype)
+    # The last step of an epoch is not in its loss: these outputs show where it has led.
+    seen = X[:_SEEN] if held_out is None else held_out[0]
     kept = Training(estimator.theta_)
     best, waited = -np.inf, 0
     lowest, lowest_theta = np.inf, estimator.theta_
     try:
-        with one_blas_thread():
+        # Overflow is not warned of but found in loss, parameters and outputs, which are then not finite.
+        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for epoch in range(n_epochs):
                 loss, score = _epoch(estimator, theta, X, target, epoch / n_epochs, memory)
-                if not np.isfinite(loss):
-                    kept.diverged = f"training diverged: loss {loss} in epoch {epoch + 1}; a lower learning_rate may help"
+                output = network_output(layers, estimator.architecture_.activation, seen)
+                wrong = _not_finite(loss, theta, output)
+                if wrong:
+                    kept.diverged = f"training diverged: {wrong} in epoch {epoch + 1}; a lower learning_rate may help"
                     break
                 if held_out is not None:
-                    score = estimator._score_of(network_output(layers, estimator.activation, held_out[0]), held_out[1])
+                    score = estimator._score_of(output, held_out[1])
                 kept.losses.append(loss)
                 kept.scores.append(score)
                 if estimator.verbose:
@@ -67,7 +78,7 @@ def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array]
                     print(
                         f"epoch {epoch + 1:3d}/{n_epochs}  loss {loss:.4f}  {kind} score {score:.4f}", file=sys.stderr, flush=True
                     )
-                if loss < lowest and np.isfinite(theta).all():
+                if loss < lowest:
                     lowest, lowest_theta = loss, theta.copy()
                 if held_out is None:
                     continue
@@ -83,37 +94,42 @@ def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array]
     return kept
 
 
+def _not_finite(loss: float, theta: Array, output: Array) -> str | None:
+    """Return which of these is not finite, in words."""
+    if not math.isfinite(loss):
+        return f"loss {loss}"
+    if not np.isfinite(theta).all():
+        return "parameters not finite"
+    return None if np.isfinite(output).all() else "outputs not finite"
+
+
 def _epoch(estimator: Any, theta: Array, X: Array, target: Array, done: float, memory: _Memory) -> tuple[float, float]:
     """Take one pass of steps on `theta` in place; return the mean loss and the mean score of the batches before their steps."""
-    activation = get_activation(estimator.activation)
+    activation = get_activation(estimator.architecture_.activation)
     layers = as_layers(estimator.architecture_, theta)
     gradient_layers = as_layers(estimator.architecture_, memory.gradient)
     rate = scheduled_rate(estimator.learning_rate, estimator.schedule, done)
     decay = rate * estimator.weight_decay * _decays(estimator.architecture_, theta) if estimator.weight_decay else None
-    if estimator.optimiser == "adam" and estimator.adam_ is None:
-        estimator.adam_ = Adam(len(theta), theta.dtype)
     order = estimator.rng_.permutation(len(X))
     total_loss = total_score = 0.0
-    # Overflow is not warned of but seen in the loss, which is then not finite.
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, len(X), estimator.batch_size):
-            batch = order[start : start + estimator.batch_size]
-            x, y = X[batch], target[batch]
-            memory_of_batch = memory.fields if len(x) == estimator.batch_size else memory.fields.first(len(x))
-            fields = forward(layers, activation, x, memory_of_batch)
-            output = fields.fields[-1]
-            loss, output_gradient = estimator._loss(output, y)
-            if not math.isfinite(loss):
-                return loss, np.nan
-            total_score += len(batch) * estimator._score_of(output, y)
-            backward(layers, activation, fields, output_gradient, gradient_layers)
-            if estimator.decomposition == "svd":
-                loss += add_orthogonality(layers, gradient_layers, estimator.orthogonality)
-            total_loss += len(batch) * loss
-            if estimator.adam_ is not None:
-                estimator.adam_.step(theta, memory.gradient, rate, decay)
-            else:
-                sgd_step(theta, memory.gradient, rate, decay)
+    for start in range(0, len(X), estimator.batch_size):
+        batch = order[start : start + estimator.batch_size]
+        x, y = X[batch], target[batch]
+        memory_of_batch = memory.fields if len(x) == estimator.batch_size else memory.fields.first(len(x))
+        fields = forward(layers, activation, x, memory_of_batch)
+        output = fields.fields[-1]
+        loss, output_gradient = estimator._loss(output, y)
+        if not math.isfinite(loss):
+            return loss, np.nan
+        total_score += len(batch) * estimator._score_of(output, y)
+        backward(layers, activation, fields, output_gradient, gradient_layers)
+        if estimator.architecture_.orthogonal:
+            loss += add_orthogonality(layers, gradient_layers, estimator.orthogonality)
+        total_loss += len(batch) * loss
+        if estimator.adam_ is not None:
+            estimator.adam_.step(theta, memory.gradient, rate, decay)
+        else:
+            sgd_step(theta, memory.gradient, rate, decay)
     return total_loss / len(X), total_score / len(X)
 
 

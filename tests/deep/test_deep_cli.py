@@ -72,6 +72,12 @@ def test_train_saves_a_model_that_the_analyses_take(folder: Path, capsys: pytest
     assert json.loads((folder / "out" / "ablation.json").read_text())["matrix"] == 1
 
 
+def test_a_model_may_have_any_name(folder: Path) -> None:
+    assert cli.main(["deep", "train", "small.toml", "-o", "model.bin"]) == 0
+    assert cli.main(["deep", "importance", "model.bin", "-o", "out"]) == 0
+    assert (folder / "out" / "importance.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("command", "written"),
     [
@@ -101,7 +107,9 @@ def test_ctrl_c_keeps_the_best_network_so_far(monkeypatch: pytest.MonkeyPatch, c
 
     monkeypatch.setattr(training, "_epoch", interrupted)
     assert cli.main(["deep", "train", "small.toml", "-o", "m.npz"]) == 130
-    assert "the best network so far is kept" in capsys.readouterr().err
+    assert [line for line in capsys.readouterr().err.splitlines() if not line.startswith("epoch")] == [
+        "teacher-student: training interrupted; the best network so far is kept"
+    ]
     model, _ = load_model("m.npz")
     assert model.n_iter_ == 2
     assert model.interrupted_
@@ -217,6 +225,15 @@ def test_importance_of_fewer_modes_than_laws_need_is_shown_without_them(folder: 
     assert len(numbers["tau"]) == 4
     assert numbers["tau"] == sorted(numbers["tau"], reverse=True)
     assert numbers["verdict"].startswith("no power law fitted")
+
+
+def test_a_last_step_that_diverges_is_told_and_saves_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changed = SMALL.replace("max_iter = 4", "max_iter = 1\nlearning_rate = 1e39\nbatch_size = 2000")
+    (folder / "wild.toml").write_text(changed)
+    assert cli.main(["deep", "train", "wild.toml"]) == 3
+    expected = "teacher-student: training diverged: parameters not finite in epoch 1; a lower learning_rate may help\n"
+    assert capsys.readouterr().err == expected
+    assert not (folder / "wild.npz").exists()
 
 
 def test_divergence_is_told_in_one_line_with_status_3(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

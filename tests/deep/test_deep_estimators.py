@@ -87,33 +87,6 @@ def test_same_seed_same_network_and_another_seed_another() -> None:
     assert np.abs(theta[0] - theta[2]).max() > 0.01
 
 
-def test_partial_fit_is_a_pass_of_fit_and_goes_on() -> None:
-    X, y = blobs()
-    settings = {**SMALL, "random_state": 3}
-    fitted = ModeMLPClassifier(**{**settings, "max_iter": 2}).fit(X, y)
-    stepped = ModeMLPClassifier(**settings).partial_fit(X, y, classes=[0, 1, 2]).partial_fit(X, y)
-    np.testing.assert_array_equal(fitted.theta_, stepped.theta_)
-    assert stepped.n_iter_ == 2
-    with pytest.raises(InvalidInput, match=r"^y: got"):
-        stepped.partial_fit(X, y + 1)
-
-
-def test_partial_fit_knows_classes_that_come_later() -> None:
-    X, y = blobs()
-    model = ModeMLPClassifier(**SMALL, random_state=0).partial_fit(X[y < 2], y[y < 2], classes=[0, 1, 2])
-    for _ in range(20):
-        model.partial_fit(X, y)
-    assert model.score(X, y) > 0.95
-
-
-def test_warm_start_goes_on_where_the_last_fit_ended() -> None:
-    X, y = blobs()
-    once = ModeMLPClassifier(**{**SMALL, "max_iter": 4}, random_state=3).fit(X, y)
-    twice = ModeMLPClassifier(**{**SMALL, "max_iter": 2}, random_state=3, warm_start=True).fit(X, y).fit(X, y)
-    np.testing.assert_array_equal(once.theta_, twice.theta_)
-    assert twice.loss_curve_ == once.loss_curve_
-
-
 def test_early_stopping_ends_after_epochs_without_a_rise_and_keeps_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = blobs()
     ends = interrupt_after(1000, monkeypatch)
@@ -147,7 +120,9 @@ def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch, diverge: bool 
 def test_an_interrupt_keeps_the_best_epoch(early_stopping: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = blobs()
     ends = interrupt_after(4, monkeypatch)
-    model = ModeMLPClassifier(**SMALL, early_stopping=early_stopping, random_state=0).fit(X, y)
+    model = ModeMLPClassifier(**SMALL, early_stopping=early_stopping, random_state=0)
+    with pytest.warns(UserWarning, match="training interrupted"):
+        model.fit(X, y)
     assert model.interrupted_
     assert model.n_iter_ == 4
     best = int(np.argmax(model.score_curve_) if early_stopping else np.argmin(model.loss_curve_))
@@ -157,7 +132,10 @@ def test_an_interrupt_keeps_the_best_epoch(early_stopping: bool, monkeypatch: py
 def test_an_interrupt_before_the_first_epoch_leaves_a_network_that_predicts(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = blobs()
     interrupt_after(0, monkeypatch)
-    model = ModeMLPClassifier(**SMALL, random_state=0).fit(X, y)
+    model = ModeMLPClassifier(**SMALL, random_state=0)
+    with pytest.warns(UserWarning, match="training interrupted") as caught:
+        model.fit(X, y)
+    assert caught[0].filename == __file__
     assert model.interrupted_
     assert model.predict(X).shape == y.shape
 
@@ -179,6 +157,30 @@ def test_divergence_is_named() -> None:
     model = ModeMLPRegressor(**{**SMALL, "learning_rate": 100.0}, optimiser="sgd", activation="linear", random_state=0)
     with pytest.raises(Diverged, match=r"loss (nan|inf) in epoch 1"):
         model.fit(X, 10 * X[:, 0])
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize(
+    ("rate", "optimiser", "what"),
+    [(1e39, "adam", "parameters"), (1e38, "adam", "outputs"), (1e300, "sgd", "parameters"), (1e30, "sgd", "outputs")],
+)
+def test_a_last_step_that_diverges_is_noticed(rate: float, optimiser: str, what: str, early_stopping: bool) -> None:
+    """The loss is that before the step, and finite; the network of before is kept."""
+    X, y = blobs(60)
+    model = ModeMLPClassifier(
+        (10,),
+        3,
+        learning_rate=rate,
+        optimiser=optimiser,
+        early_stopping=early_stopping,
+        max_iter=1,
+        batch_size=60,
+        random_state=0,
+    )
+    with pytest.raises(Diverged, match=f"training diverged: {what} not finite in epoch 1"):
+        model.fit(X, y)
+    assert np.isfinite(model.predict_proba(X)).all()
+    assert (model.n_iter_, model.adam_) == (0, None)
 
 
 def test_a_fitted_model_may_be_copied_by_pickle() -> None:
@@ -207,6 +209,14 @@ def test_verbose_shows_loss_and_score(capsys: pytest.CaptureFixture[str]) -> Non
         ("max_iter", 1.5),
         ("hidden_layer_sizes", (10, 0)),
         ("hidden_layer_sizes", 10**12),
+        ("n_modes", 10**12),
+        ("n_modes", "3"),
+        ("n_modes", [[3, 3], [3]]),
+        ("decomposition", np.array(["modes", "svd"])),
+        ("optimiser", np.array(["adam", "sgd"])),
+        ("schedule", None),
+        ("dtype", np.float32),
+        ("dtype", np.dtype("float16")),
         ("learning_rate", 10**400),
         ("n_modes", 0),
         ("optimiser", "lbfgs"),
@@ -227,6 +237,20 @@ def test_impossible_parameters_are_refused(name: str, value: object) -> None:
     with pytest.raises(InvalidInput, match=f"^{name}: got .*, expected .*") as caught:
         ModeMLPClassifier(**{**SMALL, name: value}).fit(X, y)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("n_modes", np.array(3), ((3, 3), np.float32)),
+        ("n_modes", range(3, 5), ((3, 4), np.float32)),
+        ("dtype", np.dtype("float64"), ((4, 4), np.float64)),
+    ],
+)
+def test_other_spellings_of_parameters_are_understood(name: str, value: Any, expected: Any) -> None:
+    X, y = blobs(20)
+    model = ModeMLPClassifier(**{**SMALL, "max_iter": 1, name: value}).fit(X, y)
+    assert (model.architecture_.n_modes, model.theta_.dtype) == expected
 
 
 def test_adam_takes_the_steps_of_its_definition() -> None:

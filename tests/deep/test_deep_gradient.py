@@ -177,7 +177,7 @@ def field_variances(decomposition: str, initialisation: str, N: int, P: int, act
     variances = []
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        theta = draw_parameters(architecture, initialisation, rng, decomposition == "svd", np.float64)
+        theta = draw_parameters(architecture, initialisation, rng, np.float64)
         x = rng.standard_normal((30, N))
         fields = forward(as_layers(architecture, theta), get_activation(activation), x).fields
         variances.append([float((z**2).mean()) for z in fields])
@@ -192,13 +192,37 @@ def test_fields_start_of_order_one_at_any_width_and_number_of_modes(decompositio
     assert np.all(np.abs(variances.mean(axis=0) - 1) < 5 * variances.std(axis=0, ddof=1) / np.sqrt(12) + 0.12)
 
 
-def test_li_huang_fields_are_of_order_one_only_for_few_modes() -> None:
+@pytest.mark.parametrize("decomposition", ["modes", "shared"])
+def test_li_huang_fields_are_of_order_one_only_for_few_modes(decomposition: str) -> None:
     """The variance of the first fields is P / ln N: the same criterion fails for P well above ln N (negative control)."""
     for N, P in ((60, 4), (400, 25)):
-        first = field_variances("modes", "li-huang", N, P)[:, 0]
+        first = field_variances(decomposition, "li-huang", N, P)[:, 0]
         error = first.std(ddof=1) / np.sqrt(12)
         assert abs(first.mean() - P / np.log(N)) < 4 * error
     assert abs(first.mean() - 1) > 5 * error + 0.12
+
+
+def test_li_huang_fields_of_deeper_and_other_matrices() -> None:
+    """P q / ln N holds at any depth of "modes" with the inputs' mean square q, and not without sigma (negative control)."""
+    N, P = 400, 8
+    for decomposition, expected in (
+        ("modes", P / np.log(N)),
+        ("low-rank", P * N ** (1 / 3) / np.log(N) ** (2 / 3)),
+        ("none", 1.0),
+    ):
+        variances = field_variances(decomposition, "li-huang", N, P)
+        q = np.column_stack([np.ones(12), variances[:, :-1] / 2])  # relu lets half of it pass
+        ratios = variances / (q * expected)
+        assert np.all(np.abs(ratios.mean(axis=0) - 1) < 4 * ratios.std(axis=0, ddof=1) / np.sqrt(12) + 0.01)
+        if decomposition == "low-rank":
+            wrong = variances[:, 0] * np.log(N) / P
+            assert abs(wrong.mean() - 1) > 5 * wrong.std(ddof=1) / np.sqrt(12) + 0.01
+
+
+def test_svd_refuses_modes_that_do_not_start_orthonormal() -> None:
+    architecture = build_architecture(SIZES, 2, "svd", "relu")
+    with pytest.raises(InvalidInput, match=r"^initialisation: got 'li-huang', expected unit-fields with svd"):
+        draw_parameters(architecture, "li-huang", np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -220,7 +244,7 @@ def test_impossible_architectures_are_refused(n_modes: object, decomposition: st
 def test_svd_has_no_more_modes_than_can_be_orthogonal_and_starts_orthonormal() -> None:
     architecture = build_architecture((5, 40, 3), 8, "svd", "relu")
     assert architecture.n_modes == (5, 3)
-    theta = draw_parameters(architecture, "unit-fields", np.random.default_rng(0), True, np.float64)
+    theta = draw_parameters(architecture, "unit-fields", np.random.default_rng(0), np.float64)
     for layer in as_layers(architecture, theta):
         assert isinstance(layer, ModeLayer)
         np.testing.assert_allclose(layer.xi_in @ layer.xi_in.T, np.eye(len(layer.sigma)), atol=1e-12)

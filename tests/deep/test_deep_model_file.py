@@ -86,6 +86,10 @@ def refusal(path: Path) -> str:
             "sizes: got [3, 6, 5, 2], expected hidden_layer_sizes of [9, 9]",
         ),
         ({"notes": [1]}, "notes: got [1], expected a table"),
+        ({"interrupted": "maybe"}, "interrupted: got 'maybe', expected true or false"),
+        ({"parameters": {"n_modes": 2, "hidden_layer_sizes": [6, 5], "initialisation": "x"}}, "initialisation: got 'x'"),
+        ({"parameters": {"n_modes": 2, "hidden_layer_sizes": [6, 5], "random_state": "a"}}, "random_state: got 'a'"),
+        ({"feature_names": ["a", "b"]}, "feature_names: got ['a', 'b'], expected the names of 3 features, or none"),
     ],
 )
 def test_foreign_headers_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -112,11 +116,28 @@ def test_parameters_that_are_not_finite_are_refused_with_their_place(bad: float,
     assert f"theta[3]: got {bad}, expected a finite number" in refusal(path)
 
 
-@pytest.mark.parametrize("classes", [np.array(["low", "high"]), np.array(["a", "a"]), np.array([1.0, np.nan])])
+@pytest.mark.parametrize(
+    "classes", [np.array(["low", "high"]), np.array(["a", "a"]), np.array([1.0, np.nan]), np.array([1.0, np.inf])]
+)
 def test_classes_that_labels_cannot_be_looked_up_in_are_refused(classes: Any, tmp_path: Path) -> None:
     path, arrays, header = stored(tmp_path)
     write(path, {**arrays, "classes": classes}, header)
     assert "expected different labels in ascending order" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"loss_curve": np.ones(9)}, "score_curve: got 3 entries, expected 9, as many as epochs"),
+        ({"loss_curve": np.array([1.0, np.nan, 1.0])}, "loss_curve: got nan, expected finite numbers"),
+        ({"score_curve": np.array([1.0, np.inf, 1.0])}, "score_curve: got inf, expected finite numbers"),
+        ({"more": np.ones(2)}, "'more': got an array, expected none but classes, header, loss_curve, score_curve, theta"),
+    ],
+)
+def test_other_curves_and_further_arrays_are_refused(arrays: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path, good, header = stored(tmp_path)
+    write(path, {**good, **arrays}, header)
+    assert message in refusal(path)
 
 
 @pytest.mark.parametrize("one_column", [True, "no"])
@@ -138,7 +159,7 @@ def test_arrays_of_objects_are_never_unpickled(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"text", pickle.dumps([1]), b"PK\x03\x04" + bytes(60)])
 def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(content)
-    refusal(tmp_path / "f")
+    assert "content: got no zip archive, expected arrays in an npz archive" in refusal(tmp_path / "f")
     np.savez(tmp_path / "g.npz", a=np.zeros(3))
     assert "header: got none" in refusal(tmp_path / "g.npz")
     np.save(tmp_path / "h.npy", np.zeros(3))
@@ -158,3 +179,49 @@ def test_a_missing_file_and_a_model_that_is_not_fitted_are_refused(tmp_path: Pat
     with pytest.raises(InvalidInput, match=r"^model: got 'ModeMLPClassifier', expected a fitted model"):
         save_model(ModeMLPClassifier(), tmp_path / "m.npz")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"activation": "tanh"}, {"n_modes": 3}, {"hidden_layer_sizes": 6}, {"dtype": "float64"}, {"learning_rate": "fast"}],
+)
+def test_parameters_of_another_network_are_not_saved_with_this_one(changed: dict[str, Any], tmp_path: Path) -> None:
+    model = ModeMLPClassifier(**SETTINGS).fit(X, Y).set_params(**changed)
+    with pytest.raises(InvalidInput, match=f"^{next(iter(changed))}: got"):
+        save_model(model, tmp_path / "m.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
+    model = ModeMLPClassifier(**SETTINGS).fit(X, Y)
+    model.theta_[3] = np.inf
+    with pytest.raises(InvalidInput, match=r"^theta_: got np.float32\(inf\), expected finite numbers"):
+        save_model(model, tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize("notes", [[1], {"a": {1}}, {"folder": Path()}, {1: "a"}, "text"])
+def test_notes_that_would_not_come_back_are_not_saved(notes: Any, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"^notes: got .*, expected a table"):
+        save_model(ModeMLPClassifier(**SETTINGS).fit(X, Y), tmp_path / "m.npz", notes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parameters_in_other_types_are_saved_as_numbers_and_names(tmp_path: Path) -> None:
+    settings = {"hidden_layer_sizes": range(3, 5), "n_modes": np.array(2), "dtype": np.dtype("float64"), "max_iter": np.int64(2)}
+    model = ModeMLPClassifier(**settings, random_state=np.random.RandomState(0)).fit(X, Y)
+    save_model(model, tmp_path / "m.npz")
+    loaded, _ = load_model(tmp_path / "m.npz")
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.architecture_ == model.architecture_
+    assert (loaded.hidden_layer_sizes, loaded.n_modes, loaded.dtype, loaded.random_state) == ([3, 4], 2, "float64", None)
+
+
+def test_feature_names_are_kept(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(X, columns=["a", "b", "c"])
+    save_model(ModeMLPClassifier(**SETTINGS).fit(table, Y), tmp_path / "m.npz")
+    loaded, _ = load_model(tmp_path / "m.npz")
+    assert loaded.feature_names_in_.tolist() == ["a", "b", "c"]
+    loaded.predict(table)
+    with pytest.raises(ValueError, match="feature names should match"):
+        loaded.predict(table[["c", "b", "a"]])
