@@ -24,27 +24,29 @@ def main() -> None:
     options = parser.parse_args()
 
     data = ts.deep.load_data("digits")
-    fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(12, 3.6), layout="constrained")
     for ax, (title, kind) in zip(axes, {"modes": {"n_modes": MODES}, "standard": {"decomposition": "none"}}.items(), strict=True):
-        means = []
+        results = []
         for seed in range(options.seed, options.seed + SEEDS):
             model = ts.deep.ModeMLPClassifier((WIDTH, WIDTH), max_iter=30, random_state=seed, **kind)
             model.fit(data.X_train, data.y_train)
             if model.interrupted_:
                 raise KeyboardInterrupt
-            draws = 10 if title == "modes" else 2
             rng = np.random.default_rng(seed)
-            result = ts.deep.importance.ablate(model, data.X_test, data.y_test, MATRIX, rng, n_draws=draws)
-            means.append([result.accuracy[order] for order in ts.deep.importance.ORDERS])
-        means = np.array(means)
+            results.append(ts.deep.importance.ablate(model, data.X_test, data.y_test, MATRIX, rng, n_draws=10))
+        P = results[0].removed[-1]
+        accuracy = {order: np.array([result.accuracy[order] for result in results]) for order in ts.deep.importance.ORDERS}
         for removed in (0, MODES // 4, MODES // 2, 3 * MODES // 4):
             shown = ", ".join(
-                f"{order} {means[:, i, removed].mean():.3f} +- {means[:, i, removed].std(ddof=1) / np.sqrt(SEEDS):.3f}"
-                for i, order in enumerate(ts.deep.importance.ORDERS)
+                f"{order} {values[:, removed].mean():.3f} +- {values[:, removed].std(ddof=1) / np.sqrt(SEEDS):.3f}"
+                for order, values in accuracy.items()
             )
-            print(f"{title}, {removed} of {means.shape[2] - 1} modes removed: {shown}")
-        ts.deep.figures.ablation(result, ax=ax)
-        ax.set_title("modes" if title == "modes" else "singular modes after standard training", fontsize=9)
+            print(f"{title}, {removed} of {P} modes removed: {shown}")
+        spread = np.sqrt(np.mean([result.random_spread**2 for result in results], axis=0))
+        mean = {order: values.mean(axis=0) for order, values in accuracy.items()}
+        ts.deep.figures.ablation(ts.deep.importance.Ablation(MATRIX, results[0].removed, mean, spread), ax=ax)
+        kind = "modes" if title == "modes" else "singular modes after standard training"
+        ax.set_title(f"{kind}, mean of {SEEDS} networks", fontsize=9)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "simulations_deep_ablation.png"
     fig.savefig(path, dpi=200)

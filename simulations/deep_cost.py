@@ -8,8 +8,6 @@ processor time in four runs, for an accuracy of 0.976 against 0.973. Single runs
 import argparse
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-
 import teacher_student as ts
 
 WIDTH, MODES = 1000, [2, 4, 8, 12, 20, 40]
@@ -31,9 +29,7 @@ def main() -> None:
             f"cheaper by {standard.parameters / cost.parameters:.1f} in parameters, "
             f"{standard.operations / cost.operations:.1f} in operations, {standard.cpu_seconds / cost.cpu_seconds:.1f} in time"
         )
-    fig, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained", sharey=True)
-    for ax, against in zip(axes, ("parameters", "operations", "cpu_seconds"), strict=True):
-        ts.deep.figures.training_cost(costs, against, ax=ax)
+    fig, _ = ts.deep.figures.training_costs(costs)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "simulations_deep_cost.png"
     fig.savefig(path, dpi=200)

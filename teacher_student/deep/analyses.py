@@ -55,7 +55,8 @@ def _importance(options: argparse.Namespace) -> int:
 
 def _ablate(options: argparse.Namespace) -> int:
     folder = output_folder(options.output)
-    model, matrix, data = requested_network(options)
+    model, matrix, load = requested_network(options)
+    data = load()
     result = ablate(model, data.X_test, data.y_test, matrix, np.random.default_rng(0))
     half = len(result.removed) // 2
     for order, accuracy in result.accuracy.items():

@@ -100,7 +100,9 @@ def _train(options: argparse.Namespace) -> int:
     if model.interrupted_ and model.n_iter_ == 0:
         print("teacher-student: training interrupted in its first epoch; nothing is saved", file=sys.stderr)
         return INTERRUPTED
-    save_model(model, path, {"data": problem.data})
+    # A relative folder would mean another one when the model is looked at from elsewhere.
+    where = {"folder": str(Path(problem.data["folder"]).resolve())} if "folder" in problem.data else {}
+    save_model(model, path, {"data": {**problem.data, **where}})
     print(f"test accuracy {model.score(data.X_test, data.y_test):.4f} after {model.n_iter_} epochs")
     print(path)
     if diverged:

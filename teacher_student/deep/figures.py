@@ -88,7 +88,7 @@ def ablation(result: Ablation, ax: Axes | None = None) -> tuple[Figure, Axes]:
         ax.set_xlabel(f"modes removed from matrix {result.matrix}, of $P={result.removed[-1]}$")
         ax.set_ylabel("test accuracy")
         ax.set_ylim(0.0, 1.02)
-        ax.legend(fontsize=8, loc="best")
+        _legend_beside(ax)
     return fig, ax
 
 
@@ -121,7 +121,9 @@ def least_modes(result: LeastModes, fits: Sequence[Fit] = (), ax: Axes | None = 
         fig, ax = figure_of(ax)
         for index, fit in enumerate(fits):
             colour, dash = COLOURS[1 + index % (len(COLOURS) - 1)], DASHES[index % len(DASHES)]
-            ax.plot(result.widths, fit.predicted, dash, color=colour, label=f"{fit.name} (BIC {fit.bic:.1f})")
+            # Lines may lie on each other: the first, and best, is the widest and the last the finest.
+            look: dict[str, Any] = {"color": colour, "linewidth": 3.0 - 0.6 * index}
+            ax.plot(result.widths, fit.predicted, dash, label=f"{fit.name} (BIC {fit.bic:.1f})", **look)
         ax.plot(result.widths, result.least, ".", color="0.6", markersize=4)
         label = f"mean over {result.least.shape[1]} seeds"
         style: dict[str, Any] = {"color": COLOURS[0], "marker": MARKERS[0], "linestyle": "none", "capsize": 2}
@@ -160,11 +162,16 @@ def separation(results: Mapping[str, Sequence[Latent]], ax: Axes | None = None) 
         fig, ax = figure_of(ax)
         for index, (name, runs) in enumerate(results.items()):
             _layers(ax, np.array([run.angle for run in runs]), index, name)
-            _layers(ax, np.array([run.permuted_angle for run in runs]), index, f"{name}, permuted labels", open_symbols=True)
+            _layers(ax, np.array([run.permuted_angle for run in runs]), index, f"{name},\npermuted labels", open_symbols=True)
         ax.set_ylabel("mean principal angle\nbetween classes [degrees]")
         ax.set_ylim(0.0, 90.0)
-        ax.legend(fontsize=7, loc="lower left")
+        _legend_beside(ax)
     return fig, ax
+
+
+def _legend_beside(ax: Axes) -> None:
+    """Put the legend where no curve can be."""
+    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
 def _layers(ax: Axes, values: Any, index: int, label: str, open_symbols: bool = False) -> None:
@@ -185,14 +192,17 @@ def training_cost(costs: Sequence[Cost], against: str = "cpu_seconds", ax: Axes 
         fig, ax = figure_of(ax)
         modes = sorted((cost for cost in costs if cost.n_modes > 0), key=lambda cost: cost.n_modes)
         x, y = [getattr(cost, against) for cost in modes], [cost.accuracy for cost in modes]
-        ax.plot(x, y, color=COLOURS[0], marker=MARKERS[0], markersize=4, label="modes")
+        # Numbers inside the symbols: beside them they would lie on the line, or on each other.
+        open_symbols: dict[str, Any] = {"marker": MARKERS[0], "markersize": 12, "markerfacecolor": "white"}
+        ax.plot(x, y, color=COLOURS[0], label="modes, numbers are $P$", **open_symbols)
         for cost, x_value, y_value in zip(modes, x, y, strict=True):
-            ax.annotate(f"$P={cost.n_modes}$", (x_value, y_value), (4, -9), textcoords="offset points", fontsize=7)
+            at: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": 6.5}
+            ax.annotate(str(cost.n_modes), (x_value, y_value), **at)
         for cost in costs:
             if cost.n_modes == 0:
                 ax.plot(getattr(cost, against), cost.accuracy, MARKERS[1], color=COLOURS[1], label="standard training")
         ax.set_xscale("log")
-        ax.margins(0.1)  # room for labels
+        ax.margins(0.1)  # room for the symbols
         if against in ("cpu_seconds", "seconds"):  # often less than a decade
             ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             ax.xaxis.set_major_formatter("{x:g}")
@@ -209,4 +219,6 @@ def training_costs(costs: Sequence[Cost]) -> tuple[Figure, Any]:
         fig, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained", sharey=True)
         for ax, against in zip(axes, ("parameters", "operations", "cpu_seconds"), strict=True):
             training_cost(costs, against, ax=ax)
+        for ax in axes[1:]:
+            ax.set_ylabel("")
     return fig, axes

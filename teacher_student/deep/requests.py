@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import warnings
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,23 @@ from teacher_student.errors import refuse
 def requested_problem(options: argparse.Namespace) -> DeepProblem:
     """Return the problem with what the command line replaces."""
     problem = load_deep_problem(options.problem)
-    data = {"name": "digits", **problem.data}
-    if options.data is not None:
-        data["name"] = options.data
-    if options.folder is not None:
-        data["folder"] = str(options.folder)
+    data = _data_settings({"name": "digits", **problem.data}, options)
     model = dict(problem.model) if options.seed is None else {**problem.model, "random_state": options.seed}
     check_whole("random_state", model.get("random_state", 0), 0)
     check_parameters(ModeMLPClassifier(**model))
     warnings.filterwarnings("ignore", "training interrupted", UserWarning)  # commands say so themselves
     return replace(problem, data=data, model=model)
+
+
+def _data_settings(settings: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Return settings of `load_data` with what the command line replaces; a folder is that of the data it was given for."""
+    settings = dict(settings)
+    if options.data is not None and options.data != settings.get("name"):
+        settings["name"] = options.data
+        settings.pop("folder", None)
+    if options.folder is not None:
+        settings["folder"] = str(options.folder)
+    return settings
 
 
 def with_modes(model: dict[str, Any]) -> dict[str, Any]:
@@ -62,33 +70,37 @@ def uninterrupted(model: ModeMLPClassifier) -> ModeMLPClassifier:
     return model
 
 
-def requested_network(options: argparse.Namespace) -> tuple[ModeMLPClassifier, int, Data]:
-    """Return a saved classifier, or train one as a problem says; which weight matrix to look at; and the data."""
+def requested_network(options: argparse.Namespace) -> tuple[ModeMLPClassifier, int, Callable[[], Data]]:
+    """Return a saved classifier, or train one as a problem says; which weight matrix to look at; and what returns the data.
+
+    The data of a saved classifier are loaded by that only: its modes can be looked at without them.
+    """
     if not _is_model(options.problem):
         problem = requested_problem(options)
         n_matrices = 1 + np.size(ModeMLPClassifier(**problem.model).hidden_layer_sizes)
         matrix = _matrix(options, problem, n_matrices)
         data = requested_data(problem)
-        return uninterrupted(trained(problem, data)), matrix, data
+        return uninterrupted(trained(problem, data)), matrix, lambda: data
     if options.seed is not None:
         refuse("seed", options.seed, "none with a saved model, which is not trained again")
     loaded, notes = load_model(options.problem)
     if not isinstance(loaded, ModeMLPClassifier):
         refuse("model", options.problem, "a classifier")
     settings = notes.get("data") if isinstance(notes, dict) else None
-    settings = dict(settings) if isinstance(settings, dict) else {}
-    for key, value in (("name", options.data), ("folder", options.folder and str(options.folder))):
-        if value is not None:
-            settings[key] = value
+    settings = _data_settings(settings if isinstance(settings, dict) else {}, options)
     problem = DeepProblem(name=Path(options.problem).stem, description="", data=settings)
-    matrix = _matrix(options, problem, len(loaded.layers_))
+    return loaded, _matrix(options, problem, len(loaded.layers_)), lambda: _data_for(loaded, problem, options.problem)
+
+
+def _data_for(model: ModeMLPClassifier, problem: DeepProblem, path: str) -> Data:
+    """Return the data of the model saved at `path`, refused unless they have as many features."""
     try:
         data = requested_data(problem)
     except TypeError:
-        refuse("model", options.problem, "notes on its data that load_data understands")
-    if data.X_test.shape[1] != loaded.n_features_in_:
-        refuse("data", settings.get("name", "digits"), f"inputs of {loaded.n_features_in_} features, as the model has")
-    return loaded, matrix, data
+        refuse("model", path, "notes on its data that load_data understands")
+    if data.X_test.shape[1] != model.n_features_in_:
+        refuse("data", problem.data.get("name", "digits"), f"inputs of {model.n_features_in_} features, as the model has")
+    return data
 
 
 def _is_model(source: str) -> bool:

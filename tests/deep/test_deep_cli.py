@@ -284,3 +284,25 @@ def test_a_network_without_hidden_layers_has_the_geometry_of_its_input(folder: P
     assert cli.main(["deep", "latent", "none.toml", "-o", "out"]) == 0
     numbers = json.loads((folder / "out" / "dimension.json").read_text())
     assert [len(run["dimension"]) for run in numbers["modes"]] == [1, 1]
+
+
+def test_saved_models_find_their_data_from_anywhere_and_importance_needs_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    (folder / "mn").mkdir()
+    for part in ("train", "t10k"):
+        pixels, labels = rng.integers(0, 256, (40, 8, 8), dtype=np.uint8), (np.arange(40) % 10).astype(np.uint8)
+        for kind, array in (("images-idx3", pixels), ("labels-idx1", labels)):
+            sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+            (folder / "mn" / f"{part}-{kind}-ubyte").write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
+    assert cli.main(["deep", "train", "small.toml", "--data", "mnist", "--folder", "mn", "-o", "m.npz"]) == 0
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    assert cli.main(["deep", "ablate", "../m.npz", "-o", "out"]) == 0
+    assert cli.main(["deep", "ablate", "../m.npz", "-o", "out", "--data", "digits"]) == 0
+    (folder / "mn").rename(folder / "gone")
+    assert cli.main(["deep", "importance", "../m.npz", "-o", "out"]) == 0
+    capsys.readouterr()
+    assert cli.main(["deep", "ablate", "../m.npz", "-o", "out"]) == 2
+    assert "got no file train-images-idx3-ubyte" in capsys.readouterr().err
