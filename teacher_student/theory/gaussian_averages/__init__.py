@@ -12,7 +12,8 @@ that a kernel which calls them is compiled once:
 
 ``parameters`` are those of the student's member of the family and then those of the teacher's.
 
-A pair of activations that no family has is averaged over quasi-random fields: `sampled`.
+A pair of activations that no family has is averaged over quasi-random fields: `sampled`. Its generalisation error is a series if
+both are smooth: `mehler`.
 """
 
 from __future__ import annotations

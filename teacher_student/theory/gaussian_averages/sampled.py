@@ -1,4 +1,4 @@
-"""Gaussian averages of any pair of activations, over quasi-random fields: their points, and the generalisation error.
+"""Gaussian averages of any pair of activations, over quasi-random fields: their points, and eps_g if one is not smooth.
 
 The fields (rho, s), of the teacher and of modes or units of the student, are linear in points z = (z_teacher, z_student):
 
