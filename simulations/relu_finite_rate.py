@@ -2,8 +2,9 @@
 
 Two ReLU units on an orthogonal teacher, time in units of 1 / eta. Straat and Biehl (2019) solved ReLU networks for small rates,
 where the eta^2 term drops out. The same equations follow here from batches so large that the term, of order eta^2 / batch, is
-gone. At the small rate both curves lie on SGD. At the finite rate SGD follows the full equations to the end of a plateau of
-three times the error. After it the mean of runs at this N lies above the theory too: runs that leave late dominate it.
+gone. At the small rate both curves lie on SGD. At the finite rate SGD follows the full equations, through a plateau of three
+times the error and off it. Points are geometric means over runs, which leave the plateau at slightly different times: filled
+ones of the exact chain of the overlaps, which has the law of SGD, open ones of SGD on weights at a smaller N.
 """
 
 import argparse
@@ -14,9 +15,14 @@ import numpy as np
 
 import teacher_student as ts
 
-RATES, N_INPUTS, REPLICAS = (0.03, 1.0), 500, 16
+RATES = (0.03, 1.0)
 TIMES = np.concatenate([[0.0], np.geomspace(0.2, 100.0, 55)])
 ALL_INPUTS = 10**12  # a batch so large that its gradient has no noise
+# Name, N, number of runs and marker of a method.
+ENSEMBLES = {
+    "overlaps": ("SGD (exact chain)", 2000, 16, {"marker": "o", "color": "black"}),
+    "weights": ("SGD on weights", 500, 4, {"marker": "s", "color": ts.plots.COLOURS[2], "markerfacecolor": "none"}),
+}
 
 
 def problem(eta: float, batch_size: int = 1) -> ts.Problem:
@@ -37,20 +43,21 @@ def main() -> None:
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.9), sharey=True, layout="constrained")
     for ax, eta in zip(axes, RATES, strict=True):
         full, small = ts.integrate(problem(eta)), ts.integrate(problem(eta, ALL_INPUTS))
-        runs = ts.simulate(problem(eta), n_inputs=N_INPUTS, replicas=REPLICAS, seed=options.seed, method="overlaps")["eps_g"]
         ax.loglog(TIMES[1:], small["eps_g"][1:], "--", color=ts.plots.COLOURS[1], label=r"theory without the $\eta^2$ term")
         ax.loglog(TIMES[1:], full["eps_g"][1:], color=ts.plots.COLOURS[0], label="theory")
-        mean, error = runs.mean("replica"), runs.std("replica", ddof=1) / np.sqrt(REPLICAS)
-        style = {"fmt": "o", "color": "black", "markersize": 3, "capsize": 2, "elinewidth": 0.8}
-        shown = slice(1, None, 3)
-        label = f"SGD, $N={N_INPUTS}$, {REPLICAS} runs"
-        ax.errorbar(eta * runs["alpha"][shown], mean[shown], yerr=error[shown], label=label, **style)
+        at = int(np.searchsorted(TIMES, 10.0))
+        print(f"eta = {eta:g}, 10 / eta: theory {full['eps_g'].values[at]:.4f}, without {small['eps_g'].values[at]:.4f}")
+        for k, (method, (name, N, replicas, style)) in enumerate(ENSEMBLES.items()):
+            runs = ts.simulate(problem(eta), n_inputs=N, replicas=replicas, seed=options.seed, method=method)
+            logarithm = np.log(runs["eps_g"])
+            mean = np.exp(logarithm.mean("replica"))
+            error = mean * logarithm.std("replica", ddof=1) / np.sqrt(replicas)
+            shown = slice(1 + k, None, 3)
+            style = {**style, "linestyle": "none", "markersize": 3.5, "capsize": 2, "elinewidth": 0.8}
+            label = f"{name}, $N={N}$, {replicas} runs"
+            ax.errorbar(eta * runs["alpha"][shown], mean[shown], yerr=error[shown], label=label, **style)
+            print(f"  {name}, N = {N}: {mean.values[at]:.4f} +- {error.values[at]:.4f}")
         ax.set(title=rf"$\eta={eta:g}$", xlabel=r"time $\eta\alpha$", ylim=(1e-6, 1))
-        on_plateau = int(np.searchsorted(TIMES, 10.0))
-        sgd, ours, theirs = (float(curve[on_plateau]) for curve in (mean, full["eps_g"], small["eps_g"]))
-        print(
-            f"eta = {eta:g}, 10 / eta: SGD {sgd:.4f} +- {float(error[on_plateau]):.4f}, theory {ours:.4f}, without {theirs:.4f}"
-        )
     axes[0].set_ylabel(r"generalisation error $\epsilon_g$")
     axes[0].legend(frameon=False, loc="lower left")
     options.output.mkdir(parents=True, exist_ok=True)
