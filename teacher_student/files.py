@@ -34,17 +34,18 @@ def output_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         refuse("output", str(folder), f"a folder that can be written ({error.strerror})")
-    check_writable(folder, folder)
+    _try_to_write(folder, folder, "output")
     return folder
 
 
 def check_writable(folder: Path, path: Path, name: str = "output") -> None:
-    """Refuse `path`, a file in `folder`, if nothing can be written there; `name` is what the user gave it for.
-
-    `path` may be `folder` itself, to ask whether files can be written into it, but no other folder.
-    """
-    if path.is_dir() and path != folder:
+    """Refuse `path`, a file in `folder`, if it is a folder or nothing can be written there; `name` is what it was given for."""
+    if path.is_dir():
         refuse(name, str(path), "a file, not a folder")
+    _try_to_write(folder, path, name)
+
+
+def _try_to_write(folder: Path, path: Path, name: str) -> None:
     probe = folder / f".teacher-student-{os.getpid()}.tmp"
     try:
         probe.touch()
