@@ -141,8 +141,7 @@ class ModeMLPRegressor(RegressorMixin, ModeMLP):
         return output[:, 0] if self.one_column_ else output
 
     def _targets(self, y: Array, going_on: bool) -> Array:
-        with np.errstate(over="ignore"):  # refused below
-            target = y.reshape(len(y), -1).astype(self.dtype)
+        target = y.reshape(len(y), -1).astype(self.dtype)
         if not np.isfinite(target).all():
             refuse("y", float(np.abs(y).max()), f"numbers that {self.dtype} can hold")
         if not going_on:

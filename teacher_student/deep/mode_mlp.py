@@ -114,7 +114,8 @@ class ModeMLP(BaseEstimator):
         return self._learn(X, y, hasattr(self, "theta_"), 1, hold_out=False, **known)
 
     def _learn(self, X: Any, y: Any, going_on: bool, n_epochs: int, hold_out: bool, **known: Any) -> Self:
-        with _unchanged_if_refused(self):
+        # What is too large for the dtype is refused, without a warning of the conversion.
+        with _unchanged_if_refused(self), np.errstate(over="ignore", invalid="ignore"):
             X, y = validate_data(
                 self, X, y, reset=not going_on, dtype=np.dtype(self.dtype), multi_output=True, y_numeric=self._y_numeric
             )
@@ -168,7 +169,8 @@ class ModeMLP(BaseEstimator):
         check_is_fitted(self, "theta_")
         # Compiled code is not compiled again for arrays that may not be written, which files mapped into memory have.
         theta = np.require(self.theta_, dtype or self.theta_.dtype, "W")
-        X = np.require(validate_data(self, X, reset=False, dtype=theta.dtype), requirements="W")
+        with np.errstate(over="ignore", invalid="ignore"):
+            X = np.require(validate_data(self, X, reset=False, dtype=theta.dtype), requirements="W")
         return network_output(as_layers(self.architecture_, theta), self.architecture_.activation, X)
 
     def __sklearn_is_fitted__(self) -> bool:

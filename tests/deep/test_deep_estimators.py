@@ -183,6 +183,17 @@ def test_a_last_step_that_diverges_is_noticed(rate: float, optimiser: str, what:
     assert (model.n_iter_, model.adam_) == (0, None)
 
 
+def test_numbers_too_large_for_the_dtype_are_refused_without_a_warning() -> None:
+    X, y = blobs(60)
+    model = ModeMLPClassifier(**SMALL).fit(X, y)
+    with pytest.raises(ValueError, match="too large for dtype"):
+        model.fit(1e300 * X, y)
+    with pytest.raises(ValueError, match="too large for dtype"):
+        model.predict(1e300 * X)
+    with pytest.raises(InvalidInput, match=r"^y: got 2e\+300, expected numbers that float32 can hold"):
+        ModeMLPRegressor(**SMALL).fit(X, 1e300 * y)
+
+
 def test_a_fitted_model_may_be_copied_by_pickle() -> None:
     X, y = blobs()
     model = ModeMLPClassifier(**SMALL, random_state=0).fit(X, y)
