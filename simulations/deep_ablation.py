@@ -24,7 +24,7 @@ def main() -> None:
     options = parser.parse_args()
 
     data = ts.deep.load_data("digits")
-    fig, axes = plt.subplots(1, 2, figsize=(12, 3.6), layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
     for ax, (title, kind) in zip(axes, {"modes": {"n_modes": MODES}, "standard": {"decomposition": "none"}}.items(), strict=True):
         results = []
         for seed in range(options.seed, options.seed + SEEDS):
@@ -47,6 +47,7 @@ def main() -> None:
         ts.deep.figures.ablation(ts.deep.importance.Ablation(MATRIX, results[0].removed, mean, spread), ax=ax)
         kind = "modes" if title == "modes" else "singular modes after standard training"
         ax.set_title(f"{kind}, mean of {SEEDS} networks", fontsize=9)
+    axes[0].get_legend().remove()  # the other is the same
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "simulations_deep_ablation.png"
     fig.savefig(path, dpi=200)

@@ -47,7 +47,7 @@ def importance(laws: PowerLaws | npt.NDArray[Any], ax: Axes | None = None) -> tu
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel("rank of the mode")
         ax.set_ylabel(r"importance $\tau$")
-        ax.yaxis.set_minor_formatter(lambda value, _: f"{value:.3g}")
+        ax.yaxis.set_minor_formatter(lambda value, _: f"{value:.4g}")
         ax.tick_params(axis="y", which="minor", labelsize=7)
         ax.legend(fontsize=7, loc="lower left")
     return fig, ax
