@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,7 +63,9 @@ def _guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Nam
         except ImportError as error:
             raise InvalidInput(str(error)) from None
         try:
-            return run(options)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "training interrupted", UserWarning)  # commands say so themselves
+                return run(options)
         except Diverged as error:
             print(f"teacher-student: {error}", file=sys.stderr)
             return DIVERGED

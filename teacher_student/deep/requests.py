@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +27,6 @@ def requested_problem(options: argparse.Namespace) -> DeepProblem:
     model = dict(problem.model) if options.seed is None else {**problem.model, "random_state": options.seed}
     check_whole("random_state", model.get("random_state", 0), 0)
     check_parameters(ModeMLPClassifier(**model))
-    warnings.filterwarnings("ignore", "training interrupted", UserWarning)  # commands say so themselves
     return replace(problem, data=data, model=model)
 
 
