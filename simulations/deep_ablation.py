@@ -29,9 +29,7 @@ def main() -> None:
         results = []
         for seed in range(options.seed, options.seed + SEEDS):
             model = ts.deep.ModeMLPClassifier((WIDTH, WIDTH), max_iter=30, random_state=seed, **kind)
-            model.fit(data.X_train, data.y_train)
-            if model.interrupted_:
-                raise KeyboardInterrupt
+            ts.deep.uninterrupted(model.fit(data.X_train, data.y_train))
             rng = np.random.default_rng(seed)
             results.append(ts.deep.importance.ablate(model, data.X_test, data.y_test, MATRIX, rng, n_draws=10))
         P = results[0].removed[-1]

@@ -29,9 +29,7 @@ def main() -> None:
     for name, kind in (("modes", {"n_modes": MODES}), ("standard training", {"decomposition": "none"})):
         for seed in range(options.seed, options.seed + SEEDS):
             model = ts.deep.ModeMLPClassifier((WIDTH, WIDTH, WIDTH), max_iter=20, random_state=seed, **kind)
-            model.fit(data.X_train, data.y_train)
-            if model.interrupted_:
-                raise KeyboardInterrupt
+            ts.deep.uninterrupted(model.fit(data.X_train, data.y_train))
             results.setdefault(name, []).append(ts.deep.latent.latent_geometry(model, data.X_test, data.y_test))
     for quantity in ("dimension", "angle", "permuted_angle"):
         for name, runs in results.items():

@@ -92,10 +92,10 @@ def build_trajectory(
     return trajectory
 
 
-def check_trajectory(trajectory: object, variables: Sequence[str]) -> xr.Dataset:
-    """Return `trajectory`, which has the `variables` of theory, (alpha, ...), or of a simulation, (replica, alpha, ...).
+def check_trajectory(trajectory: object, variables: Sequence[str]) -> None:
+    """Raise `InvalidInput` unless `trajectory` has `variables` of theory, (alpha, ...), or a simulation, (replica, alpha, ...).
 
-    Raises `InvalidInput` for anything else, and unless there is a replica, and a time, and the times increase.
+    There have to be a replica and a time, and the times have to increase.
     """
     if not isinstance(trajectory, xr.Dataset):
         refuse("trajectory", type(trajectory).__name__, "a trajectory of integrate or simulate")
@@ -115,7 +115,6 @@ def check_trajectory(trajectory: object, variables: Sequence[str]) -> xr.Dataset
     times = trajectory["alpha"].values
     if times.dtype.kind not in "fiu" or not (np.diff(times) > 0).all():
         refuse("trajectory", f"alpha {times.tolist()}", "output times that increase")
-    return trajectory
 
 
 def normalized_overlaps(trajectory: xr.Dataset) -> xr.DataArray:

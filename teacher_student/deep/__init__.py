@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from teacher_student.deep.estimators import ModeMLPRegressor as ModeMLPRegressor
     from teacher_student.deep.model_file import load_model as load_model
     from teacher_student.deep.model_file import save_model as save_model
+    from teacher_student.deep.training import uninterrupted as uninterrupted
 
 # Imported on first use, so that the command line can describe itself without scikit-learn.
 _WHERE = {
@@ -19,6 +20,7 @@ _WHERE = {
     "load_data": "data",
     "load_model": "model_file",
     "save_model": "model_file",
+    "uninterrupted": "training",
 }
 _MODULES = ("cost", "data", "figures", "fits", "importance", "latent", "stream", "widths")
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from teacher_student.errors import Diverged, InvalidInput, refuse
+from teacher_student.errors import Diverged, InvalidInput
 from teacher_student.files import check_writable
 
 OK, DIVERGED, INTERRUPTED = 0, 3, 130
@@ -89,8 +89,6 @@ def _train(options: argparse.Namespace) -> int:
 
     problem = requested_problem(options)
     path = options.output or Path(f"{problem.name}.npz")
-    if path.is_dir():
-        refuse("output", str(path), "a file, not a folder")
     check_writable(path.parent, path)
     data = requested_data(problem)
     model, diverged = untrained(problem), None

@@ -14,6 +14,7 @@ from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.network import Architecture, n_parameters
 from teacher_student.deep.parameters import check_modes
 from teacher_student.deep.threads import one_blas_thread
+from teacher_student.deep.training import uninterrupted
 
 
 def operations_per_sample(architecture: Architecture) -> int:
@@ -49,9 +50,7 @@ def training_cost(data: Data, model: ModeMLPClassifier) -> Cost:
     cpu, clock = time.process_time(), time.perf_counter()
     model.fit(data.X_train, data.y_train)
     cpu, clock = time.process_time() - cpu, time.perf_counter() - clock
-    if model.interrupted_:
-        raise KeyboardInterrupt
-    architecture = model.architecture_
+    architecture = uninterrupted(model).architecture_
     return Cost(
         model.decomposition,
         max(architecture.n_modes),
@@ -71,7 +70,6 @@ def compare_costs(data: Data, n_modes: list[int], settings: dict[str, Any]) -> l
     models = [ModeMLPClassifier(**{**settings, "decomposition": "none"})]
     models += [ModeMLPClassifier(**{**settings, "n_modes": P}) for P in n_modes]
     for model in models[:2]:  # compiled code is loaded, or compiled, before the clock starts
-        if clone(model).set_params(max_iter=1, verbose=False).fit(data.X_train, data.y_train).interrupted_:
-            raise KeyboardInterrupt
+        uninterrupted(clone(model).set_params(max_iter=1, verbose=False).fit(data.X_train, data.y_train))
     with one_blas_thread():  # around all, for BLAS threads that have just been put to rest spin for a while
         return [training_cost(data, model) for model in models]

@@ -17,6 +17,7 @@ from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.model_file import load_model
 from teacher_student.deep.parameters import check_parameters
 from teacher_student.deep.problem_file import DeepProblem, deep_presets, load_deep_problem
+from teacher_student.deep.training import uninterrupted
 from teacher_student.errors import refuse
 
 
@@ -59,13 +60,6 @@ def trained(problem: DeepProblem, data: Data, **changes: Any) -> ModeMLPClassifi
 def untrained(problem: DeepProblem, **changes: Any) -> ModeMLPClassifier:
     """Return the classifier of a problem, but for `changes` of its parameters, which shows progress when trained."""
     return ModeMLPClassifier(**{**problem.model, **changes, "verbose": True})
-
-
-def uninterrupted(model: ModeMLPClassifier) -> ModeMLPClassifier:
-    """Return `model`; if Ctrl-C ended its training, pass that on."""
-    if model.interrupted_:
-        raise KeyboardInterrupt
-    return model
 
 
 def requested_network(options: argparse.Namespace) -> tuple[ModeMLPClassifier, int, Callable[[], Data]]:

@@ -94,6 +94,13 @@ def train(estimator: Any, X: Array, target: Array, held_out: tuple[Array, Array]
     return kept
 
 
+def uninterrupted(estimator: Any) -> Any:
+    """Return a fitted `estimator`; if Ctrl-C ended its training, pass that on."""
+    if estimator.interrupted_:
+        raise KeyboardInterrupt
+    return estimator
+
+
 def _not_finite(loss: float, theta: Array, output: Array) -> str | None:
     """Return which of these is not finite, in words."""
     if not math.isfinite(loss):

@@ -16,6 +16,7 @@ from teacher_student.deep.checks import check_number, check_whole
 from teacher_student.deep.data import Data
 from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.parameters import check_modes
+from teacher_student.deep.training import uninterrupted
 from teacher_student.errors import refuse
 
 Array = npt.NDArray[Any]
@@ -101,9 +102,7 @@ def least_modes(
     for i, seed, j in shown:
         kind = {"decomposition": "none"} if j < 0 else {"n_modes": int(n_modes[j])}
         model = ModeMLPClassifier((int(widths[i]),) * n_hidden, **{**settings, **kind, "random_state": first_seed + seed})
-        score = model.fit(data.X_train, data.y_train).score(data.X_test, data.y_test)
-        if model.interrupted_:
-            raise KeyboardInterrupt
+        score = uninterrupted(model.fit(data.X_train, data.y_train)).score(data.X_test, data.y_test)
         shown.set_postfix(N=widths[i], loss=f"{model.loss_:.4f}", accuracy=f"{score:.4f}")
         if j < 0:
             standard[i, seed] = score

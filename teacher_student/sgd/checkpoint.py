@@ -46,8 +46,6 @@ class Checkpoint:
     """
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
-        if path.is_dir():
-            refuse("checkpoint", str(path), "a file, not a folder")
         check_writable(path.parent, path, "checkpoint")
         self.path = path
         self.settings = {"format": _FORMAT, **settings}

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import xarray as xr
+from deviations import z_scores
 
 import teacher_student as ts
 
@@ -33,13 +34,7 @@ def problem_of(student: str, teacher: str | None) -> ts.Problem:
 
 def largest_z(runs: xr.Dataset, theory: xr.Dataset) -> float:
     """Return the largest deviation of the mean of runs from the ODE in standard errors, for all that moves."""
-    scores = []
-    for name in NAMES:
-        deviation = (runs[name] - theory[name]).values.reshape(runs.sizes["replica"], -1)
-        error = deviation.std(axis=0, ddof=1) / np.sqrt(len(deviation))
-        moves = error > 1e-9
-        scores.append(np.abs(deviation.mean(axis=0)[moves] / error[moves]).max())
-    return float(max(scores))
+    return float(max(np.abs(z_scores(runs, theory, (name,))).max() for name in NAMES))
 
 
 @pytest.mark.parametrize(

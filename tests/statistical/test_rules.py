@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import xarray as xr
+from deviations import z_scores
 
 import teacher_student as ts
 from teacher_student.problem import RATES
@@ -27,7 +28,6 @@ TIMES = [0.5, 1.5, 3.0]
 # N and number of runs that cost little; the ODEs' own error of order 1/N stays below a standard error.
 ENSEMBLES = {"weights": (1_000, 16), "overlaps": (10_000, 32)}
 EARLY = [0.5, 1.5]
-NAMES = ("Q_modes", "R_modes", "sigma", "xi_out", "v", "eps_g")
 
 POWER_LAW = ts.PowerLaw(start=1.0, alpha=0.3, exponent=1.0)
 COSINE = ts.Cosine(start=0.8, end=0.1, period=1.2, repeats=2)
@@ -120,13 +120,7 @@ def solved(problem: ts.Problem, times: list[float] = TIMES) -> xr.Dataset:
 
 def largest_z(runs: xr.Dataset, theory: xr.Dataset) -> float:
     """Return the largest deviation of the mean of runs from the ODE in standard errors, for all that moves."""
-    scores = []
-    for name in NAMES:
-        deviation = (runs[name] - theory[name]).values.reshape(runs.sizes["replica"], -1)
-        error = deviation.std(axis=0, ddof=1) / np.sqrt(len(deviation))
-        moves = error > 1e-9
-        scores.append(np.abs(deviation.mean(axis=0)[moves] / error[moves]).max(initial=0.0))
-    return float(max(scores))
+    return float(np.abs(z_scores(runs, theory)).max(initial=0.0))
 
 
 @pytest.mark.parametrize(("activation", "rule"), CASES)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import xarray as xr
+from deviations import z_scores
 
 import teacher_student as ts
 
@@ -21,7 +22,6 @@ RMS_Z = (0.4, 1.6)
 N_INPUTS = 2000
 REPLICAS = 24
 TIMES = [0.5, 1.5, 3.0, 5.0]
-NAMES = ("Q_modes", "R_modes", "sigma", "xi_out", "v", "eps_g")
 
 
 def plain_problem() -> ts.Problem:
@@ -46,17 +46,6 @@ def runs(problems: dict[str, ts.Problem]) -> dict[str, xr.Dataset]:
         name: ts.simulate(problem, TIMES, n_inputs=N_INPUTS, replicas=REPLICAS, seed=1, progress=False)
         for name, problem in problems.items()
     }
-
-
-def z_scores(simulation: xr.Dataset, theory: xr.Dataset) -> np.ndarray:
-    """Return z of every order parameter that moves, at every time (alpha = 0, without spread, is not among them)."""
-    scores = []
-    for name in NAMES:
-        deviation = (simulation[name] - theory[name]).values.reshape(REPLICAS, -1)
-        error = deviation.std(axis=0, ddof=1) / np.sqrt(REPLICAS)
-        moves = error > 1e-9
-        scores.append(deviation.mean(axis=0)[moves] / error[moves])
-    return np.concatenate(scores)
 
 
 def agrees(z: np.ndarray) -> bool:

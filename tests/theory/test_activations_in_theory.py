@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import xarray as xr
+from deviations import z_scores
 
 import teacher_student as ts
 from teacher_student.activations import ACTIVATIONS
@@ -24,7 +24,6 @@ PAIRS += [
     ("linear", "centred_quadratic"),
 ]
 N_POINTS = 2**14
-NAMES = ("Q_modes", "R_modes", "sigma", "xi_out", "v", "eps_g")
 # Above the largest of about a hundred independent standard normal numbers in all but one of two thousand cases.
 LARGEST_Z = 4.5
 
@@ -61,17 +60,6 @@ def relu_problem(student: str, teacher: str | None, eta: float) -> ts.Problem:
     )
     rule = ts.LearningRule(student, eta_xi_in=eta, eta_v=0.2, noise=0.2, teacher_activation=teacher)
     return ts.Problem(initial=initial, rule=rule)
-
-
-def z_scores(simulation: xr.Dataset, theory: xr.Dataset) -> np.ndarray:
-    """Return the mean deviation of the runs from the ODE in standard errors, for all that moves."""
-    scores = []
-    for name in NAMES:
-        deviation = (simulation[name] - theory[name]).values.reshape(simulation.sizes["replica"], -1)
-        error = deviation.std(axis=0, ddof=1) / np.sqrt(len(deviation))
-        moves = error > 1e-9
-        scores.append(deviation.mean(axis=0)[moves] / error[moves])
-    return np.concatenate(scores)
 
 
 @pytest.mark.parametrize(

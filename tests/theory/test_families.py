@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import xarray as xr
+from deviations import z_scores
 
 import teacher_student as ts
 from teacher_student.activations import ACTIVATIONS
@@ -20,6 +21,7 @@ SLOPE, COEFFICIENTS = -0.4, (0.3, -0.8, 0.5)
 N_POINTS = 2**14
 # Of up to a hundred independent standard normal numbers one exceeds 4.5 in one of two thousand cases.
 LARGEST_Z = 4.5
+NAMES = ("Q_modes", "R_modes", "v", "eps_g")
 
 
 @pytest.fixture(autouse=True)
@@ -96,17 +98,6 @@ def test_members_with_the_parameters_of_built_in_ones_are_them(
     assert not ts.integrate(other, [0.5, 1.0], progress=False)["Q"].equals(theories[0]["Q"])
 
 
-def z_scores(runs: xr.Dataset, theory: xr.Dataset) -> np.ndarray:
-    """Return the mean deviation of the runs from the ODE in standard errors, for all that moves."""
-    scores = []
-    for name in ("Q_modes", "R_modes", "v", "eps_g"):
-        deviation = (runs[name] - theory[name]).values.reshape(runs.sizes["replica"], -1)
-        error = deviation.std(axis=0, ddof=1) / np.sqrt(len(deviation))
-        moves = error > 1e-9
-        scores.append(deviation.mean(axis=0)[moves] / error[moves])
-    return np.concatenate(scores)
-
-
 @pytest.mark.parametrize(
     ("student", "teacher", "method", "eta"),
     [("bent", None, "overlaps", 1.0), ("bent", "relu", "weights", 1.0), ("parabola", None, "overlaps", 0.2)],
@@ -122,11 +113,11 @@ def test_sgd_follows_the_ode(
     problem, times = ts.Problem(initial=initial, rule=rule), [0.5, 1.5, 3.0]
     n_inputs, replicas = (4000, 48) if method == "overlaps" else (2000, 24)
     runs = ts.simulate(problem, times, n_inputs=n_inputs, replicas=replicas, seed=2, method=method, progress=False)
-    largest = float(np.abs(z_scores(runs, ts.integrate(problem, times, progress=False))).max())
+    largest = float(np.abs(z_scores(runs, ts.integrate(problem, times, progress=False), NAMES)).max())
     record_check("members of families that users register: largest |z|", "SGD", largest, LARGEST_Z)
     for mistake in ({"batch_size": 10**12}, {"eta_xi_in": 1.05 * eta}):
         wrong = dataclasses.replace(problem, rule=dataclasses.replace(rule, **mistake))
-        assert np.abs(z_scores(runs, ts.integrate(wrong, times, progress=False))).max() > LARGEST_Z
+        assert np.abs(z_scores(runs, ts.integrate(wrong, times, progress=False), NAMES)).max() > LARGEST_Z
 
 
 INPUTS = ("symmetry", "rotation of the inputs that leaves the teacher as it is")
