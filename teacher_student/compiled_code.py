@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import os
 import shutil
@@ -15,11 +16,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Compiled code does not depend on the problem: one step of each method is enough.
-_SIMULATIONS = """
+# Compiled code does not depend on the problem: one step of each method is enough, of two replicas, since the chain of one alone
+# has code of its own. The diffusion matrix comes first: the theory needs it before the simulations start.
+_BESIDE_THE_THEORY = """
+import gc
+gc.disable()
+import numpy as np
 import teacher_student as ts
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.diffusion import step_moments
+problem = ts.load_problem("staircase")
+state, rule = problem.initial, problem.rule
+coordinates = coordinates_of(state, rule)
+step_moments(coordinates.start, state, rule, coordinates, np.zeros((1, state.n_modes + state.n_teacher + 1)))
 for method in ("overlaps", "weights"):
-    ts.simulate(ts.load_problem("staircase"), [1 / 400], n_inputs=400, method=method, progress=False)
+    ts.simulate(problem, [1 / 400], n_inputs=400, replicas=2, method=method, progress=False)
 """
 
 
@@ -51,21 +62,26 @@ def ensure_a_place() -> None:
 def compiling_simulations() -> Iterator[Callable[[], object]]:
     """Let another process compile what simulations need, if it never was, and yield a function that waits until it has.
 
-    numba compiles one function at a time; a process can do so on another core while the block compiles the theory.
+    numba compiles one function at a time; a process can do so on another core while the block compiles the theory. What compiling
+    leaves behind is not searched for garbage on the way: there is much of it, and it stays.
     """
     if _is_compiled("weights") and _is_compiled("overlaps"):
         yield lambda: None
         return
     try:
         process = subprocess.Popen(
-            [sys.executable, "-c", _SIMULATIONS], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [sys.executable, "-c", _BESIDE_THE_THEORY], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
     except OSError:  # then this process compiles when it comes to it
         yield lambda: None
         return
+    collects = gc.isenabled()
+    gc.disable()
     try:
         yield process.wait
     finally:
+        if collects:
+            gc.enable()
         process.kill()
         process.wait()
 

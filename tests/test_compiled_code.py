@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -71,18 +72,20 @@ def test_a_package_that_cannot_be_written(run_read_only: Run, tmp_path: Path) ->
 def test_simulations_compile_in_a_process_of_their_own_where_they_never_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process is waited for if that is asked for, and ended with the block if not."""
+    """The process is waited for if that is asked for, and ended with the block if not; the collector of garbage rests."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compiled_code, "_is_compiled", lambda method: method == "weights")
-    monkeypatch.setattr(compiled_code, "_SIMULATIONS", "open('compiled', 'w')")
+    monkeypatch.setattr(compiled_code, "_BESIDE_THE_THEORY", "open('compiled', 'w')")
     with compiled_code.compiling_simulations() as wait:
         wait()
         assert Path("compiled").exists()
-    monkeypatch.setattr(compiled_code, "_SIMULATIONS", "import time; time.sleep(600)")
+    monkeypatch.setattr(compiled_code, "_BESIDE_THE_THEORY", "import time; time.sleep(600)")
     with compiled_code.compiling_simulations() as wait:
         process = wait.__self__  # type: ignore[attr-defined]  # the method of a process
         assert process.poll() is None
+        assert not gc.isenabled()
     assert process.poll() is not None
+    assert gc.isenabled()
 
 
 def test_what_is_compiled_is_not_compiled_ahead(make_problem: Callable[..., ts.Problem], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,4 +98,4 @@ def test_what_is_compiled_is_not_compiled_ahead(make_problem: Callable[..., ts.P
 
 def test_what_is_compiled_ahead_are_all_methods() -> None:
     for method in METHODS:
-        assert f'"{method}"' in compiled_code._SIMULATIONS
+        assert f'"{method}"' in compiled_code._BESIDE_THE_THEORY

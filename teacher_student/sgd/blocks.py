@@ -100,7 +100,7 @@ def add_inputs_to_two(first: FloatArray, second: FloatArray, x: FloatArray, h_fi
         second[i] = (((second[i] + s0 * x0) + s1 * x1) + s2 * x2) + s3 * x3
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def draw_inputs(stream: WordArray, n_inputs: int, inputs: FloatArray, tile: int) -> None:
     """Draw the components of the inputs of a block, (tile, BLOCK, TILE), in one tile, whole groups of normals a row."""
     width = min(TILE, n_inputs - tile * TILE)
@@ -149,7 +149,7 @@ def move_rows(rows: FloatArray, inputs: FloatArray, shrinks: bool, keep: FloatAr
     h[:] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def foresee(products: FloatArray, M: int, begin: int, end: int, keep: FloatArray, h: FloatArray) -> None:
     """Bring the mode fields of the inputs from `end` on to the weights after the step with the inputs `begin` to `end`."""
     P = len(h)
@@ -173,7 +173,7 @@ def squared_lengths(rows: FloatArray, out: FloatArray) -> None:
         out[a] = total / N
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def keep_lengths(
     products: FloatArray,
     M: int,

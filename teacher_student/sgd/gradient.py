@@ -56,7 +56,7 @@ def add_gradient(
     return delta
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def step_slow_factors(
     slow: FloatArray,
     sigma: FloatArray,

@@ -17,7 +17,7 @@ FloatArray = npt.NDArray[np.float64]
 _FIELD, VALUE, SLOPE = 0, 1, 2
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)
+@njit(cache=True, nogil=True, fastmath={"contract"}, inline="always")
 def write_fields(
     F_teacher: FloatArray,
     F: FloatArray,

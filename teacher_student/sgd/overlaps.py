@@ -281,7 +281,7 @@ def run_steps(
     used[0] = now
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def adopt(F: FloatArray, sigma: FloatArray, xi_out: FloatArray, v: FloatArray, rates: FloatArray) -> None:
     """Make copy 1 of what moves the state, copy 0."""
     _, K, P = xi_out.shape[:3]

@@ -14,7 +14,7 @@ FloatArray = npt.NDArray[np.float64]
 _SMALLEST_SQUARE = 1e-280
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy", forceinline=True)
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy", inline="always")
 def fold(F: FloatArray, copy: int, M: int) -> None:
     """Make F[copy], (P, columns), lower triangular after its first M columns, the diagonal not negative, keeping F F^T.
 
@@ -47,7 +47,7 @@ def fold(F: FloatArray, copy: int, M: int) -> None:
             store(F, (copy, a, j), 0.0)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy", forceinline=True)
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy", inline="always")
 def rescale(F: FloatArray, copy: int, M: int, lengths: FloatArray) -> None:
     """Give the rows of the triangle F[copy], (P, columns), the `lengths`, (P,)."""
     for a in range(len(lengths)):

@@ -35,7 +35,7 @@ REACHED, PAUSED, BEYOND, STUCK = range(4)
 _JACOBIAN_STEP = 1e-5
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def is_beyond(flow: Flow, y: FloatArray, largest_Q: float, largest_v: float) -> bool:
     """Return whether the state `y` (n,) is not finite, or has a Q_kk or v_k beyond its bound."""
     place(flow, y)
@@ -57,7 +57,7 @@ def is_beyond(flow: Flow, y: FloatArray, largest_Q: float, largest_v: float) -> 
     return False
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def cut_short(flow: Flow, walk: Walk, largest_Q: float, largest_v: float) -> float:
     """Write the first state beyond the bounds into `walk.new`, found to 1 % of the step; return its place there, 0 to 1."""
     inside, outside = 0.0, 1.0
@@ -72,7 +72,7 @@ def cut_short(flow: Flow, walk: Walk, largest_Q: float, largest_v: float) -> flo
     return outside
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def begin(flow: Flow, walk: Walk, end: float, rtol: float, atol: float) -> None:
     """Prepare `walk` to start or go on after a jump: slope and first step (Hairer, Norsett and Wanner, I, section II.4)."""
     alpha, y, f = walk.alpha[0], walk.y, walk.f

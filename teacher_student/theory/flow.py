@@ -163,7 +163,7 @@ def fill_second_differences(
             out[i] += weights[s] * (forward[i] + backward[i] - 2.0 * centre[i])
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def fill_change_of_rates(flow: Flow, alpha: float, y: FloatArray, width: float, out: FloatArray) -> None:
     """Write the derivative of the slope by alpha at fixed `y` into `out` (n,), by a difference over `width` within the window."""
     before, after = max(alpha - width, flow.window[0]), min(alpha + width, flow.window[1])
