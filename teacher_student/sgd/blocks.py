@@ -20,9 +20,9 @@ from teacher_student.sgd.normals import GROUP, WordArray, fill_normals
 
 FloatArray = npt.NDArray[np.float64]
 
-# Inputs a block, and columns of a tile: four rows of a tile (32 KiB) stay in the fastest cache while all weights pass by.
+# Inputs a block, and columns of a tile: four rows of a tile (16 KiB) stay in the fastest cache while all weights pass by.
 BLOCK = 4
-TILE = 1024
+TILE = 512
 
 
 # Sums over N may be reordered into vector lanes; NaN and infinity keep their meaning, divergence is detected by them.
