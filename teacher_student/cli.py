@@ -12,7 +12,7 @@ from typing import NoReturn
 from teacher_student import __version__
 from teacher_student.comparison import run_comparison
 from teacher_student.deep.cli import add_commands
-from teacher_student.errors import InvalidInput
+from teacher_student.errors import InvalidInput, refuse
 from teacher_student.files import save_figure
 from teacher_student.jobs import (
     INTERRUPTED,
@@ -152,6 +152,8 @@ def _simulate(options: argparse.Namespace) -> int:
 
     problem = load_problem(options.problem)
     path = output_file(options.output, problem, "simulation")
+    if options.checkpoint is not None and options.checkpoint.resolve() == path.resolve():
+        refuse("checkpoint", str(path), "another file than the output")
     settings = simulation_settings(problem, options.n_inputs, options)
     trajectory, status = run_simulation(problem, settings, options.method, options.checkpoint)
     return save(trajectory, path, status)
