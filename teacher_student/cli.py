@@ -19,7 +19,7 @@ from teacher_student.jobs import (
     OK,
     REFUSED,
     output_file,
-    report_divergence,
+    report_status,
     run_simulation,
     run_theory,
     save,
@@ -160,17 +160,18 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from teacher_student.sweeps.run import DATASET, progress_of, sweep
+    from teacher_student.sweeps.results import DATASET
+    from teacher_student.sweeps.run import progress_of, sweep
 
-    folder = options.output or options.sweep.with_suffix("")
+    folder = options.output or options.sweep.parent / options.sweep.stem
     try:
         dataset = sweep(options.sweep, folder, workers=options.workers, cluster=options.cluster)
     except (KeyboardInterrupt, BrokenExecutor) as error:
-        cause = "interrupted" if isinstance(error, KeyboardInterrupt) else "a worker process died"
+        cause = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         print(f"teacher-student: {cause}; {progress_of(folder)}; the same command goes on from there", file=sys.stderr)
         return INTERRUPTED
     print(folder / DATASET)
-    return report_divergence(dataset)
+    return report_status(dataset)
 
 
 def _plot(options: argparse.Namespace) -> int:
