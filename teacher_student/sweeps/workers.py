@@ -59,8 +59,8 @@ def cluster_workers(address: str) -> Iterator[Workers]:
         Client: Any = importlib.import_module("distributed").Client  # an extra, and without types
     except ImportError:
         refuse("cluster", address, "the package distributed (pip install 'teacher_student[cluster]')")
-    try:
-        client = Client(address, timeout=SECONDS_TO_CONNECT)
+    try:  # not as the default, which a client that fails would stay, for all that xarray loads after it
+        client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:  # of types if what an address needs is not there, such as certificates
         refuse("cluster", address, f"the address of a dask scheduler that answers ({error or type(error).__name__})")
     with client:

@@ -14,6 +14,7 @@ import pytest
 import teacher_student as ts
 from teacher_student.sweeps import workers
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed", reason="needs the extra [cluster]")
 
 PROBLEM = {
@@ -53,3 +54,4 @@ def test_a_scheduler_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: p
     for address in ("tcp://127.0.0.1:9", "tls://127.0.0.1:9", "nowhere"):  # the second needs certificates
         with pytest.raises(ts.InvalidInput, match=rf"^cluster: got '{address}', expected the address of a dask scheduler"):
             ts.sweep(plan, tmp_path / "out", cluster=address, progress=False)
+        assert dask.config.get("scheduler", None) is None
