@@ -12,14 +12,14 @@ from typing import NoReturn
 from teacher_student import __version__
 from teacher_student.comparison import run_comparison
 from teacher_student.deep.cli import add_commands
-from teacher_student.errors import InvalidInput
+from teacher_student.errors import InvalidInput, refuse
 from teacher_student.files import save_figure
 from teacher_student.jobs import (
     INTERRUPTED,
     OK,
     REFUSED,
     output_file,
-    report_divergence,
+    report_status,
     run_simulation,
     run_theory,
     save,
@@ -152,23 +152,26 @@ def _simulate(options: argparse.Namespace) -> int:
 
     problem = load_problem(options.problem)
     path = output_file(options.output, problem, "simulation")
+    if options.checkpoint is not None and options.checkpoint.resolve() == path.resolve():
+        refuse("checkpoint", str(path), "another file than the output")
     settings = simulation_settings(problem, options.n_inputs, options)
     trajectory, status = run_simulation(problem, settings, options.method, options.checkpoint)
     return save(trajectory, path, status)
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from teacher_student.sweeps.run import DATASET, progress_of, sweep
+    from teacher_student.sweeps.results import DATASET
+    from teacher_student.sweeps.run import progress_of, sweep
 
-    folder = options.output or options.sweep.with_suffix("")
+    folder = options.output or options.sweep.parent / options.sweep.stem
     try:
         dataset = sweep(options.sweep, folder, workers=options.workers, cluster=options.cluster)
     except (KeyboardInterrupt, BrokenExecutor) as error:
-        cause = "interrupted" if isinstance(error, KeyboardInterrupt) else "a worker process died"
+        cause = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         print(f"teacher-student: {cause}; {progress_of(folder)}; the same command goes on from there", file=sys.stderr)
         return INTERRUPTED
     print(folder / DATASET)
-    return report_divergence(dataset)
+    return report_status(dataset)
 
 
 def _plot(options: argparse.Namespace) -> int:

@@ -30,10 +30,13 @@ class Diverged(ArithmeticError):
 
 def refuse(field: str, value: object, expected: str) -> NoReturn:
     """Raise `InvalidInput` in the one form all refusals share."""
-    shown = " ".join(repr(value).split())
-    if len(shown) > 80:
-        shown = shown[:77] + "..."
-    raise InvalidInput(f"{field}: got {shown}, expected {expected}")
+    raise InvalidInput(f"{field}: got {shown(value)}, expected {expected}")
+
+
+def shown(value: object) -> str:
+    """Return `value` as it stands in messages, in one line that is not too long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def check_non_negative(field: str, value: object, expected: str = "a number of at least 0") -> float:

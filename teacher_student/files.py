@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from teacher_student.errors import InvalidInput, refuse
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+def check_path(path: object, name: str) -> Path:
+    """Return `path` as a `Path`; refuses what is neither that nor text, and `name` is what it was given for."""
+    if not isinstance(path, (str, os.PathLike)):
+        refuse(name, path, "a path")
+    return Path(path)
 
 
 @contextlib.contextmanager
@@ -40,18 +52,39 @@ def output_folder(folder: Path) -> Path:
 
 def check_writable(folder: Path, path: Path, name: str = "output") -> None:
     """Refuse `path`, a file in `folder`, if it is a folder or nothing can be written there; `name` is what it was given for."""
-    if path.is_dir():
-        refuse(name, str(path), "a file, not a folder")
+    with contextlib.suppress(OSError):  # such as of a name that is too long, of which the attempt to write tells
+        if path.is_dir():
+            refuse(name, str(path), "a file, not a folder")
     _try_to_write(folder, path, name)
 
 
 def _try_to_write(folder: Path, path: Path, name: str) -> None:
     probe = folder / f".teacher-student-{os.getpid()}.tmp"
     try:
+        path.exists()
         probe.touch()
         probe.unlink()
     except OSError as error:
         refuse(name, str(path), f"a place that can be written ({error.strerror})")
+
+
+def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]] | None:
+    """Return the arrays in a file of `numpy.savez` by name, or None if it is no such file or is not whole."""
+    import numpy as np
+
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = dict(stored)
+    except Exception:  # NumPy and zipfile raise many kinds for files that are damaged or foreign
+        return None
+    return arrays if all(isinstance(array, np.ndarray) for array in arrays.values()) else None
+
+
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove what processes that were killed while `replacing` the file `name` in `folder`, or any, have left there."""
+    for leftover in folder.glob(f".{'*' if name is None else glob.escape(name)}.*.tmp"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
 
 
 def save_figure(figure: object, path: Path) -> None:

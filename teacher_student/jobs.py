@@ -71,15 +71,18 @@ def _status(trajectory: xr.Dataset) -> int:
     return OK
 
 
-def report_divergence(dataset: xr.Dataset) -> int:
-    """Say how many points of a sweep diverged, if any did, and return an exit status."""
+def report_status(dataset: xr.Dataset) -> int:
+    """Say how many points of a sweep diverged or failed, if any did, and return an exit status."""
     names = [name for name in ("status", "simulated_status") if name in dataset]
-    diverged = (dataset[names].to_dataarray() != "complete").any("variable")
-    if not diverged.any():
-        return OK
-    count = f"{int(diverged.sum())} of {diverged.size} points"
-    print(f"teacher-student: {count} diverged, see {' and '.join(names)}; what was computed is kept", file=sys.stderr)
-    return DIVERGED
+    status = dataset[names].to_dataarray()
+    ended = OK
+    for what, then in (("diverged", "what was computed is kept"), ("failed", "the same command tries them again")):
+        found = status.str.startswith(what).any("variable")
+        if found.any():
+            count = f"{int(found.sum())} of {found.size} points"
+            print(f"teacher-student: {count} {what}, see {' and '.join(names)}; {then}", file=sys.stderr)
+            ended = DIVERGED
+    return ended
 
 
 def save(trajectory: xr.Dataset | None, path: Path, status: int) -> int:

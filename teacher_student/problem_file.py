@@ -24,6 +24,7 @@ from teacher_student.velocities import Velocities
 DEFAULT_PRESET = "staircase"
 
 _SCHEDULES: dict[str, type[Schedule]] = {"piecewise": Piecewise, "power-law": PowerLaw, "cosine": Cosine}
+_MOST_TIMES = 1_000_000
 _RUN_KEYS = ("alpha", "n_inputs", "replicas", "seed")
 
 
@@ -181,8 +182,8 @@ def _times_of_table(table: dict[str, Any]) -> Any:
     for key in ("first", "last"):
         if isinstance(table[key], bool) or not isinstance(table[key], (int, float)) or not table[key] > 0:
             refuse(f"run.alpha.{key}", table[key], "a time above 0")
-    if isinstance(points, bool) or not isinstance(points, int) or points < 2:
-        refuse("run.alpha.points", points, "a whole number of at least 2")
+    if isinstance(points, bool) or not isinstance(points, int) or not 2 <= points <= _MOST_TIMES:
+        refuse("run.alpha.points", points, f"a whole number from 2 to {_MOST_TIMES}")
     if not first < last <= 1e300:
         refuse("run.alpha.last", last, f"a finite time after first, {first}")
     return log_spaced_times(first, last, points)

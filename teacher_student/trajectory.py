@@ -12,7 +12,7 @@ import xarray as xr
 
 from teacher_student import velocities
 from teacher_student.errors import InvalidInput, refuse
-from teacher_student.files import replacing
+from teacher_student.files import check_path, replacing
 from teacher_student.order_parameters import OrderParameters, estimated_generalisation_error, unit_cosines, unit_overlaps
 from teacher_student.problem import Problem
 
@@ -167,15 +167,17 @@ def state_of(point: xr.Dataset) -> OrderParameters:
 def save_trajectory(trajectory: xr.Dataset, path: str | Path) -> None:
     """Write `trajectory` to `path` as NetCDF-4, under a temporary name first, so that no half-written file is left.
 
-    Raises `InvalidInput` if the place cannot be written.
+    Raises `InvalidInput` if it is no dataset, or the place cannot be written.
     """
-    with replacing(path) as temporary:
+    if not isinstance(trajectory, xr.Dataset):
+        refuse("trajectory", type(trajectory).__name__, "a trajectory of integrate or simulate")
+    with replacing(check_path(path, "output")) as temporary:
         trajectory.to_netcdf(temporary, engine="h5netcdf")
 
 
 def load_trajectory(path: str | Path) -> xr.Dataset:
     """Return the trajectory in a file that `save_trajectory` wrote; raises `InvalidInput` for any other file."""
-    path = Path(path)
+    path = check_path(path, "file")
     try:
         there = path.is_file()
     except OSError:

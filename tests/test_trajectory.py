@@ -150,3 +150,16 @@ def test_normalized_overlaps_are_cosines(trajectory: xr.Dataset) -> None:
     expected = last["R"].values[..., 0, 1] / np.sqrt(last["Q"].values[..., 0, 0] * last["T"].values[1, 1])
     np.testing.assert_allclose(cosines.isel(alpha=-1).values[..., 0, 1], expected, rtol=1e-14)
     assert float(np.abs(cosines).max()) <= 1.0
+
+
+def test_what_is_no_trajectory_or_no_path_is_refused(tmp_path: Path) -> None:
+    for value in (3, ts.load_problem("staircase").initial):
+        with pytest.raises(
+            ts.InvalidInput, match=r"^trajectory: got '(int|OrderParameters)', expected a trajectory of integrate"
+        ):
+            ts.save_trajectory(value, tmp_path / "t.nc")  # type: ignore[arg-type]
+    with pytest.raises(ts.InvalidInput, match=r"^output: got 3, expected a path$"):
+        ts.save_trajectory(xr.Dataset(), 3)  # type: ignore[arg-type]
+    with pytest.raises(ts.InvalidInput, match=r"^file: got 3, expected a path$"):
+        ts.load_trajectory(3)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import time
-import zipfile
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from teacher_student.errors import refuse
-from teacher_student.files import check_writable, replacing
+from teacher_student.files import check_path, check_writable, load_arrays, remove_leftovers, replacing
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FloatArray = npt.NDArray[np.float64]
 Rows = list[list[dict[str, FloatArray]]]
@@ -34,7 +35,7 @@ class Checkpoint:
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         The file.
     settings : dict
         All that decides the simulation's numbers, in the types of JSON; a file with other settings is refused.
@@ -42,12 +43,12 @@ class Checkpoint:
     Raises
     ------
     InvalidInput
-        If the place cannot be written.
+        If it is no path, or the place cannot be written.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
-        check_writable(path.parent, path, "checkpoint")
-        self.path = path
+    def __init__(self, path: str | Path, settings: dict[str, Any]) -> None:
+        self.path = check_path(path, "checkpoint")
+        check_writable(self.path.parent, self.path, "checkpoint")
         self.settings = {"format": _FORMAT, **settings}
         self._due = time.monotonic() + SECONDS_BETWEEN
 
@@ -56,26 +57,33 @@ class Checkpoint:
 
         Returns None if there is no file. Raises `InvalidInput` for one of another simulation.
         """
+        remove_leftovers(self.path.parent, self.path.name)
         if not self.path.exists():
             return None
+        arrays = load_arrays(self.path)
+        if arrays is None or "about" not in arrays:
+            self._refuse()
         try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = dict(stored)
             about = json.loads(arrays.pop("about").tobytes(), object_hook=_from_json)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            refuse("checkpoint", str(self.path), "a checkpoint of a simulation, or a file that is not there yet")
+            settings = dict(about["settings"])
+        except (ValueError, KeyError, TypeError):
+            self._refuse()
         for name, value in self.settings.items():
-            stored_value = about.get("settings", {}).get(name)
+            stored_value = settings.get(name)
             if stored_value != value:
                 old, new = _shortest_difference(stored_value, value)
                 refuse("checkpoint", str(self.path), f"one of a simulation with {name} {new}, not {old}; or another file")
-        for r, run in enumerate(runs):
-            _restore(run, f"run {r}", arrays, about["states"])
-        names = [name for name in arrays if name.startswith("row ")]
-        ends = np.cumsum(about["rows"]).tolist()
-        spans = zip([0, *ends], ends, strict=False)
-        rows = [[{name[4:]: arrays[name][i] for name in names} for i in range(begin, end)] for begin, end in spans]
-        return rows, about["steps"]
+        try:
+            for r, run in enumerate(runs):
+                _restore(run, f"run {r}", arrays, about["states"])
+            names = [name for name in arrays if name.startswith("row ")]
+            ends = np.cumsum(about["rows"]).tolist()
+            spans = zip([0, *ends], ends, strict=False)
+            rows = [[{name[4:]: arrays[name][i] for name in names} for i in range(begin, end)] for begin, end in spans]
+            steps = [int(step) for _, _, step in zip(runs, rows, about["steps"], strict=True)]
+        except (ValueError, KeyError, TypeError, IndexError):  # of another state of the code with the same version
+            self._refuse()
+        return rows, steps
 
     def save(self, runs: list[Any], rows: Rows, steps: list[int]) -> None:
         """Write everything, whole or not at all: every one of `runs`, its rows and how many steps it has taken."""
@@ -96,6 +104,9 @@ class Checkpoint:
             np.savez(file, about=np.frombuffer(json.dumps(about, default=_as_json).encode(), np.uint8), **arrays)
         end = time.monotonic()
         self._due = end + max(SECONDS_BETWEEN, (end - begin) / _LARGEST_PART)
+
+    def _refuse(self) -> NoReturn:
+        refuse("checkpoint", str(self.path), "a checkpoint of a simulation, or a file that is not there yet")
 
     def is_due(self) -> bool:
         """Return whether the last time was long ago."""
@@ -142,8 +153,15 @@ def _from_json(table: dict[str, Any]) -> Any:
 
 
 def _shortest_difference(old: Any, new: Any) -> tuple[str, str]:
-    """Return both as text; of texts of several lines the first that differs."""
+    """Return both as text; of texts of several lines the first that differs, of long ones the part where they do."""
     if isinstance(old, str) and isinstance(new, str) and "\n" in new:
         pairs = zip([*old.splitlines(), ""], [*new.splitlines(), ""], strict=False)
         old, new = next((pair for pair in pairs if pair[0] != pair[1]), (old[-60:], new[-60:]))
-    return tuple(text if len(text) <= 60 else text[:57] + "..." for text in map(repr, (old, new)))  # type: ignore[return-value]
+    first, second = repr(old), repr(new)
+    same = next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), 0)
+    begin = same - 20 if same > 40 else 0
+    return _part(first, begin), _part(second, begin)
+
+
+def _part(text: str, begin: int) -> str:
+    return ("..." if begin else "") + (text[begin:] if len(text) <= begin + 60 else text[begin : begin + 57] + "...")

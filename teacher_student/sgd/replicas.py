@@ -98,7 +98,7 @@ def run_replicas(
     if checkpoint is not None:
         settings = {"version": teacher_student.__version__, "method": method.name, **method.settings}
         settings |= {"n_inputs": N, "seed": seed, "replicas": replicas}
-        kept = Checkpoint(Path(checkpoint), {**settings, "alpha": output_steps.tolist(), "problem": problem.to_toml()})
+        kept = Checkpoint(checkpoint, {**settings, "alpha": output_steps.tolist(), "problem": problem.to_toml()})
         rows, steps = kept.load(runs) or (rows, steps)
     status, failures = "complete", []
     jobs: dict[Any, int] = {}

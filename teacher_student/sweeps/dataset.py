@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 import teacher_student
+from teacher_student.errors import refuse
 from teacher_student.problem_file import toml
 from teacher_student.sweeps.design import Sweep
 from teacher_student.sweeps.results import stored_headers, stored_points
@@ -23,9 +24,14 @@ _FORMAT = "teacher_student sweep 1"
 _FIXED = {"alpha": ("alpha",), "T": ("teacher", "teacher_"), "v_teacher": ("teacher",)}
 
 
-def assemble(sweep: Sweep, folder: Path) -> xr.Dataset:
-    """Return the dataset of a finished sweep, whose results are in `folder`; `sweep` in the guide describes it."""
-    stored = stored_headers(folder)
+def assemble(sweep: Sweep, folder: Path, failed: dict[int, str]) -> xr.Dataset:
+    """Return the dataset of a sweep whose results are in `folder`, NaN at points that `failed`; the guide describes it.
+
+    Raises `InvalidInput` if all points failed.
+    """
+    stored = stored_headers(folder, sweep.n_points)
+    if not stored:
+        refuse("sweep", failed[min(failed)], "a point that can be run; this is the first, and there is none")
     swept = sweep.dimensions
     sizes = _sizes(header for headers in stored.values() for header in headers)
     names = list(dict.fromkeys(name for headers in stored.values() for header in headers for name, _ in header["arrays"]))
@@ -33,6 +39,10 @@ def assemble(sweep: Sweep, folder: Path) -> xr.Dataset:
     seeds = np.zeros(sweep.n_points, np.int64)
     sources = [source for source in ("theory", "simulation") if getattr(sweep, source)]
     status = {source: np.full(sweep.n_points, "", dtype=object) for source in sources}
+    for index, text in failed.items():
+        seeds[index] = sweep.seed_at(index)
+        for source in sources:
+            status[source][index] = text
     for path, headers in stored.items():
         for header, found in stored_points(path, headers):
             index = header["index"]
@@ -91,15 +101,17 @@ def _coordinates(sweep: Sweep, alpha: FloatArray) -> tuple[dict[str, Any], str]:
         dimension = name if sweep.design == "grid" else "point"
         coordinates[name] = ((dimension,), _labels(values), {"fields": names})
     long_name = {"long_name": "alpha = steps / N"}
-    if (alpha == alpha[0]).all():
-        return {**coordinates, "alpha": (("alpha",), alpha[0], long_name)}, "alpha"
+    ran = alpha[~np.isnan(alpha).all(axis=1)]
+    if (ran == ran[0]).all():
+        return {**coordinates, "alpha": (("alpha",), ran[0], long_name)}, "alpha"
     times = alpha.reshape(*swept.values(), alpha.shape[1])
     return {**coordinates, "alpha": ((*swept, "time"), times, long_name)}, "time"
 
 
 def _labels(values: list[Any]) -> npt.NDArray[Any]:
-    """Return numbers or strings as they are, anything else as TOML."""
+    """Return numbers or strings as they are, anything else, and what NetCDF cannot hold, as TOML."""
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-    if numbers and all(math.isfinite(value) for value in values):
+    if numbers and all(abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value) for value in values):
         return np.array(values)
-    return np.array([value if isinstance(value, str) else toml(value) for value in values], dtype=object)
+    kept = [value if isinstance(value, str) and "\0" not in value else toml(value) for value in values]
+    return np.array(kept, dtype=object)

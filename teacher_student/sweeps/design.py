@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from teacher_student.errors import InvalidInput, check_whole, refuse
-from teacher_student.problem import Problem, check_size_of_runs
+from teacher_student.errors import InvalidInput, check_whole, refuse, shown
+from teacher_student.problem import Problem, check_size_of_runs, whole_steps
 from teacher_student.problem_file import build_problem, load_document, parse_document
-from teacher_student.sweeps.values import OF_DRAWS, OF_GRIDS, drawn_values, listed_values
+from teacher_student.sweeps.values import MOST_POINTS, OF_DRAWS, OF_GRIDS, drawn_values, listed_values
 from teacher_student.trajectory import DIMENSIONS
 
 DESIGNS = ("grid", "random", "sobol", "latin-hypercube")
 METHODS = ("weights", "overlaps")
+_LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ class Sweep:
             if self.points is not None:
                 refuse("points", self.points, "no such key in a grid, whose values are listed")
         else:
-            check_whole("points", self.points, 1)
+            _check_points(check_whole("points", self.points, 1), "points")
         if not isinstance(self.variables, (list, tuple)) or not self.variables:
             refuse("variables", self.variables, "a list of " + ", ".join(DIMENSIONS))
         for name in self.variables:
@@ -104,6 +105,7 @@ class Sweep:
         object.__setattr__(self, "fixed", {})
         values = listed_values(vary) if self.design == "grid" else drawn_values(vary, self.design, self.points or 0, self.seed)
         object.__setattr__(self, "values", values)
+        _check_points(self.n_points, "vary")
 
     @property
     def dimensions(self) -> dict[str, int]:
@@ -126,9 +128,9 @@ class Sweep:
 
     def seed_at(self, index: int) -> int:
         """Return the seed of the simulation at point `index`: the field run.seed where that varies, else one of its own."""
-        settings = self.at(index)
-        if "run.seed" in settings:
-            return int(settings["run.seed"])
+        for names, value in self.at(index).items():
+            if "run.seed" in map(str.strip, names.split(",")):
+                return int(value)
         sequence = np.random.SeedSequence(self.seed, spawn_key=(0, index))
         return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
@@ -138,10 +140,12 @@ class Sweep:
         try:
             problem = problem_with(self.problem, settings)
             if self.simulation is not None:
-                check_size_of_runs(problem, problem.n_inputs)
+                whole_steps(problem.alpha, check_size_of_runs(problem, problem.n_inputs))
+            if self.seed_at(index) > _LARGEST_SEED:
+                refuse("run.seed", self.seed_at(index), "a seed below 2**63, which the dataset can hold")
             return problem
         except InvalidInput as error:
-            where = ", ".join(f"{name} = {value!r}" for name, value in settings.items())
+            where = ", ".join(f"{name} = {shown(value)}" for name, value in settings.items())
             raise InvalidInput(f"{error} (at {where})") from None
 
 
@@ -221,6 +225,11 @@ def _fields_of_sections(fixed: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _check_points(count: int, name: str) -> None:
+    if count > MOST_POINTS:
+        refuse(name, f"{count} points", f"at most {MOST_POINTS}")
+
+
 def _check_names(vary: dict[str, Any]) -> None:
     if not vary:
         refuse("vary", {}, "at least one field that varies")
@@ -229,4 +238,7 @@ def _check_names(vary: dict[str, Any]) -> None:
         for name in map(str.strip, names.split(",")):
             if name in seen:
                 refuse(f"vary.{names}", name, "a field that nothing else varies")
+            replaced = [other for other in seen if other.startswith(f"{name}.")]
+            if replaced:
+                refuse(f"vary.{names}", name, f"it before {min(replaced)}, whose values it replaces")
             seen.add(name)

@@ -19,6 +19,9 @@ from teacher_student.sweeps.design import Sweep, problem_with
 
 FloatArray = npt.NDArray[np.float64]
 
+# Of a batch: points may turn out to take far longer than those before.
+LONGEST = 2.0
+
 
 @dataclass(frozen=True, eq=False)
 class Work:
@@ -36,12 +39,15 @@ class Work:
 class Results:
     """The results of a batch: a header a point, all arrays one after the other in `data`, and the seconds it took.
 
+    Points that raised something are in `failed`, with what it was. What is in neither has not been begun.
+
     A header has the point's ``index``, its ``seed``, the ``status`` of its ``theory`` and ``simulation``, and ``arrays``: pairs
     of a name (that of the variable, after ``theory.`` or ``simulation.``) and a shape, in the order of `data`.
     """
 
     headers: list[dict[str, Any]]
     data: FloatArray
+    failed: dict[int, str]
     seconds: float
 
 
@@ -54,20 +60,27 @@ def work_at(sweep: Sweep, indices: list[int]) -> Work:
 def run_batch(work: Work) -> Results:
     """Run theory and simulation at every point of `work`; a run that diverges is kept up to there.
 
-    Raises `InvalidInput` on a worker with another version of the package.
+    After `LONGEST` seconds it begins no further point. Raises `InvalidInput` on a worker with another version of the package.
     """
     if work.version != teacher_student.__version__:
         refuse("worker", f"version {teacher_student.__version__}", f"version {work.version}, that of whoever sweeps")
     begin = time.perf_counter()
     headers: list[dict[str, Any]] = []
-    pieces: list[FloatArray] = []
+    pieces: list[FloatArray] = [np.zeros(0)]
+    failed: dict[int, str] = {}
     with ThreadPoolExecutor(1) as executor:  # the sweep fills the cores with points, not with replicas
         for index, settings, seed in work.points:
-            header, arrays = _run_point(work, settings, seed, executor)
+            if (headers or failed) and time.perf_counter() - begin > LONGEST:
+                break
+            try:
+                header, arrays = _run_point(work, settings, seed, executor)
+            except Exception as error:  # of memory, for one: the other points can still be run
+                failed[index] = " ".join(f"failed: {type(error).__name__}: {error}".split())
+                continue
             shapes = [[name, list(array.shape)] for name, array in arrays.items()]
             headers.append({"index": index, "seed": seed, **header, "arrays": shapes})
             pieces += [array.ravel() for array in arrays.values()]
-    return Results(headers, np.concatenate(pieces), time.perf_counter() - begin)
+    return Results(headers, np.concatenate(pieces), failed, time.perf_counter() - begin)
 
 
 def _run_point(

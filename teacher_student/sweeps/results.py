@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import numpy.typing as npt
 
 import teacher_student
 from teacher_student.errors import refuse
-from teacher_student.files import output_folder, replacing
+from teacher_student.files import check_writable, load_arrays, output_folder, remove_leftovers, replacing
 from teacher_student.sweeps.design import Sweep
 from teacher_student.sweeps.points import Results
 from teacher_student.sweeps.sweep_file import write_sweep
@@ -22,6 +20,7 @@ from teacher_student.sweeps.sweep_file import write_sweep
 FloatArray = npt.NDArray[np.float64]
 
 SWEEP = "sweep.toml"
+DATASET = "sweep.nc"
 _RESULTS = "results"
 
 
@@ -32,40 +31,65 @@ def claim(sweep: Sweep, folder: Path) -> None:
     """
     text = f"# teacher_student {teacher_student.__version__}\n{write_sweep(sweep)}"
     path = folder / SWEEP
-    if path.is_file():
-        stored = path.read_text("utf-8", errors="replace")
-        if stored != text:
-            old, new = _first_difference(stored, text)
-            refuse("sweep", new, f"the sweep whose results are in {folder}, with {old!r}; or another folder")
-    else:
+    stored = _stored_text(path, folder)
+    if stored is None:
+        if any((folder / _RESULTS).glob("*.npz")):
+            refuse("output", str(folder), f"a folder without results, for there is no {SWEEP} that says what they are of")
         for index in range(sweep.n_points):
             sweep.problem_at(index)
-        output_folder(folder)
-        output_folder(folder / _RESULTS)
+    elif stored != text:
+        old, new = _first_difference(stored, text)
+        refuse("sweep", new, f"the sweep whose results are in {folder}, with {old!r}; or another folder")
+    output_folder(folder)
+    output_folder(folder / _RESULTS)
+    check_writable(folder, folder / DATASET)
+    if stored is None:
         with replacing(path) as temporary:
             temporary.write_text(text, "utf-8")
 
 
 def store(folder: Path, results: Results) -> None:
     """Write the results of a batch, whole or not at all."""
+    if not results.headers:
+        return
     header = np.frombuffer(json.dumps(results.headers).encode(), np.uint8)
     path = folder / _RESULTS / f"{results.headers[0]['index']:08d}.npz"
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, header=header, data=results.data)
 
 
-def stored_headers(folder: Path) -> dict[Path, list[dict[str, Any]]]:
-    """Return the headers of all finished points by file; a file that cannot be read counts as not there."""
-    found = {}
-    for path in sorted((folder / _RESULTS).glob("*.npz")):
-        with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), path.open("rb") as file:
-            found[path] = json.loads(np.load(file, allow_pickle=False)["header"].tobytes())
-    return found
+def _stored_text(path: Path, folder: Path) -> str | None:
+    try:
+        return path.read_text("utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        refuse("output", str(folder), f"a new folder, or one whose {SWEEP} can be read ({error.strerror})")
 
 
-def finished_points(folder: Path) -> set[int]:
+def stored_headers(folder: Path, n_points: int) -> dict[Path, list[dict[str, Any]]]:
+    """Return the headers of all finished points by file; a file that is damaged or foreign counts as not there."""
+    found = {path: _headers(path, n_points) for path in sorted((folder / _RESULTS).glob("*.npz"))}
+    return {path: headers for path, headers in found.items() if headers}
+
+
+def _headers(path: Path, n_points: int) -> list[dict[str, Any]]:
+    """Return the headers of a file of results, or none if it is not whole."""
+    arrays = load_arrays(path)
+    if arrays is None or not {"header", "data"} <= set(arrays):
+        return []
+    try:
+        headers: list[dict[str, Any]] = json.loads(arrays["header"].tobytes())
+        size = sum(int(np.prod(shape)) for header in headers for _, shape in header["arrays"])
+        known = all(0 <= header["index"] < n_points for header in headers)
+    except (ValueError, KeyError, TypeError):
+        return []
+    return headers if known and arrays["data"].shape == (size,) else []
+
+
+def finished_points(folder: Path, n_points: int) -> set[int]:
     """Return the numbers of all points whose results are stored."""
-    return {header["index"] for headers in stored_headers(folder).values() for header in headers}
+    return {header["index"] for headers in stored_headers(folder, n_points).values() for header in headers}
 
 
 def stored_points(path: Path, headers: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, FloatArray]]]:
@@ -82,11 +106,11 @@ def stored_points(path: Path, headers: list[dict[str, Any]]) -> Iterator[tuple[d
         yield header, arrays
 
 
-def remove_leftovers(folder: Path) -> None:
+def tidy(folder: Path) -> None:
     """Remove what processes that were killed while they wrote left behind."""
-    for path in (folder / _RESULTS).glob(".*.tmp"):
-        with contextlib.suppress(OSError):
-            path.unlink()
+    remove_leftovers(folder, SWEEP)
+    remove_leftovers(folder, DATASET)
+    remove_leftovers(folder / _RESULTS)
 
 
 def _first_difference(old: str, new: str) -> tuple[str, str]:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 from tqdm import tqdm
 
-from teacher_student.files import replacing
+from teacher_student.errors import refuse
+from teacher_student.files import check_path, replacing
 from teacher_student.sweeps.dataset import assemble
 from teacher_student.sweeps.design import Sweep
 from teacher_student.sweeps.points import Results, run_batch, work_at
-from teacher_student.sweeps.results import SWEEP, claim, finished_points, remove_leftovers, store
+from teacher_student.sweeps.results import DATASET, SWEEP, claim, finished_points, store, tidy
 from teacher_student.sweeps.sweep_file import load_sweep
-from teacher_student.sweeps.workers import Workers, cluster_workers, local_workers, worker_count
+from teacher_student.sweeps.workers import DIED, Workers, cluster_workers, local_workers, worker_count
 
-DATASET = "sweep.nc"
 # A batch is to take about this long: all that is lost when the sweep is killed is what is in flight.
 _SECONDS_PER_BATCH = 1.0
 
@@ -59,20 +59,26 @@ def sweep(
     -------
     xarray.Dataset
         Every variable of the trajectories, of simulations with ``simulated_`` before its name, over the dimensions of the
-        design. Shorter runs (diverged ones, see ``status``) and smaller networks are padded with NaN.
+        design. Shorter runs (diverged ones, see ``status``) and smaller networks are padded with NaN. Points that fail in
+        another way, of memory for one, are NaN, ``status`` says why, and the same call tries them again.
 
     Raises
     ------
     InvalidInput
-        For an impossible sweep, or a folder that has results of another one; before anything runs.
+        For an impossible sweep, or a folder that has results of another one; before anything runs. If all points fail.
+    BrokenExecutor
+        If a worker dies of what it does, or a cluster's scheduler is gone; what is finished is kept.
     KeyboardInterrupt
         At Ctrl-C; what is finished is kept.
     """
+    if not isinstance(source, (Sweep, str, Path)):
+        refuse("sweep", type(source).__name__, "a Sweep, or a TOML file with one")
     plan = source if isinstance(source, Sweep) else load_sweep(source)
-    folder = Path(folder)
+    folder = check_path(folder, "folder")
     count = worker_count(workers)
     claim(plan, folder)
-    done = finished_points(folder)
+    done = finished_points(folder, plan.n_points)
+    failed: dict[int, str] = {}
     todo = deque(index for index in range(plan.n_points) if index not in done)
     if todo:
         if executor is not None:
@@ -90,11 +96,11 @@ def sweep(
                 desc="sweep",
             ) as bar,
         ):
-            _run(plan, todo, folder, pool, bar)
-    dataset = assemble(plan, folder)
+            failed = _run(plan, todo, folder, pool, bar)
+    dataset = assemble(plan, folder, failed)
     with replacing(folder / DATASET) as temporary:
         dataset.to_netcdf(temporary, engine="h5netcdf")
-    remove_leftovers(folder)
+    tidy(folder)
     return dataset
 
 
@@ -102,13 +108,18 @@ def progress_of(folder: Path) -> str:
     """Return how many points of the sweep in `folder` are finished, in words."""
     if not (folder / SWEEP).is_file():
         return "no point was begun"
-    return f"{len(finished_points(folder))} of {load_sweep(folder / SWEEP).n_points} points are kept in {folder}"
+    n_points = load_sweep(folder / SWEEP).n_points
+    return f"{len(finished_points(folder, n_points))} of {n_points} points are kept in {folder}"
 
 
-def _run(plan: Sweep, todo: deque[int], folder: Path, pool: Workers, bar: Any) -> None:
-    """Keep two batches a worker in flight, and store what comes back; interrupted, store what has come back."""
+def _run(plan: Sweep, todo: deque[int], folder: Path, pool: Workers, bar: Any) -> dict[int, str]:
+    """Keep two batches a worker in flight, and store what comes back; interrupted, store what has come back.
+
+    Returns the points that failed, and how.
+    """
     executor, n_workers = pool
-    running: set[Future[Results]] = set()
+    running: dict[Future[Results], list[int]] = {}
+    failed: dict[int, str] = {}
     seconds_per_point = math.inf
     try:
         while todo or running:
@@ -116,15 +127,30 @@ def _run(plan: Sweep, todo: deque[int], folder: Path, pool: Workers, bar: Any) -
             while todo and len(running) < 2 * slots:
                 size = min(_SECONDS_PER_BATCH / seconds_per_point, len(todo) / (2 * slots))
                 batch = [todo.popleft() for _ in range(max(1, int(size)))]
-                running.add(executor.submit(run_batch, work_at(plan, batch)))
+                running[executor.submit(run_batch, work_at(plan, batch))] = batch
             for job in wait(running, return_when=FIRST_COMPLETED).done:
-                results = job.result()
+                results = _result(job)
                 store(folder, results)
-                running.remove(job)
-                bar.update(len(results.headers))
-                seconds_per_point = max(1e-6, results.seconds / len(results.headers))
+                failed |= results.failed
+                begun = {header["index"] for header in results.headers} | set(results.failed)
+                todo.extendleft(index for index in reversed(running.pop(job)) if index not in begun)
+                bar.update(len(begun))
+                seconds_per_point = max(1e-6, results.seconds / len(begun))
     except BaseException:
         for job in running:
             if not job.cancel() and job.done() and job.exception() is None:
                 store(folder, job.result())
         raise
+    return failed
+
+
+def _result(job: Future[Results]) -> Results:
+    """Return the results of `job`; raises `BrokenExecutor`, saying why, if it was lost."""
+    try:
+        return job.result()
+    except CancelledError:
+        raise BrokenExecutor("the scheduler is gone") from None
+    except Exception as error:
+        if type(error).__name__ not in DIED:
+            raise
+        raise BrokenExecutor("a worker process died") from None

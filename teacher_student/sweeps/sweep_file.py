@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from teacher_student.errors import InvalidInput, refuse
+from teacher_student.files import check_path
 from teacher_student.problem_file import presets, toml, toml_key
 from teacher_student.sweeps.design import Sweep
 
@@ -19,7 +20,7 @@ def load_sweep(path: str | Path) -> Sweep:
 
     Raises `InvalidInput` if there is no such file, it is no TOML, or at the first field that is unknown or impossible.
     """
-    path = Path(path)
+    path = check_path(path, "sweep")
     try:
         text = path.read_text("utf-8")
     except OSError as error:

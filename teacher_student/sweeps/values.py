@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from typing import Any
 
@@ -15,6 +16,9 @@ FloatArray = npt.NDArray[np.float64]
 
 OF_GRIDS = ("linear", "logarithmic")
 OF_DRAWS = ("uniform", "log_uniform", "integers", "choices")
+MOST_POINTS = 1_000_000
+# Up to here all whole numbers are known to floating point.
+_LARGEST_INTEGER = 2**53
 
 
 def listed_values(vary: dict[str, Any]) -> dict[str, list[Any]]:
@@ -39,13 +43,29 @@ def _axis(name: str, spec: Any) -> list[Any]:
             refuse(name, spec, "at least one value")
     else:
         kind, (first, last, points) = _numbers(name, spec, OF_GRIDS, 3, expected)
-        check_whole(f"{name}.{kind}[2]", points, 2)
+        if check_whole(f"{name}.{kind}[2]", points, 2) > MOST_POINTS:
+            refuse(f"{name}.{kind}[2]", points, f"at most {MOST_POINTS} values")
         spaced = np.linspace if kind == "linear" else np.geomspace
         values = spaced(first, last, int(points)).tolist()
-    for i, value in enumerate(values):
-        if value in values[:i]:
-            refuse(f"{name}[{i}]", value, "values that differ")
+    repeated = _first_repeated(values)
+    if repeated is not None:
+        refuse(f"{name}[{repeated}]", values[repeated], "values that differ")
     return values
+
+
+def _first_repeated(values: list[Any]) -> int | None:
+    numbers_and_texts: set[Any] = set()
+    others: list[Any] = []
+    for i, value in enumerate(values):
+        if isinstance(value, (list, dict)):
+            if value in others:
+                return i
+            others.append(value)
+        else:
+            if value in numbers_and_texts:
+                return i
+            numbers_and_texts.add(value)
+    return None
 
 
 def _check_distribution(name: str, spec: Any) -> None:
@@ -57,8 +77,8 @@ def _check_distribution(name: str, spec: Any) -> None:
     kind, bounds = _numbers(name, spec, OF_DRAWS, 2, expected)
     if kind == "integers":
         for i, bound in enumerate(bounds):
-            if not isinstance(bound, int):
-                refuse(f"{name}.integers[{i}]", bound, "a whole number")
+            if not isinstance(bound, int) or abs(bound) > _LARGEST_INTEGER:
+                refuse(f"{name}.integers[{i}]", bound, "a whole number of at most 2**53")
 
 
 def _numbers(name: str, spec: Any, kinds: tuple[str, ...], count: int, expected: str) -> tuple[str, list[Any]]:
@@ -69,7 +89,7 @@ def _numbers(name: str, spec: Any, kinds: tuple[str, ...], count: int, expected:
     if not isinstance(numbers, list) or len(numbers) != count:
         refuse(f"{name}.{kind}", numbers, f"{count} numbers: {expected}")
     for i, number in enumerate(numbers):
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) <= sys.float_info.max:
             refuse(f"{name}.{kind}[{i}]", number, "a finite number")
     if not numbers[0] < numbers[1]:
         refuse(f"{name}.{kind}[1]", numbers[1], f"more than the first, {numbers[0]}")

@@ -18,6 +18,8 @@ from tqdm import tqdm
 from teacher_student.errors import check_whole, refuse
 
 SECONDS_TO_CONNECT = 10.0
+# The exceptions of a pool and of distributed for a worker that died, of distributed after it has tried others.
+DIED = ("BrokenProcessPool", "KilledWorker")
 
 # An executor, and how many workers it has at the moment.
 Workers = tuple[Executor, Callable[[], int]]
@@ -57,9 +59,9 @@ def cluster_workers(address: str) -> Iterator[Workers]:
         Client: Any = importlib.import_module("distributed").Client  # an extra, and without types
     except ImportError:
         refuse("cluster", address, "the package distributed (pip install 'teacher_student[cluster]')")
-    try:
-        client = Client(address, timeout=SECONDS_TO_CONNECT)
-    except (OSError, ValueError) as error:
+    try:  # not as the default, which a client that fails would stay, for all that xarray loads after it
+        client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:  # of types if what an address needs is not there, such as certificates
         refuse("cluster", address, f"the address of a dask scheduler that answers ({error or type(error).__name__})")
     with client:
         yield client.get_executor(pure=False), lambda: sum(client.nthreads().values())

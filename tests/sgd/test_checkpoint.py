@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 import subprocess
 import sys
@@ -161,9 +162,60 @@ def test_what_is_no_checkpoint_is_refused(make_problem: Callable[..., ts.Problem
         with pytest.raises(ts.InvalidInput, match=r"^checkpoint: got '.*state', expected a checkpoint of a simulation, or a"):
             simulate(make_problem(), "overlaps", path)
         assert path.read_bytes() == content
-    for place in (tmp_path, tmp_path / "missing" / "state"):
-        with pytest.raises(ts.InvalidInput, match=r"^checkpoint: got '.*, expected "):
+    for place in (tmp_path, tmp_path / "missing" / "state", tmp_path / ("a" * 300), 3):
+        with pytest.raises(ts.InvalidInput, match=r"^checkpoint: got .*, expected "):
             simulate(make_problem(), "overlaps", place)
+
+
+def stored_arrays(path: Path) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def with_about(arrays: dict[str, Any], about: Any) -> dict[str, Any]:
+    return {**arrays, "about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda arrays: with_about(arrays, [1]),
+        lambda arrays: with_about(arrays, {"settings": 3}),
+        lambda arrays: with_about(arrays, {"settings": {"array": 1, "dtype": "none"}}),
+        lambda arrays: with_about(arrays, {**json.loads(arrays["about"].tobytes()), "steps": [1]}),
+        lambda arrays: {name: array for name, array in arrays.items() if name != "run 0.weights.xi_in"},
+        lambda arrays: {**arrays, "run 0.weights.xi_in": np.zeros(3)},
+    ],
+)
+def test_a_checkpoint_whose_state_is_another_than_it_says_is_refused(
+    make_problem: Callable[..., ts.Problem], change: Callable[[dict[str, Any]], dict[str, Any]], tmp_path: Path
+) -> None:
+    """Such as one of this version of the package at another commit, or a file of NumPy's that is something else."""
+    path = tmp_path / "state"
+    simulate(make_problem(), "weights", path)
+    changed = change(stored_arrays(path))
+    with path.open("wb") as file:
+        np.savez(file, **changed)
+    with pytest.raises(ts.InvalidInput, match=r"^checkpoint: got '.*state', expected a checkpoint of a simulation, or a"):
+        simulate(make_problem(), "weights", path)
+    with path.open("wb") as file:
+        np.save(file, np.arange(3))
+    with pytest.raises(ts.InvalidInput, match=r"^checkpoint: got '.*state', expected a checkpoint of a simulation, or a"):
+        simulate(make_problem(), "weights", path)
+
+
+def test_output_times_that_differ_late_are_shown_where_they_do(make_problem: Callable[..., ts.Problem], tmp_path: Path) -> None:
+    times = np.linspace(0.0, 1.0, 41)
+    simulate(make_problem(), "overlaps", tmp_path / "state", alpha=times)
+    with pytest.raises(ts.InvalidInput, match=r" alpha \.\.\..* 38, 39, 80\], not \.\.\..* 38, 39, 40\]; or another file$"):
+        simulate(make_problem(), "overlaps", tmp_path / "state", alpha=[*times[:-1], 2.0])
+
+
+def test_what_a_run_killed_while_it_wrote_has_left_is_removed(make_problem: Callable[..., ts.Problem], tmp_path: Path) -> None:
+    for name in (".state.1.tmp", ".other.1.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    simulate(make_problem(), "overlaps", tmp_path / "state")
+    assert {path.name for path in tmp_path.iterdir()} == {"state", ".other.1.tmp"}
 
 
 @dataclass(frozen=True)
@@ -217,3 +269,5 @@ def test_the_command_line_resumes_after_ctrl_c(tmp_path: Path, monkeypatch: pyte
     assert cli.main([*arguments, "-o", "parts.nc", "--checkpoint", "state"]) == 0
     assert Path("parts.nc").read_bytes() == Path("whole.nc").read_bytes()
     assert cli.main([*arguments, "--seed", "2", "-o", "parts.nc", "--checkpoint", "state"]) == 2
+    assert cli.main([*arguments, "-o", "new.nc", "--checkpoint", "./new.nc"]) == 2  # the one would replace the other
+    assert not Path("new.nc").exists()

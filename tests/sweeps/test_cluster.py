@@ -14,6 +14,7 @@ import pytest
 import teacher_student as ts
 from teacher_student.sweeps import workers
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed", reason="needs the extra [cluster]")
 
 PROBLEM = {
@@ -50,5 +51,7 @@ def test_a_sweep_survives_the_death_of_a_worker(tmp_path: Path) -> None:
 def test_a_scheduler_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "SECONDS_TO_CONNECT", 0.5)
     plan = ts.Sweep(PROBLEM, {"rule.noise": [0.1]})
-    with pytest.raises(ts.InvalidInput, match=r"^cluster: got 'tcp://127\.0\.0\.1:9', expected the address of a dask scheduler"):
-        ts.sweep(plan, tmp_path / "out", cluster="tcp://127.0.0.1:9", progress=False)
+    for address in ("tcp://127.0.0.1:9", "tls://127.0.0.1:9", "nowhere"):  # the second needs certificates
+        with pytest.raises(ts.InvalidInput, match=rf"^cluster: got '{address}', expected the address of a dask scheduler"):
+            ts.sweep(plan, tmp_path / "out", cluster=address, progress=False)
+        assert dask.config.get("scheduler", None) is None

@@ -78,6 +78,7 @@ def test_every_point_has_a_seed_of_its_own_that_does_not_depend_on_the_others() 
     assert seeds[:10] == [few.seed_at(i) for i in range(10)]
     assert few.seed_at(0) != ts.Sweep(PROBLEM, {"rule.noise": [0.0]}, seed=8).seed_at(0)
     assert ts.Sweep(PROBLEM, {"run.seed": [5, 6]}).seed_at(1) == 6
+    assert ts.Sweep(PROBLEM, {"run.n_inputs, run.seed": [50, 60]}).seed_at(1) == 60
 
 
 @pytest.mark.parametrize("design", ["random", "sobol", "latin-hypercube"])
@@ -103,6 +104,14 @@ def test_random_designs_have_the_distributions_they_are_asked_for(design: str) -
     again = ts.Sweep(PROBLEM, vary, design=design, points=300, seed=1)
     assert again.values == sweep.values
     assert ts.Sweep(PROBLEM, vary, design=design, points=300, seed=2).values != sweep.values
+
+
+def test_repeated_values_are_found_among_many_and_of_any_type() -> None:
+    """In time that grows as their number: pairs of 200,000 would take minutes."""
+    assert len(ts.Sweep(PROBLEM, {"rule.noise": {"linear": [0.0, 1.0, 200_000]}}).values["rule.noise"]) == 200_000
+    for values in ([0.0, 1.0, 0.0], ["erf", "relu", "erf"], [[1.0, 2.0], [1.0, 1.0], [1.0, 2.0]]):
+        with pytest.raises(ts.InvalidInput, match=r"^vary\.rule\.noise\[2\]: got "):
+            ts.Sweep(PROBLEM, {"rule.noise": values})
 
 
 def test_text_of_a_sweep_gives_the_same_sweep(tmp_path: Path) -> None:
@@ -149,6 +158,15 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("rule.noise", {**GOOD, "vary": {"rule.noise": [0.1, -0.1]}}),
     ("n_inputs", {**GOOD, "vary": {"run.n_inputs": [3]}}),
     ("R", {**GOOD, "vary": {"initial.R.0.0": [0.1, 0.9]}}),
+    ("vary.initial.Q", {**GOOD, "vary": {"initial.Q.0.0": [0.2, 0.3], "initial.Q": [[[1.0, 0.0], [0.0, 1.0]]]}}),
+    ("vary.rule.noise.linear[1]", {**GOOD, "vary": {"rule.noise": {"linear": [0, 10**400, 3]}}}),
+    ("vary.rule.noise.linear[2]", {**GOOD, "vary": {"rule.noise": {"linear": [0, 1, 10**12]}}}),
+    ("vary", {**GOOD, "vary": {name: {"linear": [0, 1, 1001]} for name in ("rule.noise", "rule.eta_v")}}),
+    ("points", {**RANDOM, "points": 10**12, "vary": {"rule.noise": {"uniform": [0, 1]}}}),
+    ("vary.run.n_inputs.integers[1]", {**RANDOM, "vary": {"run.n_inputs": {"integers": [30, 2**53 + 1]}}}),
+    ("run.seed", {**GOOD, "vary": {"run.seed": [1, 2**63]}}),
+    ("alpha", {**GOOD, "vary": {"run.n_inputs": [50, 10**18]}, "simulation": "overlaps"}),
+    ("run.alpha.points", {**GOOD, "fixed": {"run.alpha": {"first": 1.0, "last": 2.0, "points": 10**12}}}),
 ]
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +167,10 @@ def test_a_folder_with_results_of_another_sweep_is_refused(
         (["missing.toml"], "sweep"),
         (["s.toml", "--workers", "0"], "workers"),
         (["s.toml", "-o", "s.toml"], "output"),
+        (["s.toml", "-o", "a" * 300], "output"),
+        (["s.toml", "-o", "taken"], "output"),
+        (["s.toml", "-o", "without"], "output"),
+        (["."], "sweep"),
         (["bad.toml"], "bad.toml: sweep"),
         (["key.toml"], "key.toml: varies"),
         (["none.toml"], "none.toml: problem"),
@@ -177,10 +185,22 @@ def test_bad_arguments_are_refused_in_one_line(
         "none": "[vary]\nrule.noise = [1.0]",
     }.items():
         Path(f"{name}.toml").write_text(text)
+    Path("taken/sweep.nc").mkdir(parents=True)
+    Path("without/results").mkdir(parents=True)
+    Path("without/results/00000000.npz").touch()
     assert cli.main(["sweep", *arguments]) == 2
     message = capsys.readouterr().err
     assert message.startswith(f"teacher-student: {field}: got ")
     assert message.count("\n") == 1
+    assert not list(Path().glob("*/results/*1.npz"))
+
+
+@pytest.mark.parametrize("source", [3, ts.load_problem("staircase").initial])
+def test_what_is_no_sweep_and_no_folder_is_refused(source: Any, tmp_path: Path) -> None:
+    with pytest.raises(ts.InvalidInput, match=r"^sweep: got '(int|OrderParameters)', expected a Sweep, or a TOML file with one$"):
+        ts.sweep(source, tmp_path / "out")
+    with pytest.raises(ts.InvalidInput, match=r"^folder: got .*, expected a path$"):
+        ts.sweep(ts.Sweep(LI_HUANG, {"rule.noise": [0.1]}), source)
 
 
 class Interrupting(Executor):
@@ -216,15 +236,140 @@ def test_an_interrupted_sweep_repeats_nothing_and_ends_in_the_same_bytes(folder:
     assert Path("parts/sweep.nc").read_bytes() == Path("whole/sweep.nc").read_bytes()
 
 
-def test_a_damaged_file_of_results_is_computed_again(folder: Path) -> None:
+def one_bit_of_the_data(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") - 20] ^= 1  # within the last array, that of the numbers
+    path.write_bytes(content)
+
+
+def one_array(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.arange(3))
+
+
+def other_headers(headers: Any) -> Callable[[Path], None]:
+    def replace(path: Path) -> None:
+        with np.load(path) as stored:
+            data = stored["data"]
+        with path.open("wb") as file:
+            np.savez(file, header=np.frombuffer(json.dumps(headers).encode(), np.uint8), data=data)
+
+    return replace
+
+
+DAMAGES: list[Callable[[Path], Any]] = [
+    lambda path: path.write_bytes(path.read_bytes()[:100]),
+    one_bit_of_the_data,
+    one_array,
+    other_headers([3]),
+    other_headers([{"index": 0, "arrays": []}]),
+    other_headers([{"index": 99, "arrays": []}]),
+    lambda path: shutil.rmtree(path.parent),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=range(len(DAMAGES)))
+def test_a_damaged_file_of_results_is_computed_again(folder: Path, damage: Callable[[Path], Any]) -> None:
     sweep("s.toml", "out", Interrupting(after=-1))
     expected = Path("out/sweep.nc").read_bytes()
-    path = sorted(Path("out/results").iterdir())[0]
-    path.write_bytes(path.read_bytes()[:100])
+    damage(sorted(Path("out/results").iterdir())[0])
     again = Interrupting(after=-1)
     sweep("s.toml", "out", again)
     assert again.done[0] == 0
     assert Path("out/sweep.nc").read_bytes() == expected
+
+
+def test_what_a_sweep_killed_while_it_wrote_has_left_is_removed(folder: Path, pool: Executor) -> None:
+    Path("out/results").mkdir(parents=True)
+    for name in (".sweep.nc.1.tmp", ".sweep.toml.1.tmp", "results/.00000000.npz.1.tmp", ".mine.1.tmp"):
+        Path("out", name).write_bytes(b"half")
+    sweep("s.toml", "out", pool)
+    assert [path.name for path in Path("out").rglob(".*")] == [".mine.1.tmp"]
+
+
+def test_a_point_that_fails_leaves_the_others_and_is_tried_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, first, second = (Interrupting(after=-1) for _ in range(3))
+    sweep("s.toml", "whole", whole)
+    right = points.problem_with
+
+    def fail(document: dict[str, Any], settings: dict[str, Any]) -> ts.Problem:
+        if settings == {"rule.eta_xi_in": 0.2, "rule.noise": 0.3}:
+            raise MemoryError("not\nenough")
+        return right(document, settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(points, "problem_with", fail)
+        dataset = sweep("s.toml", "parts", first)
+    assert (dataset["status"] == "complete").sum() == 5
+    point = dataset.isel({"rule.eta_xi_in": 0, "rule.noise": 1})
+    assert point["status"] == point["simulated_status"] == "failed: MemoryError: not enough"
+    assert np.isnan(point["eps_g"]).all()
+    assert dataset["alpha"].dims == ("alpha",)
+    assert cli.report_status(dataset) == 3
+    message = "1 of 6 points failed, see status and simulated_status; the same command tries them again\n"
+    assert capsys.readouterr().err == f"teacher-student: {message}"
+    sweep("s.toml", "parts", second)
+    assert second.done == [1]
+    assert Path("parts/sweep.nc").read_bytes() == Path("whole/sweep.nc").read_bytes()
+
+
+def test_a_sweep_of_which_all_points_fail_says_why(folder: Path, pool: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(points, "problem_with", None)
+    with pytest.raises(ts.InvalidInput, match=r"^sweep: got \"failed: TypeError: .*\", expected a point that can be run"):
+        sweep("s.toml", "out", pool)
+
+
+def test_a_batch_that_takes_too_long_is_cut_short(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow points after fast ones: their batch was to take a second, and what is in it would be lost by a kill."""
+    monkeypatch.setattr(points, "LONGEST", -1.0)
+    work = points.work_at(ts.load_sweep("s.toml"), [2, 4, 5])
+    assert [header["index"] for header in points.run_batch(work).headers] == [2]
+    monkeypatch.setattr(sweeps_run, "_SECONDS_PER_BATCH", 1e9)
+    cut = Interrupting(after=-1)
+    dataset = sweep("s.toml", "out", cut)
+    assert len(list(Path("out/results").iterdir())) == 6
+    assert len(cut.done) > 6  # handed out more than once, run once
+    assert (dataset["status"] == "complete").all()
+
+
+def test_values_that_netcdf_cannot_hold_are_labelled_by_their_text(pool: Executor, tmp_path: Path) -> None:
+    plan = ts.Sweep(LI_HUANG, {"run.n_inputs": [30, 2**63], "name": ["a\0b", "c"]}, fixed={"run.alpha": [0.0, 1.0]})
+    assert sweep(plan, str(tmp_path / "out"), pool)["name"].values.tolist() == ['"a\\u0000b"', "c"]
+    with xr.open_dataset(tmp_path / "out" / "sweep.nc", engine="h5netcdf") as dataset:
+        assert dataset["run.n_inputs"].values.tolist() == ["30", "9223372036854775808"]
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (type("KilledWorker", (Exception,), {})("of distributed"), "a worker process died"),
+        (CancelledError(), "the scheduler is gone"),
+        (BrokenProcessPool("abruptly"), "a worker process died"),
+    ],
+)
+def test_lost_workers_are_told_in_one_line(
+    folder: Path, error: Exception, cause: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Losing(Interrupting):
+        def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
+            job: Future[Any] = super().submit(function, *arguments, **options)
+            if len(self.done) > 3:
+                job = Future()
+                job.set_exception(error)
+            return job
+
+    @contextlib.contextmanager
+    def cluster(address: str) -> Iterator[Any]:
+        yield Losing(after=-1), lambda: 1
+
+    monkeypatch.setattr(sweeps_run, "cluster_workers", cluster)
+    assert cli.main(["sweep", "s.toml", "-o", "out", "--cluster", "there"]) == 130
+    message = capsys.readouterr().err
+    assert message.startswith(f"teacher-student: {cause}; ")
+    assert message.endswith(" of 6 points are kept in out; the same command goes on from there\n")
+    assert message.count("\n") == 1
 
 
 def test_a_worker_with_another_version_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
