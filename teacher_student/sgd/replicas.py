@@ -56,6 +56,8 @@ class Method:
         The order parameters of a run by name, with the replica as first axis.
     steps_per_call : int
         Calls end at multiples of it, so that Ctrl-C is answered soon.
+    failure : str
+        Why a run takes fewer steps than it was asked for.
     describe : callable, optional
         Attributes of a trajectory that tell about the runs it comes from.
     settings : dict, optional
@@ -68,6 +70,7 @@ class Method:
     advance: Callable[[Any, int, int], IntArray]
     measure: Callable[[Any], dict[str, FloatArray]]
     steps_per_call: int
+    failure: str = "delta is not finite"
     describe: Callable[[list[Any]], dict[str, Any]] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -208,7 +211,7 @@ def _go_on(
             taken = method.advance(run, step, n_steps)
             step += int(taken.min())
             if taken.min() < n_steps:
-                return run, step, rows, (int(taken.argmin()), "delta is not finite")
+                return run, step, rows, (int(taken.argmin()), method.failure)
             if step == output or step % unseen == 0:
                 with np.errstate(over="ignore", invalid="ignore"):  # overflow is what is looked for
                     state = method.measure(run)
