@@ -127,7 +127,7 @@ def leap(
         start=partial(_start, problem, tolerance),
         advance=partial(_advance, problem, tolerance, N),
         measure=_measure,
-        # In units of the rate; a leap with a sampled drift takes a thousand times as long.
+        # In units of the rate; a leap with a sampled drift takes hundreds of times as long.
         steps_per_call=max(1, int(N * (0.5 if sampled else 50.0) / largest)),
         failure="the state moves too fast for leaps",
         describe=_describe,
