@@ -129,6 +129,7 @@ def leap(
         measure=_measure,
         # In units of the rate; a leap with a sampled drift takes hundreds of times as long.
         steps_per_call=max(1, int(N * (0.5 if sampled else 50.0) / largest)),
+        held=8 * N_POINTS * (problem.initial.n_modes + problem.initial.n_teacher + 1),
         failure="the state moves too fast for leaps",
         describe=_describe,
         settings={"tolerance": tolerance},

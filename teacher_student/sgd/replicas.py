@@ -23,7 +23,7 @@ import teacher_student
 from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.problem import Problem, check_seed_and_replicas, output_times, whole_steps
+from teacher_student.problem import Problem, check_memory_of_runs, check_seed_and_replicas, output_times, whole_steps
 from teacher_student.sgd.checkpoint import Checkpoint
 from teacher_student.sgd.inputs import replica_generators
 from teacher_student.trajectory import build_trajectory
@@ -56,6 +56,8 @@ class Method:
         The order parameters of a run by name, with the replica as first axis.
     steps_per_call : int
         Calls end at multiples of it, so that Ctrl-C is answered soon.
+    held : int
+        Bytes that a replica holds, at least.
     failure : str
         Why a run takes fewer steps than it was asked for.
     describe : callable, optional
@@ -70,6 +72,7 @@ class Method:
     advance: Callable[[Any, int, int], IntArray]
     measure: Callable[[Any], dict[str, FloatArray]]
     steps_per_call: int
+    held: int = 0
     failure: str = "delta is not finite"
     describe: Callable[[list[Any]], dict[str, Any]] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
@@ -90,6 +93,7 @@ def run_replicas(
     replicas, seed = check_seed_and_replicas(replicas, problem.seed if seed is None else seed)
     times = problem.alpha if alpha is None else output_times(alpha)
     output_steps = whole_steps(times, N)
+    check_memory_of_runs(problem, N, replicas, len(times), method.held)
 
     together, generators = method.together, replica_generators(seed, replicas)
     members = [generators[r : r + together] for r in range(0, replicas, together)]
