@@ -1,7 +1,8 @@
 """The same SGD in NumPy, PyTorch and JAX, each written as its users would for speed: steps a second of one run.
 
 A plain committee with erf, K = M = 4, learns its first layer on line: draw x, project it, apply the rank-one update. Inputs come
-from each library's own generator, in blocks where that is faster. One thread; compilation and warm-up are not timed.
+from each library's own generator, in blocks. The teacher, which does not learn, answers a block at once, by one product of
+matrices. One thread; compilation and warm-up are not timed.
 """
 
 from __future__ import annotations
@@ -36,25 +37,24 @@ def block_length(n_inputs: int) -> int:
 
 
 def numpy_run(n_inputs: int, dtype: str) -> Run:
-    """Return a loop over steps in NumPy; both projections are one product of the stacked rows."""
+    """Return a loop over steps in NumPy."""
     student, teacher = weights(n_inputs, dtype)
-    rows = np.concatenate([student, teacher])
     rng = np.random.default_rng(1)
-    scale = rows.dtype.type(1.0 / math.sqrt(n_inputs))
-    rate = rows.dtype.type(ETA / math.sqrt(n_inputs))
-    slope = rows.dtype.type(math.sqrt(2.0 / math.pi))
-    half = rows.dtype.type(math.sqrt(0.5))
+    scale = student.dtype.type(1.0 / math.sqrt(n_inputs))
+    rate = student.dtype.type(ETA / math.sqrt(n_inputs) * math.sqrt(2.0 / math.pi))
+    half = student.dtype.type(math.sqrt(0.5))
     buffer, length = np.empty((K, n_inputs), dtype), block_length(n_inputs)
 
     def run(n_steps: int) -> None:
         for _ in range(n_steps // length):
-            for x in rng.standard_normal((length, n_inputs), dtype=dtype):
-                fields = (rows @ x) * scale
-                g = erf(half * fields)
-                delta = g[:K].sum() - g[K:].sum()
-                h = rate * delta * slope * np.exp(-0.5 * fields[:K] ** 2)
+            inputs = rng.standard_normal((length, n_inputs), dtype=dtype)
+            labels = erf(half * scale * (inputs @ teacher.T)).sum(axis=1)
+            for x, label in zip(inputs, labels, strict=True):
+                fields = (student @ x) * scale
+                delta = erf(half * fields).sum() - label
+                h = rate * delta * np.exp(-0.5 * fields**2)
                 np.multiply(h[:, None], x, out=buffer)
-                rows[:K] -= buffer
+                np.subtract(student, buffer, out=student)
 
     return run
 
@@ -64,22 +64,22 @@ def torch_run(n_inputs: int, dtype: str) -> Run:
     import torch
 
     torch.set_num_threads(1)
-    student, teacher = weights(n_inputs, dtype)
-    rows = torch.from_numpy(np.concatenate([student, teacher]))
+    student, teacher = (torch.from_numpy(rows) for rows in weights(n_inputs, dtype))
     generator = torch.Generator().manual_seed(1)
     scale, rate = 1.0 / math.sqrt(n_inputs), ETA / math.sqrt(n_inputs)
     slope, half = math.sqrt(2.0 / math.pi), math.sqrt(0.5)
     length = block_length(n_inputs)
-    signs = torch.tensor([1.0] * K + [-1.0] * M, dtype=rows.dtype)
 
     @torch.no_grad()
     def run(n_steps: int) -> None:
         for _ in range(n_steps // length):
-            for x in torch.randn((length, n_inputs), dtype=rows.dtype, generator=generator):
-                fields = torch.mv(rows, x).mul_(scale)
-                delta = torch.dot(signs, torch.erf(half * fields))
-                h = torch.exp(-0.5 * fields[:K] ** 2).mul_(delta)
-                rows[:K].addr_(h, x, alpha=-rate * slope)
+            inputs = torch.randn((length, n_inputs), dtype=student.dtype, generator=generator)
+            labels = torch.mm(inputs, teacher.T).mul_(half * scale).erf_().sum(dim=1)
+            for x, label in zip(inputs, labels, strict=True):
+                fields = torch.mv(student, x).mul_(scale)
+                delta = torch.erf(half * fields).sum().sub_(label)
+                h = torch.exp(-0.5 * fields**2).mul_(delta)
+                student.addr_(h, x, alpha=-rate * slope)
 
     return run
 
@@ -95,9 +95,10 @@ def jax_run(n_inputs: int, dtype: str) -> Run:
     slope, half = math.sqrt(2.0 / math.pi), math.sqrt(0.5)
     length = block_length(n_inputs)
 
-    def step(student: Any, x: Any) -> Any:
-        fields, rho = (student @ x) * scale, (teacher @ x) * scale
-        delta = jax.lax.erf(half * fields).sum() - jax.lax.erf(half * rho).sum()
+    def step(student: Any, example: Any) -> Any:
+        x, label = example
+        fields = (student @ x) * scale
+        delta = jax.lax.erf(half * fields).sum() - label
         h = (rate * slope) * delta * jnp.exp(-0.5 * fields**2)
         return (student - h[:, None] * x).astype(student.dtype), None
 
@@ -105,7 +106,8 @@ def jax_run(n_inputs: int, dtype: str) -> Run:
     def block(student: Any, key: Any) -> Any:
         key, part = jax.random.split(key)
         inputs = jax.random.normal(part, (length, n_inputs), dtype=dtype)
-        return jax.lax.scan(step, student, inputs)[0], key
+        labels = jax.lax.erf((half * scale) * (inputs @ teacher.T)).sum(axis=1)
+        return jax.lax.scan(step, student, (inputs, labels))[0], key
 
     state = [(student, jax.random.PRNGKey(1))]
 

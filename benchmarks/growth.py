@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -55,19 +55,20 @@ def microseconds_per_step(state: ts.OrderParameters, method: str, n_inputs: int,
     return 1e6 * (long - short) / (3 * n_steps * replicas)
 
 
-def against_size(label: str, sizes: Sequence[int], cost: object) -> Curve:
-    """Return `cost` of every size, printed on the way."""
+def against_size(label: str, what: str, sizes: Sequence[int], cost: Callable[[int], float]) -> Curve:
+    """Return `cost` of every size, printed on the way; `what` is the letter of the size."""
     curve = Curve(label)
     for size in sizes:
         curve.sizes.append(size)
-        curve.microseconds.append(cost(size))  # type: ignore[operator]
-        print(f"{label:34s} {size:9d}   {curve.microseconds[-1]:10.3f} us", flush=True)
+        curve.microseconds.append(cost(size))
+        exponent = f"   exponent {curve.exponent():.2f}" if len(curve.sizes) > 1 else ""
+        print(f"{label:37s} {what:>5s} = {size:9d}   {curve.microseconds[-1]:10.3f} us{exponent}", flush=True)
     return curve
 
 
-def integration(K: int) -> float:
-    """Return microseconds of a whole integration of the plain committee K = M to alpha = 1000."""
-    problem = ts.Problem(initial=committee(K, K), rule=ts.LearningRule(eta_xi_in=0.5))
+def integration(K: int, M: int) -> float:
+    """Return microseconds of a whole integration of the plain committee to alpha = 1000."""
+    problem = ts.Problem(initial=committee(K, M), rule=ts.LearningRule(eta_xi_in=0.5))
     return 1e6 * least_seconds(lambda: ts.integrate(problem, 1000.0, progress=False))
 
 
@@ -76,29 +77,41 @@ def panels() -> dict[str, list[Curve]]:
     weights, chain = "SGD on weights, a step", "chain of overlaps, a step"
     small = (2, 4, 8, 16)
     cores = sorted({1, 2, os.cpu_count() or 1})
+
+    def of_units(what: str, units: Callable[[int], tuple[int, int]]) -> list[Curve]:
+        def steps(method: str) -> Callable[[int], float]:
+            return lambda size: microseconds_per_step(committee(*units(size)), method, 1000)
+
+        return [
+            against_size(f"{weights}, N = 1000", what, small, steps("weights")),
+            against_size(chain, what, small, steps("overlaps")),
+            against_size("theory to alpha = 1000", what, small, lambda size: integration(*units(size))),
+        ]
+
     return {
         "inputs N": [
             against_size(
-                weights, (30, 100, 1000, 10_000, 100_000), lambda N: microseconds_per_step(committee(4, 3, 3), "weights", N)
+                weights, "N", (30, 100, 1000, 10_000, 100_000), lambda N: microseconds_per_step(committee(4, 3, 3), "weights", N)
             ),
             against_size(
-                chain, (30, 1000, 100_000, 10_000_000), lambda N: microseconds_per_step(committee(4, 3, 3), "overlaps", N)
+                chain, "N", (30, 1000, 100_000, 10_000_000), lambda N: microseconds_per_step(committee(4, 3, 3), "overlaps", N)
             ),
         ],
-        "units K = M": [
-            against_size(weights + ", N = 1000", small, lambda K: microseconds_per_step(committee(K, K), "weights", 1000)),
-            against_size(chain, small, lambda K: microseconds_per_step(committee(K, K), "overlaps", 1000)),
-            against_size("theory to alpha = 1000", small, integration),
-        ],
+        "units K = M": of_units("K = M", lambda K: (K, K)),
+        "student units K (M = 4)": of_units("K", lambda K: (K, 4)),
+        "teacher units M (K = 4)": of_units("M", lambda M: (4, M)),
         "modes P (K = M = 4)": [
-            against_size(weights + ", N = 1000", small, lambda P: microseconds_per_step(committee(4, 4, P), "weights", 1000)),
-            against_size(chain, small, lambda P: microseconds_per_step(committee(4, 4, P), "overlaps", 1000)),
+            against_size(
+                f"{weights}, N = 1000", "P", small, lambda P: microseconds_per_step(committee(4, 4, P), "weights", 1000)
+            ),
+            against_size(chain, "P", small, lambda P: microseconds_per_step(committee(4, 4, P), "overlaps", 1000)),
         ],
         "replicas": [
             against_size(
                 f"chain, a step and replica, {n} thread{'s' * (n > 1)}",
+                "R",
                 (1, 8, 64, 256),
-                lambda r, n=n: microseconds_per_step(committee(4, 3, 3), "overlaps", 1000, r, n),
+                lambda r, n=n: microseconds_per_step(committee(4, 3, 3), "overlaps", 1000, r, n),  # type: ignore[misc]
             )
             for n in cores
         ],
@@ -111,7 +124,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(machine())
     curves = panels()
-    fig, axes = plt.subplots(2, 2, figsize=(8.0, 6.4), layout="constrained")
+    fig, axes = plt.subplots(3, 2, figsize=(8.0, 9.6), layout="constrained")
     for ax, (label, lines) in zip(axes.flat, curves.items(), strict=True):
         for line, marker, colour in zip(lines, ts.plots.MARKERS, ts.plots.COLOURS, strict=False):
             ax.loglog(line.sizes, line.microseconds, marker=marker, color=colour, label=f"{line.label} ({line.exponent():.1f})")

@@ -20,6 +20,7 @@ SCRIPTS = {
     "table.py": "Beside NumPy, PyTorch and JAX",
     "sgd_roofline.py": "SGD on weights: where the time goes",
     "chain.py": "The chain of overlaps",
+    "leaps.py": "Leaps at large N",
     "growth.py": "How cost grows",
     "start_up.py": "Start-up and compilation",
     "deep.py": "Modes in deep networks",

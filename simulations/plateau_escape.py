@@ -2,7 +2,7 @@
 
 Two erf units start at their symmetric plateau, one unit with x^2 outputs orthogonal to the teacher. Both are fixed points, where
 the ODE stays for ever. Left: mean time until eps_g is half its value there, with standard errors. Filled: runs of the exact
-chain, here up to N = 10^5; those at 10^6 and 10^7 take up to half an hour and are from the table in docs/theory.rst. Open:
+chain, here up to N = 10^5; those at 10^6 and 10^7 take long and are from the table in docs/theory.rst. Open:
 leaps, with drift and noise of the theory. Lines: the prediction (ln N + constant) / (2 lambda) from rate and noise at the
 fixed point. Right: single runs at the smallest and the largest N. The times' standard deviation does not depend on N.
 """

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def run_comparison(options: argparse.Namespace) -> int:
     """Write both sides, the figure and the report into a folder, print the verdict, and return an exit status."""
     from teacher_student.analysis.compare import compare
-    from teacher_student.problem import whole_steps
+    from teacher_student.networks import bytes_of_weights
+    from teacher_student.problem import check_memory_of_runs, whole_steps
     from teacher_student.problem_file import load_problem
     from teacher_student.theory.integrate import predicts_fluctuations
 
@@ -31,6 +32,9 @@ def run_comparison(options: argparse.Namespace) -> int:
     if len(sizes) > 1:
         return _compare_sizes(options, problem, sizes)
     settings = simulation_settings(problem, sizes[0], options)
+    check_memory_of_runs(problem, *settings[:2], len(problem.alpha), 0)
+    if options.method != "overlaps":
+        check_memory_of_runs(problem, settings[0], 1, len(problem.alpha), bytes_of_weights(problem.initial, settings[0]))
     # Where the simulation is measured, so that both files hold the same times.
     alpha = whole_steps(problem.alpha, settings[0]) / settings[0]
     folder = output_folder(options.output)

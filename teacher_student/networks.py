@@ -84,6 +84,11 @@ def check_n_inputs(state: OrderParameters, n_inputs: object, with_velocities: bo
     return int(n_inputs)
 
 
+def bytes_of_weights(state: OrderParameters, n_inputs: int) -> int:
+    """Return the size of student's and teacher's rows, in bytes."""
+    return 8 * n_inputs * (state.n_modes + state.n_teacher)
+
+
 def draw_weights(state: OrderParameters, n_inputs: int, rng: np.random.Generator) -> Weights:
     """Return weights with exactly the overlaps of `state`, uniformly distributed among all such weights.
 

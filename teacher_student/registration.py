@@ -33,9 +33,9 @@ def register_activation(
     """Add an activation for this process: `name` may then be used wherever an activation is asked for.
 
     It is a function `g`, whose Gaussian averages are sampled, or one of the two families whose averages have a closed form. A
-    worker process or a later session has to register it again. The functions are compiled here, which takes about a second for
-    the first of a process and less for others, and not cached on disk: numba's cache would not notice another value of a global
-    variable or default argument of `g`.
+    worker process or a later session has to register it again. The functions are compiled here, which takes
+    longest for the first of a process, and not cached on disk: numba's cache would not notice another value of a global variable
+    or default argument of `g`.
 
     Parameters
     ----------

@@ -138,6 +138,10 @@ def test_a_bad_problem_is_refused_in_one_line_before_anything_is_written(
         (["compare", "small.toml", "--alpha", "nan"], "alpha"),
         (["compare", "small.toml", "--replicas", "0"], "replicas"),
         (["simulate", "small.toml", "--seed", "-1"], "seed"),
+        (["simulate", "small.toml", "--n-inputs", str(10**15)], "n_inputs"),  # more than the memory of any machine
+        (["simulate", "small.toml", "--replicas", str(10**12), "--method", "overlaps"], "replicas"),
+        (["compare", "small.toml", "--n-inputs", str(10**15)], "n_inputs"),
+        (["compare", "small.toml", "--replicas", str(10**12)], "replicas"),
         (["plot", "small.toml"], "file"),
         (["plot", "missing.nc"], "file"),
     ],

@@ -14,7 +14,7 @@ Array = npt.NDArray[np.floating]
 OPTIMISERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine")
 
-# Moments of a unit that no longer gets gradients would decay into subnormal numbers, with which processors are a hundred times
+# Moments of a unit that no longer gets gradients would decay into subnormal numbers, with which processors are much
 # slower; 0.9^100 of 1e-30 is still above them in float32.
 _NOTHING, _FLUSH_EVERY = 1e-30, 100
 _AT_ONCE = 1024

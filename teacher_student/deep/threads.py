@@ -13,7 +13,7 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     """Return a context in which BLAS uses one thread.
 
     At the sizes of a batch more threads save little, and on a machine that has other work they wait for each other by
-    spinning: standard training at N = 300 then took twenty times as long. Run seeds side by side instead.
+    spinning: standard training then takes many times as long. Run seeds side by side instead.
     """
     return _controller().limit(limits=1, user_api="blas")
 

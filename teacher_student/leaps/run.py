@@ -13,8 +13,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.errors import check_fraction, refuse
-from teacher_student.leaps.dynamics import dynamics_of
-from teacher_student.leaps.leap import DEFECT, ERROR, LEAPS, prepare, take_leaps
+from teacher_student.leaps.dynamics import Dynamics, dynamics_of
+from teacher_student.leaps.leap import DEFECT, ERROR, LEAPS, WANTED, prepare, take_leaps
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, check_problem
@@ -91,10 +91,11 @@ def leap(
     Raises
     ------
     InvalidInput
-        For anything but a problem; for impossible times, sizes, seeds or tolerances, N below 10,000, or activations whose g' has
-        jumps and whose Gaussian averages are not known in closed form.
+        For anything but a problem; for impossible times, sizes, seeds or tolerances, N below 10,000 or so small at these rates
+        that a leap would be shorter than a step, or activations whose g' has jumps and whose Gaussian averages are not known in
+        closed form.
     Diverged
-        If an order parameter of a replica leaves every bound; carries what was computed before.
+        If an order parameter of a replica leaves every bound, or moves too fast for leaps; carries what was computed before.
 
     Notes
     -----
@@ -113,7 +114,12 @@ def leap(
     tolerance = check_fraction("tolerance", tolerance)
     if not 1e-8 <= tolerance <= 0.1:
         refuse("tolerance", tolerance, "a number from 1e-8 to 0.1")
-    sampled = len(dynamics_of(problem).drift_points) > 0
+    dynamics = dynamics_of(problem)
+    sampled = len(dynamics.drift_points) > 0
+    shortest = _begin(problem, dynamics, tolerance, np.random.default_rng(0))[2][WANTED]
+    if not N * shortest > 1.0:
+        least = f"at least {np.ceil(1.0 / shortest):.3g} at rates as large"
+        refuse("n_inputs", N, f"{least}, for leaps that are longer than a step; the exact chain has any N: method overlaps")
     largest = max(1e-3, float(problem.rule.largest_rates.max()))
     method = Method(
         name="leap",
@@ -121,26 +127,36 @@ def leap(
         start=partial(_start, problem, tolerance),
         advance=partial(_advance, problem, tolerance, N),
         measure=_measure,
-        # In units of the rate; a leap with a sampled drift takes a thousand times as long.
+        # In units of the rate; a leap with a sampled drift takes hundreds of times as long.
         steps_per_call=max(1, int(N * (0.5 if sampled else 50.0) / largest)),
+        held=8 * N_POINTS * (problem.initial.n_modes + problem.initial.n_teacher + 1),
+        failure="the state moves too fast for leaps",
         describe=_describe,
         settings={"tolerance": tolerance},
     )
     return run_replicas(problem, method, alpha, N, replicas, seed, executor, checkpoint, progress)
 
 
-def _start(problem: Problem, tolerance: float, generators: list[np.random.Generator]) -> LeapReplica:
-    """Return the run of the one generator."""
-    state, (rng,) = problem.initial, generators
-    coordinates = coordinates_of(state, problem.rule)
+def _begin(
+    problem: Problem, dynamics: Dynamics, tolerance: float, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the full state, the direction of its fastest rate and the record before the first leap."""
+    coordinates = coordinates_of(problem.initial, problem.rule)
     tangent = np.zeros(len(coordinates.start))
     tangent[coordinates.moving] = rng.standard_normal(len(coordinates.moving))
     tangent[coordinates.mirror] = tangent[coordinates.moving]
     tangent /= max(float(np.linalg.norm(tangent)), 1e-300)
+    y, record = coordinates.start.copy(), np.zeros(7)
+    prepare(dynamics, 0.0, y, tangent, tolerance, record)
+    return y, tangent, record
+
+
+def _start(problem: Problem, tolerance: float, generators: list[np.random.Generator]) -> LeapReplica:
+    """Return the run of the one generator."""
+    state, (rng,) = problem.initial, generators
+    y, tangent, record = _begin(problem, dynamics_of(problem), tolerance, rng)
     points = gaussian_points(state.n_modes + state.n_teacher + 1, N_POINTS, int(rng.integers(2**32)))
-    replica = LeapReplica(state, coordinates.start.copy(), tangent, np.zeros(7), points, rng)
-    prepare(dynamics_of(problem), 0.0, replica.y, tangent, tolerance, replica.record)
-    return replica
+    return LeapReplica(state, y, tangent, record, points, rng)
 
 
 def _advance(problem: Problem, tolerance: float, N: int, replica: LeapReplica, first_step: int, n_steps: int) -> IntArray:

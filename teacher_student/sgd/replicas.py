@@ -23,7 +23,7 @@ import teacher_student
 from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.problem import Problem, check_seed_and_replicas, output_times, whole_steps
+from teacher_student.problem import Problem, check_memory_of_runs, check_seed_and_replicas, output_times, whole_steps
 from teacher_student.sgd.checkpoint import Checkpoint
 from teacher_student.sgd.inputs import replica_generators
 from teacher_student.trajectory import build_trajectory
@@ -56,6 +56,10 @@ class Method:
         The order parameters of a run by name, with the replica as first axis.
     steps_per_call : int
         Calls end at multiples of it, so that Ctrl-C is answered soon.
+    held : int
+        Bytes that a replica holds, at least.
+    failure : str
+        Why a run takes fewer steps than it was asked for.
     describe : callable, optional
         Attributes of a trajectory that tell about the runs it comes from.
     settings : dict, optional
@@ -68,6 +72,8 @@ class Method:
     advance: Callable[[Any, int, int], IntArray]
     measure: Callable[[Any], dict[str, FloatArray]]
     steps_per_call: int
+    held: int = 0
+    failure: str = "delta is not finite"
     describe: Callable[[list[Any]], dict[str, Any]] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -87,6 +93,7 @@ def run_replicas(
     replicas, seed = check_seed_and_replicas(replicas, problem.seed if seed is None else seed)
     times = problem.alpha if alpha is None else output_times(alpha)
     output_steps = whole_steps(times, N)
+    check_memory_of_runs(problem, N, replicas, len(times), method.held)
 
     together, generators = method.together, replica_generators(seed, replicas)
     members = [generators[r : r + together] for r in range(0, replicas, together)]
@@ -208,7 +215,7 @@ def _go_on(
             taken = method.advance(run, step, n_steps)
             step += int(taken.min())
             if taken.min() < n_steps:
-                return run, step, rows, (int(taken.argmin()), "delta is not finite")
+                return run, step, rows, (int(taken.argmin()), method.failure)
             if step == output or step % unseen == 0:
                 with np.errstate(over="ignore", invalid="ignore"):  # overflow is what is looked for
                     state = method.measure(run)

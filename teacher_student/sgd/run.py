@@ -13,6 +13,7 @@ import xarray as xr
 
 from teacher_student.activations import get_activations
 from teacher_student.errors import refuse
+from teacher_student.networks import bytes_of_weights
 from teacher_student.problem import LearningRule, Problem, check_problem, check_size_of_runs
 from teacher_student.sgd import overlaps, velocity_overlaps, velocity_weights, weights
 from teacher_student.sgd.lanes import LANES
@@ -86,6 +87,7 @@ def simulate(
         advance=partial(_advance, method, problem.rule, N),
         measure=partial(_measure, method, problem.rule),
         steps_per_call=_steps_per_call(problem, N, method),
+        held=bytes_of_weights(problem.initial, N) if method == "weights" else 0,
     )
     return run_replicas(problem, stepwise, alpha, N, replicas, seed, executor, checkpoint, progress)
 

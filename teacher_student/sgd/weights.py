@@ -83,7 +83,7 @@ def replica_of(weights: Weights, rng: np.random.Generator) -> WeightsReplica:
 
 
 def _aligned(array: FloatArray) -> FloatArray:
-    """Return a contiguous copy that begins at a cache line: vector loads across two of them take twice as long."""
+    """Return a contiguous copy that begins at a cache line: vector loads across two of them take longer."""
     buffer = np.empty(array.size + 7)
     begin = -buffer.ctypes.data % 64 // 8
     copy = buffer[begin : begin + array.size].reshape(array.shape)
@@ -243,7 +243,7 @@ def run_steps(
                     for i in range(N):  # not `gathered[a] *= scale`, for the same reason as below
                         gathered[a, i] *= scale
             for a in range(P):
-                for i in range(N):  # not `xi_in[:] = gathered`, which takes numba a second more to compile
+                for i in range(N):  # not `xi_in[:] = gathered`, which takes numba longer to compile
                     xi_in[a, i] = gathered[a, i]
         elif moves:
             keep[:, begin] = shrink

@@ -135,7 +135,7 @@ def _with_fluctuations(
     trajectory: xr.Dataset, problem: Problem, coordinates: Coordinates, solution: Any, progress: bool
 ) -> xr.Dataset:
     """Add the linear noise around `solution` to a trajectory; interrupted, it returns the trajectory without."""
-    # SciPy's linear algebra is a fifth of a second to import, which most integrations do not need.
+    # SciPy's linear algebra takes a while to import, and most integrations do not need it.
     from teacher_student.theory.fluctuations import N_POINTS, linear_noise
 
     times = trajectory["alpha"].values

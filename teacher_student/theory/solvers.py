@@ -85,7 +85,7 @@ def solve_compiled(task: Task) -> Outcome:
 
 def solve_with_scipy(task: Task, method: str) -> Outcome:
     """Solve by the solver of SciPy called `method`."""
-    import scipy.integrate  # a fifth of a second that compiled code does not need
+    import scipy.integrate  # takes a while, and compiled code does not need it
 
     rows, done, status = np.empty((len(task.times), len(task.start))), 0, COMPLETE
     y, n_evaluations = task.start, 0

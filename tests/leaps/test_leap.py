@@ -285,6 +285,7 @@ def test_divergence_is_told_where_the_theory_has_it() -> None:
             run(problem, [0.005, 1.0], progress=False)
         assert failure.value.trajectory.sizes["alpha"] == 1
         times.append(float(str(failure.value).split("alpha = ")[1].split(":")[0]))
+    assert str(failure.value).endswith("the state moves too fast for leaps in replica 0")  # and not what SGD fails by
     assert times[1] == pytest.approx(times[0], rel=0.01)
 
 
@@ -298,6 +299,8 @@ def test_what_does_not_fit_is_refused() -> None:
     ts.register_activation("kinked", lambda x: max(x, 0.1 * x * x), lambda x: 1.0 if x > 0.2 * x else 0.2 * x)
     with pytest.raises(ts.InvalidInput, match=r"activation: got 'kinked.*no jumps"):
         ts.leap(both_layers(activation="kinked"), n_inputs=10**6)
+    with pytest.raises(ts.InvalidInput, match=r"n_inputs: got 10000, expected at least .* at rates as large.*method overlaps"):
+        ts.leap(both_layers(eta_v=1e3), n_inputs=10**4)  # the chain takes these steps: it does not diverge
     theory = ts.integrate(problem, [1.0], progress=False)
     with pytest.raises(ts.InvalidInput, match=r"simulation: got .*leap"):
         ts.compare(theory, ts.leap(problem, [1.0], n_inputs=10**6, replicas=2, progress=False))

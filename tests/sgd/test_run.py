@@ -102,6 +102,8 @@ def test_alpha_is_steps_over_n(make_problem: Callable[..., ts.Problem]) -> None:
         ("replicas", 0),
         ("replicas", True),
         ("replicas", 2.0),
+        ("replicas", 10**12),
+        ("n_inputs", 10**15),
         ("seed", -1),
         ("seed", 1.0),
         ("seed", False),

@@ -33,7 +33,7 @@ _LEAST_BASE = 256
 
 def gaussian_points(n_dimensions: int, n_points: int, seed: int) -> FloatArray:
     """Return `n_points` (a power of 2) quasi-random points of N(0, 1), (n_points, n_dimensions), from scrambled Sobol points."""
-    import scipy.special  # with scipy.stats a third of a second, which few runs need
+    import scipy.special  # with scipy.stats it takes a while, and few runs need them
     from scipy.stats import qmc
 
     sobol = qmc.Sobol(n_dimensions, scramble=True, rng=np.random.default_rng(seed))
