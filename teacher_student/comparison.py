@@ -23,8 +23,9 @@ def run_comparison(options: argparse.Namespace) -> int:
     """Write both sides, the figure and the report into a folder, print the verdict, and return an exit status."""
     from teacher_student.analysis.compare import compare
     from teacher_student.networks import bytes_of_weights
-    from teacher_student.problem import check_memory_of_runs, whole_steps
+    from teacher_student.problem import whole_steps
     from teacher_student.problem_file import load_problem
+    from teacher_student.sgd.memory import check_memory_of_runs
     from teacher_student.theory.integrate import predicts_fluctuations
 
     problem = _until(load_problem(options.problem), options.alpha)

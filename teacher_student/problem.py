@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -23,8 +22,6 @@ FloatArray = npt.NDArray[np.float64]
 
 POINTS_PER_DECADE = 20
 RATES = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v")
-# Bytes of a replica's random generator with its seed, or somewhat less.
-_GENERATOR = 1000
 
 
 @dataclass(frozen=True)
@@ -231,24 +228,6 @@ def check_size_of_runs(problem: Problem, n_inputs: object) -> int:
     if friction is not None and friction > N:
         refuse("friction", friction, f"at most N = {N}, for velocities shrink by 1 - friction / N per step")
     return N
-
-
-def check_memory_of_runs(problem: Problem, N: int, replicas: int, n_times: int, held: int) -> None:
-    """Refuse runs that this machine's memory cannot hold: `held` bytes a replica, and its order parameters at all times.
-
-    It is less than what they need, for the runs themselves and what they return; where the system does not tell, none is refused.
-    """
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return
-    gigabytes = f"{memory / 2**30:.3g} GiB of memory"
-    if held > memory:
-        refuse("n_inputs", N, f"at most {N * memory // held} with {gigabytes}; the exact chain has any N: method overlaps")
-    K, P, M = problem.initial.n_units, problem.initial.n_modes, problem.initial.n_teacher
-    replica = held + _GENERATOR + 8 * n_times * (P * P + P * M + P + K * P + K)
-    if replicas * replica > memory:
-        refuse("replicas", replicas, f"at most {memory // replica} with {gigabytes}, at this N and so many output times")
 
 
 def output_times(alpha: float | npt.ArrayLike) -> FloatArray:

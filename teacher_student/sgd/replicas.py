@@ -23,9 +23,10 @@ import teacher_student
 from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.problem import Problem, check_memory_of_runs, check_seed_and_replicas, output_times, whole_steps
+from teacher_student.problem import Problem, check_seed_and_replicas, output_times, whole_steps
 from teacher_student.sgd.checkpoint import Checkpoint
 from teacher_student.sgd.inputs import replica_generators
+from teacher_student.sgd.memory import check_memory_of_runs
 from teacher_student.trajectory import build_trajectory
 
 FloatArray = npt.NDArray[np.float64]
