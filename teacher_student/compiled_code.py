@@ -70,7 +70,10 @@ def compiling_simulations() -> Iterator[Callable[[], object]]:
         return
     try:
         process = subprocess.Popen(
-            [sys.executable, "-c", _BESIDE_THE_THEORY], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [sys.executable, "-c", _BESIDE_THE_THEORY],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
     except OSError:  # then this process compiles when it comes to it
         yield lambda: None
