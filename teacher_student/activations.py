@@ -19,10 +19,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from numba import cfunc
 from numba.core.ccallback import CFunc
 
 from teacher_student.errors import refuse
+from teacher_student.kernels import cfunc
 
 _SQRT_HALF = math.sqrt(0.5)
 _SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from teacher_student.activations import get_activations
 from teacher_student.errors import InvalidInput, refuse
+from teacher_student.kernels import njit
 from teacher_student.theory.gaussian_averages import averages_of
 from teacher_student.theory.gaussian_averages.mehler import converges, mehler_generalisation_error
 

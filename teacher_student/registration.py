@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numba import cfunc, njit
 from numba.core.ccallback import CFunc
 
 from teacher_student.activations import ACTIVATIONS, Activation
 from teacher_student.errors import refuse
+from teacher_student.kernels import cfunc, njit
 
 # Step of the numerical derivative, a power of 2 so that x + step is exact, and where registered functions are tried.
 _STEP = 2.0**-8

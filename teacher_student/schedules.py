@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from teacher_student.errors import check_non_negative, check_positive, check_whole, refuse
+from teacher_student.kernels import njit
 
 FloatArray = npt.NDArray[np.float64]
 

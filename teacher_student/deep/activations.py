@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy.special import erf, expit
 
 from teacher_student.errors import refuse
+from teacher_student.kernels import njit
 
 Array = npt.NDArray[np.floating]
 

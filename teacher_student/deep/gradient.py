@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from teacher_student.deep.activations import Activation, get_activation
 from teacher_student.deep.network import Layers, ModeLayer, PlainLayer
 from teacher_student.deep.products import back_through_sigma, mix_modes, mix_samples, overlaps, sum_samples
 from teacher_student.deep.threads import one_blas_thread
+from teacher_student.kernels import njit
 
 Array = npt.NDArray[np.floating]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from teacher_student.kernels import njit
 
 Array = npt.NDArray[np.floating]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from teacher_student.deep.tiles import COLUMNS_OF_BYTES, ROWS, write_tile
+from teacher_student.kernels import njit
 
 Array = npt.NDArray[np.floating]
 

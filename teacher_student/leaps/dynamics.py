@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import cfunc, njit, types
+from numba import types
 
 from teacher_student.activations import get_activations
 from teacher_student.errors import refuse
+from teacher_student.kernels import cfunc, njit
 from teacher_student.problem import Problem
 from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import coordinates_of

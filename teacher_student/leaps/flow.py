@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from teacher_student.kernels import njit
 from teacher_student.leaps.dynamics import Dynamics, velocity
 
 FloatArray = npt.NDArray[np.float64]

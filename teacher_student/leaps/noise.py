@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from teacher_student.kernels import njit
 from teacher_student.leaps.dynamics import Dynamics, free_velocity, rates_within, velocity
 from teacher_student.theory.diffusion import increment
 from teacher_student.theory.drift import keep_lengths

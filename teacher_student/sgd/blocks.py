@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from teacher_student.kernels import njit
 from teacher_student.sgd.normals import GROUP, WordArray, fill_normals
 
 FloatArray = npt.NDArray[np.float64]

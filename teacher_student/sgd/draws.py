@@ -16,8 +16,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from teacher_student.kernels import njit
 from teacher_student.sgd.lanes import ALL_LANES, absolute, choose, load, square_root, store, vectors, which_above
 from teacher_student.sgd.normals import WordArray, box_muller, fill_normals, next_word
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from teacher_student.activations import Activation
+from teacher_student.kernels import njit
 from teacher_student.sgd.lanes import LANES, absolute, choose, load, shift_exponent, store
 
 FloatArray = npt.NDArray[np.float64]

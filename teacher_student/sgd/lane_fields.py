@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from teacher_student.kernels import njit
 from teacher_student.sgd.lane_activations import activate, are_alike
 from teacher_student.sgd.lanes import load, store
 

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from teacher_student.activations import Activation
+from teacher_student.kernels import njit
 from teacher_student.networks import gram_factor
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.schedules import is_constant, rates_at

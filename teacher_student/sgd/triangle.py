@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from teacher_student.kernels import njit
 from teacher_student.sgd.lanes import choose, load, square_root, store
 
 FloatArray = npt.NDArray[np.float64]

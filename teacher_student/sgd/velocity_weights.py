@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from teacher_student.kernels import njit
 from teacher_student.networks import Weights, draw_rows
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.schedules import rates_at

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from teacher_student.kernels import njit
 from teacher_student.theory.flow import Flow, fill_change_of_rates, fill_jacobian, place, slope
 from teacher_student.theory.stepper import (
     DONE,

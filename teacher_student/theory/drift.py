@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from teacher_student.kernels import njit
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -26,7 +27,7 @@ def add_product(A: FloatArray, B: FloatArray, out: FloatArray) -> None:
                     out[i, k] += factor * B[j, k]
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def field_covariance(with_modes: FloatArray, with_teacher: FloatArray, B: FloatArray, S: FloatArray, Z: FloatArray) -> None:
     """Write the covariance `S` (n, n) of the fields psi = (lambda, rho), and `Z` (n, n_z) that of psi with fields z; n = K + M.
 
@@ -140,7 +141,7 @@ def mean_forces(
         slow[P + K * P + k] = -eta_v * (total + weight_decay * v[k])
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def flow(hz: FloatArray, hh: FloatArray, slow: FloatArray, out: FloatArray) -> None:
     """Write dy/dalpha of plain SGD, in the module's layout, into `out`; arguments as `mean_forces` writes them."""
     P, M = len(hz), hz.shape[1] - len(hz)
@@ -153,7 +154,7 @@ def flow(hz: FloatArray, hh: FloatArray, slow: FloatArray, out: FloatArray) -> N
         out[P * P + P * M + i] = slow[i]
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def drift(
     averages: Any,
     parameters: FloatArray,
@@ -204,7 +205,7 @@ def drift(
     flow(hz, hh, slow, out)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def keep_lengths(y: FloatArray, P: int, M: int, out: FloatArray) -> None:
     """Make dy/dalpha in `out` that of steps after each of which every mode is rescaled to its length before, at the state `y`.
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import cfunc
 
+from teacher_student.kernels import cfunc
 from teacher_student.schedules import rates_at
 from teacher_student.theory.drift import drift, keep_lengths
 from teacher_student.theory.flow import DYNAMICS

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
+from numba import types
 from numba.extending import typeof_impl
 
+from teacher_student.kernels import njit
 from teacher_student.schedules import is_constant
 from teacher_student.theory.gaussian_averages.pointers import AVERAGES, MATRIX, VECTOR
 

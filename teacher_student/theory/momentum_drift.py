@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from teacher_student.kernels import njit
 from teacher_student.theory.drift import mean_forces
 
 FloatArray = npt.NDArray[np.float64]
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def velocity_flow(
     y: FloatArray, hz: FloatArray, hh: FloatArray, slow: FloatArray, M: int, friction: float, out: FloatArray
 ) -> None:
@@ -50,7 +50,7 @@ def velocity_flow(
         out[n + end_R + i] = slow[i] - friction * y[n + end_R + i]
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def velocity_drift(
     averages: Any,
     parameters: FloatArray,

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from teacher_student.kernels import njit
 from teacher_student.problem import LearningRule
 from teacher_student.theory.drift import flow
 from teacher_student.theory.momentum_drift import velocity_flow

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from teacher_student.kernels import njit
 from teacher_student.theory.flow import Flow, slope
 from teacher_student.theory.linear_equations import factorise, solve
 from teacher_student.theory.tableaux import Explicit, Rosenbrock

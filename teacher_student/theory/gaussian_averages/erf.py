@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from teacher_student.kernels import njit
 from teacher_student.theory.gaussian_averages.arcsine import take_arcsines
 from teacher_student.theory.gaussian_averages.pointers import pointers
 

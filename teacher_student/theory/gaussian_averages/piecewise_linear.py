@@ -17,8 +17,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from teacher_student.kernels import njit
 from teacher_student.theory.gaussian_averages.four_signs import choose_path, factorise, fill_angles, four_signs, regress
 from teacher_student.theory.gaussian_averages.pointers import pointers
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import cfunc, types
+from numba import types
+
+from teacher_student.kernels import cfunc
 
 VECTOR, MATRIX = types.float64[::1], types.float64[:, ::1]
 ACTIVATION_COVARIANCE = types.void(VECTOR, MATRIX, types.int64, MATRIX)

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from teacher_student.activations import Activation
+from teacher_student.kernels import njit
 
 FloatArray = npt.NDArray[np.float64]
 

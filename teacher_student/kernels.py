@@ -1,0 +1,50 @@
+"""numba's decorators for kernels, with compiled code that is kept until any source of the package changes.
+
+numba keeps a function's compiled code while the function's own file stays the same. But the code holds what it calls and the
+constants it reads, which are of other files: after an update that changed only those, the old version's numbers would go on.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numba import cfunc, njit
+from numba.core import caching
+
+__all__ = ["cfunc", "njit"]
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+@functools.cache
+def _sources() -> bytes:
+    """Return a digest of all modules of the package."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        source = path.read_bytes()
+        digest.update(f"{path.relative_to(_PACKAGE).as_posix()} {len(source)}\n".encode() + source)
+    return digest.digest()
+
+
+class _OfThisPackage:
+    """A place for compiled code, mixed into numba's, that holds this package's and asks for all its sources to be the same."""
+
+    def get_source_stamp(self) -> object:
+        stamp: Callable[[], object] = super().get_source_stamp  # type: ignore[misc]
+        return stamp(), _sources()
+
+    @classmethod
+    def from_function(cls, py_func: object, py_file: str) -> Any:
+        if not Path(py_file).resolve().is_relative_to(_PACKAGE):
+            return None
+        return super().from_function(py_func, py_file)  # type: ignore[misc]
+
+
+# Before numba's own, in the same order; functions outside the package go on to those.
+_PLACES = (caching.UserProvidedCacheLocator, caching.InTreeCacheLocator, caching.UserWideCacheLocator)
+_OWN: list[Any] = [type(place.__name__, (_OfThisPackage, place), {}) for place in _PLACES]
+caching.CacheImpl._locator_classes[:0] = _OWN
