@@ -1,8 +1,8 @@
 """Seconds until something happens: import, a preset's theory, the first step of a second process, the first comparison ever.
 
-Each in processes of its own, as ratios to a bare `import numpy` in the same run; the least of several runs. The last one starts
-with no compiled code and compiles in two processes. Where the seconds of compilation go is measured in another run, of one
-process.
+Each in processes of its own, as ratios to a bare `import numpy` in the same run; the least of several runs. The comparison starts
+once with no compiled code, and compiles in two processes, and once more with it: the difference is compilation. Where the
+seconds of compilation go is measured in another run, of one process.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def seconds_of(arguments: list[str], cache: str, runs: int) -> tuple[float, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=RUNS, help="runs of each but the last (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=RUNS, help="runs of each but the comparison (default: %(default)s)")
     runs = parser.parse_args().runs
     python, command_line = [sys.executable, "-c"], [sys.executable, "-m", "teacher_student.cli"]
     print(machine())
@@ -91,8 +91,9 @@ def main() -> None:
             bare = bare or processor
             print(f"{name:45s}   {wall:8.2f}   {processor:13.2f}   {processor / bare:5.1f}")
         report = os.path.join(cold, "compilation.json")
-        wall, processor = seconds_of([*command_line, "compare", *SHORT], cold, 1)
-        print(f"{'a short compare, nothing compiled before':45s}   {wall:8.2f}   {processor:13.2f}   {processor / bare:5.1f}")
+        for name in ("a short compare, nothing compiled before", "the same again, all compiled"):
+            wall, processor = seconds_of([*command_line, "compare", *SHORT], cold, 1)
+            print(f"{name:45s}   {wall:8.2f}   {processor:13.2f}   {processor / bare:5.1f}")
         seconds_of([*python, COMPARISON, report, *SHORT], other, 1)
         with open(report, encoding="utf-8") as file:
             kernels: dict[str, list[float]] = json.load(file)
