@@ -90,9 +90,9 @@ def compiling_simulations() -> Iterator[Callable[[], object]]:
 
 
 def _is_compiled(method: str) -> bool:
-    """Return whether there is compiled code of a simulation, be it of an older version; True if numba does not tell."""
+    """Return whether there is compiled code of a simulation that can still be used; True if numba does not tell."""
     kernel: Any = importlib.import_module(f"teacher_student.sgd.{method}").run_steps
     try:
-        return os.path.exists(kernel._cache._cache_file._index_path)
-    except AttributeError:
+        return bool(kernel._cache._cache_file._load_index())
+    except Exception:  # these are inner parts of numba
         return True

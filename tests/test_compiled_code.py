@@ -14,6 +14,7 @@ import pytest
 
 import teacher_student as ts
 from teacher_student import compiled_code
+from teacher_student.sgd import weights
 from teacher_student.sgd.run import METHODS
 
 Run = Callable[[Path], tuple[str, str]]
@@ -91,9 +92,13 @@ def test_simulations_compile_in_a_process_of_their_own_where_they_never_were(
 def test_what_is_compiled_is_not_compiled_ahead(make_problem: Callable[..., ts.Problem], monkeypatch: pytest.MonkeyPatch) -> None:
     for method in ("weights", "overlaps"):
         ts.simulate(make_problem(), [0.1], n_inputs=20, method=method, progress=False)
-    monkeypatch.setattr(compiled_code.subprocess, "Popen", None)
-    with compiled_code.compiling_simulations() as wait:
-        wait()
+        assert compiled_code._is_compiled(method)
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled_code.subprocess, "Popen", None)
+        with compiled_code.compiling_simulations() as wait:
+            wait()
+    monkeypatch.setattr(weights.run_steps._cache._cache_file, "_source_stamp", "of other sources")
+    assert not compiled_code._is_compiled("weights")
 
 
 def test_what_is_compiled_ahead_are_all_methods() -> None:

@@ -132,5 +132,5 @@ def fill_normals(state: WordArray, out: FloatArray) -> None:
     if whole < len(out):
         last = np.empty(GROUP)
         fill_group(words, last)
-        for i in range(whole, len(out)):  # an assignment of slices takes numba a second and a half to compile
+        for i in range(whole, len(out)):  # an assignment of slices takes numba long to compile
             out[i] = last[i - whole]
