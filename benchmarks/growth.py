@@ -111,7 +111,7 @@ def panels() -> dict[str, list[Curve]]:
                 f"chain, a step and replica, {n} thread{'s' * (n > 1)}",
                 "R",
                 (1, 8, 64, 256),
-                lambda r, n=n: microseconds_per_step(committee(4, 3, 3), "overlaps", 1000, r, n),  # type: ignore[misc]
+                partial(microseconds_per_step, committee(4, 3, 3), "overlaps", 1000, threads=n),
             )
             for n in cores
         ],

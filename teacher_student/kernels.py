@@ -2,13 +2,15 @@
 
 numba keeps a function's compiled code while the function's own file stays the same. But the code holds what it calls and the
 constants it reads, which are of other files: after an update that changed only those, the old version's numbers would go on.
+
+Kernels with one caller are marked `inline="always"`, unless that makes the caller slower: they are then compiled as a part of it
+and with its options, which is faster than to compile them once more by themselves.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +35,8 @@ def _sources() -> bytes:
 class _OfThisPackage:
     """A place for compiled code, mixed into numba's, that holds this package's and asks for all its sources to be the same."""
 
-    def get_source_stamp(self) -> object:
-        stamp: Callable[[], object] = super().get_source_stamp  # type: ignore[misc]
-        return stamp(), _sources()
+    def get_source_stamp(self) -> bytes:
+        return _sources()
 
     @classmethod
     def from_function(cls, py_func: object, py_file: str) -> Any:

@@ -92,13 +92,18 @@ def build_trajectory(
     return trajectory
 
 
+def _dataset(trajectory: object) -> xr.Dataset:
+    if not isinstance(trajectory, xr.Dataset):
+        refuse("trajectory", type(trajectory).__name__, "a trajectory of integrate or simulate")
+    return trajectory
+
+
 def check_trajectory(trajectory: object, variables: Sequence[str]) -> None:
     """Raise `InvalidInput` unless `trajectory` has `variables` of theory, (alpha, ...), or a simulation, (replica, alpha, ...).
 
     There have to be a replica and a time, and the times have to increase.
     """
-    if not isinstance(trajectory, xr.Dataset):
-        refuse("trajectory", type(trajectory).__name__, "a trajectory of integrate or simulate")
+    trajectory = _dataset(trajectory)
     for name in variables:
         if name not in trajectory:
             refuse("trajectory", f"a dataset without {name}", "a trajectory of integrate or simulate")
@@ -169,10 +174,9 @@ def save_trajectory(trajectory: xr.Dataset, path: str | Path) -> None:
 
     Raises `InvalidInput` if it is no dataset, or the place cannot be written.
     """
-    if not isinstance(trajectory, xr.Dataset):
-        refuse("trajectory", type(trajectory).__name__, "a trajectory of integrate or simulate")
+    dataset = _dataset(trajectory)
     with replacing(check_path(path, "output")) as temporary:
-        trajectory.to_netcdf(temporary, engine="h5netcdf")
+        dataset.to_netcdf(temporary, engine="h5netcdf")
 
 
 def load_trajectory(path: str | Path) -> xr.Dataset:

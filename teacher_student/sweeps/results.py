@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def _headers(path: Path, n_points: int) -> list[dict[str, Any]]:
         return []
     try:
         headers: list[dict[str, Any]] = json.loads(arrays["header"].tobytes())
-        size = sum(int(np.prod(shape)) for header in headers for _, shape in header["arrays"])
+        size = sum(math.prod(shape) for header in headers for _, shape in header["arrays"])
         known = all(0 <= header["index"] < n_points for header in headers)
     except (ValueError, KeyError, TypeError):
         return []
@@ -100,7 +101,7 @@ def stored_points(path: Path, headers: list[dict[str, Any]]) -> Iterator[tuple[d
     for header in headers:
         arrays = {}
         for name, shape in header["arrays"]:
-            end = begin + int(np.prod(shape))
+            end = begin + math.prod(shape)
             arrays[name] = data[begin:end].reshape(shape)
             begin = end
         yield header, arrays

@@ -103,7 +103,6 @@ def combine(base: FloatArray, factor: float, weights: FloatArray, rows: FloatArr
                 out[i] += weight * rows[j, i]
 
 
-# Inline: what has one caller is compiled as a part of it, which is faster than to compile it once more by itself.
 @njit(cache=True, inline="always")
 def explicit_step(flow: Flow, tableau: Explicit, walk: Walk, h: float, rtol: float, atol: float) -> float:
     """Write the state after `h` into `walk.new` and return the error in units of the tolerance."""
