@@ -216,25 +216,29 @@ def is_constant(schedules: FloatArray) -> bool:
 
 
 @njit(cache=True, nogil=True)
+def rate_at(row: FloatArray, alpha: float) -> float:
+    """Return the rate at the time `alpha` of one row of `schedule_rows`."""
+    clock = row[1] + alpha
+    if row[0] == _CONSTANT:
+        return row[2]
+    if row[0] == _PIECEWISE:
+        rate = row[3]
+        for j in range(4, 4 + 2 * int(row[2]), 2):
+            if clock * (1.0 + ROUNDING) >= row[j]:
+                rate = row[j + 1]
+        return rate
+    if row[0] == _POWER_LAW:
+        start, fall, exponent = row[2], row[3], row[4]
+        return start * (1.0 + clock / fall) ** -exponent
+    start, end, period, repeats = row[2], row[3], row[4], row[5]
+    done = np.floor(clock / period * (1.0 + ROUNDING))
+    if done >= repeats:
+        return end
+    return end + 0.5 * (start - end) * (1.0 + np.cos(np.pi * (clock / period - done)))
+
+
+@njit(cache=True, nogil=True)
 def rates_at(schedules: FloatArray, alpha: float, out: FloatArray) -> None:
     """Write the rates at the time `alpha` into `out`, (n,); `schedules` (n, width) is `LearningRule.schedules`."""
     for i in range(len(schedules)):
-        row = schedules[i]
-        clock = row[1] + alpha
-        if row[0] == _CONSTANT:
-            out[i] = row[2]
-        elif row[0] == _PIECEWISE:
-            out[i] = row[3]
-            for j in range(4, 4 + 2 * int(row[2]), 2):
-                if clock * (1.0 + ROUNDING) >= row[j]:
-                    out[i] = row[j + 1]
-        elif row[0] == _POWER_LAW:
-            start, fall, exponent = row[2], row[3], row[4]
-            out[i] = start * (1.0 + clock / fall) ** -exponent
-        else:
-            start, end, period, repeats = row[2], row[3], row[4], row[5]
-            done = np.floor(clock / period * (1.0 + ROUNDING))
-            if done >= repeats:
-                out[i] = end
-            else:
-                out[i] = end + 0.5 * (start - end) * (1.0 + np.cos(np.pi * (clock / period - done)))
+        out[i] = rate_at(schedules[i], alpha)

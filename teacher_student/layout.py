@@ -1,0 +1,161 @@
+"""Where everything lies in the state: one flat vector, with views of its parts and names for them.
+
+Theory, chain, linear noise, coordinates and trajectories all ask this module. The flat state of student and teacher holds
+
+    gram (blocks, rows P, rows P)      overlaps X X^T / N of the rows X that move, for each block of input directions,
+    with_teacher (blocks, rows P, M)   overlaps X W*^T / N of these rows with the teacher units,
+    slow (rows, n_slow)                the slow factors, which move by order 1/N a step: `SLOW_FACTORS`, one after the other,
+
+each in row-major order. `rows` is the number of memory rows of a mode: 1, the mode itself, or 2 if it has a velocity too; first
+come all modes, then their velocities. The second row of `slow` holds the velocities of the slow factors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+class Part(NamedTuple):
+    """A named part of the state: its dimensions in a trajectory, and what it is in words."""
+
+    dimensions: tuple[str, ...]
+    long_name: str
+
+
+# The slow factors in the order in which they lie in the state; a learned factor more is one line more.
+SLOW_FACTORS = {
+    "sigma": Part(("mode",), "mode strengths"),
+    "xi_out": Part(("student", "mode"), "output modes"),
+    "v": Part(("student",), "output weights of the student"),
+}
+FACTORS = {
+    "Q_modes": Part(("mode", "mode_"), "overlaps of input modes"),
+    "R_modes": Part(("mode", "teacher"), "overlaps of input modes with teacher units"),
+    **SLOW_FACTORS,
+}
+VELOCITIES = {
+    "Q_velocities": Part(("mode", "mode_"), "overlaps of the velocities of input modes"),
+    "R_velocities": Part(("mode", "teacher"), "overlaps of the velocities of input modes with teacher units"),
+    "sigma_velocity": Part(("mode",), "velocities of mode strengths"),
+    "xi_out_velocity": Part(("student", "mode"), "velocities of output modes"),
+    "v_velocity": Part(("student",), "velocities of output weights"),
+    "C_velocities": Part(("mode", "mode_"), "overlaps of input modes with velocities of input modes"),
+}
+# Which rate moves what: xi_in, whose overlaps are the first two factors, and the slow factors.
+RATES = ("eta_xi_in", *(f"eta_{name}" for name in SLOW_FACTORS))
+
+
+class Sizes(NamedTuple):
+    """How many student units K, modes P and teacher units M there are, memory rows a mode, and blocks of input directions."""
+
+    K: int
+    P: int
+    M: int
+    rows: int = 1
+    blocks: int = 1
+
+    @property
+    def of_dimensions(self) -> dict[str, int]:
+        """The length of every dimension of a part."""
+        return {"mode": self.P, "mode_": self.P, "student": self.K, "student_": self.K, "teacher": self.M, "teacher_": self.M}
+
+    @property
+    def n_slow(self) -> int:
+        """Entries of all slow factors together."""
+        return sum(self.size_of(part) for part in SLOW_FACTORS.values())
+
+    @property
+    def n_full(self) -> int:
+        """Entries of the flat state."""
+        n_rows = self.rows * self.P
+        return self.blocks * n_rows * (n_rows + self.M) + self.rows * self.n_slow
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The named parts of the state, velocities among them if there are any."""
+        return (*FACTORS, *VELOCITIES) if self.rows > 1 else tuple(FACTORS)
+
+    def shape_of(self, part: Part) -> tuple[int, ...]:
+        """Return the shape of `part`."""
+        return tuple(self.of_dimensions[dimension] for dimension in part.dimensions)
+
+    def size_of(self, part: Part) -> int:
+        """Return the number of entries of `part`."""
+        return int(np.prod(self.shape_of(part)))
+
+
+class State(NamedTuple):
+    """Views of one flat state, shaped as the module says; `sigma` (P,), `xi_out` (K, P) and `v` (K,) are views of slow[0]."""
+
+    gram: Any
+    with_teacher: Any
+    slow: Any
+    sigma: Any
+    xi_out: Any
+    v: Any
+
+
+def views(full: npt.NDArray[Any], sizes: Sizes) -> State:
+    """Return the views of the flat state `full`, (n_full,): what is written into them is written into it."""
+    n_rows = sizes.rows * sizes.P
+    end_gram = sizes.blocks * n_rows * n_rows
+    end_with_teacher = end_gram + sizes.blocks * n_rows * sizes.M
+    slow = full[end_with_teacher : sizes.n_full].reshape(sizes.rows, sizes.n_slow)
+    factors, position = {}, 0
+    for name, part in SLOW_FACTORS.items():
+        size = sizes.size_of(part)
+        factors[name] = slow[0, position : position + size].reshape(sizes.shape_of(part))
+        position += size
+    return State(
+        gram=full[:end_gram].reshape(sizes.blocks, n_rows, n_rows),
+        with_teacher=full[end_gram:end_with_teacher].reshape(sizes.blocks, n_rows, sizes.M),
+        slow=slow,
+        **factors,
+    )
+
+
+def positions(sizes: Sizes) -> dict[str, IntArray]:
+    """Return where every named part lies in the flat state, as an array of positions in the part's shape.
+
+    Parts of the modes have a leading axis of blocks if there are several.
+    """
+    whole = views(np.arange(sizes.n_full), sizes)
+    P = sizes.P
+    found = {"Q_modes": whole.gram[:, :P, :P], "R_modes": whole.with_teacher[:, :P]}
+    if sizes.rows > 1:
+        found |= {
+            "Q_velocities": whole.gram[:, P:, P:],
+            "R_velocities": whole.with_teacher[:, P:],
+            "C_velocities": whole.gram[:, :P, P:],
+        }
+    if sizes.blocks == 1:
+        found = {name: array[0] for name, array in found.items()}
+    begin = 0
+    for name, part in SLOW_FACTORS.items():
+        end = begin + sizes.size_of(part)
+        for row, entry in zip(whole.slow, (name, f"{name}_velocity"), strict=False):
+            found[entry] = row[begin:end].reshape(sizes.shape_of(part))
+        begin = end
+    return {name: found[name] for name in sizes.names}
+
+
+def unpack(full: FloatArray, sizes: Sizes) -> dict[str, FloatArray]:
+    """Return the named parts of flat states (..., n_full), each with the leading dimensions of `full`."""
+    return {name: full[..., position] for name, position in positions(sizes).items()}
+
+
+def pack(parts: Mapping[str, FloatArray], sizes: Sizes) -> FloatArray:
+    """Return the flat state (n_full,) of the named `parts`."""
+    full = np.empty(sizes.n_full)
+    for name, position in positions(sizes).items():
+        full[position] = parts[name]
+    gram = views(full, sizes).gram
+    gram[:, sizes.P :, : sizes.P] = np.swapaxes(gram[:, : sizes.P, sizes.P :], 1, 2)
+    return full
