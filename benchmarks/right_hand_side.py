@@ -21,8 +21,9 @@ from numba import njit
 from timing import machine
 
 import teacher_student as ts
-from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side
-from teacher_student.theory.flow import slope
+from teacher_student.theory.coordinates import Coordinates, coordinates_of
+from teacher_student.theory.equations import slope
+from teacher_student.theory.right_hand_side import right_hand_side
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -77,9 +78,9 @@ class NumpyDrift:
 
 
 @njit
-def repeat(flow: Any, y: FloatArray, out: FloatArray, n: int) -> None:
+def repeat(equations: Any, y: FloatArray, out: FloatArray, n: int) -> None:
     for _ in range(n):
-        slope(flow, 0.0, y, out)
+        slope(equations, 0.0, y, out)
 
 
 def least_seconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
@@ -105,7 +106,7 @@ def time_right_hand_side(K: int) -> tuple[float, float]:
         raise ArithmeticError(f"K = {K}: the right-hand sides differ by {difference:.3g}")
     n, out = 200_000 // K**3, np.empty_like(y)
     n_numpy = max(1, 20_000 // K**4)
-    by_package = least_seconds(lambda: repeat(compiled.flow, y, out, n)) / n
+    by_package = least_seconds(lambda: repeat(compiled.equations, y, out, n)) / n
     return by_package, least_seconds(lambda: [reference(0.0, y) for _ in range(n_numpy)]) / n_numpy
 
 

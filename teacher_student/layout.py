@@ -18,6 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from teacher_student.buffers import view
+from teacher_student.kernels import njit
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -92,8 +95,9 @@ class Sizes(NamedTuple):
 
 
 class State(NamedTuple):
-    """Views of one flat state, shaped as the module says; `sigma` (P,), `xi_out` (K, P) and `v` (K,) are views of slow[0]."""
+    """A flat state `full` (n_full,) and the views of it that the module describes; `sigma`, `xi_out` and `v` are views of slow[0]."""
 
+    full: Any
     gram: Any
     with_teacher: Any
     slow: Any
@@ -103,7 +107,10 @@ class State(NamedTuple):
 
 
 def views(full: npt.NDArray[Any], sizes: Sizes) -> State:
-    """Return the views of the flat state `full`, (n_full,): what is written into them is written into it."""
+    """Return the views of the flat state `full`, (n_full,): what is written into them is written into it.
+
+    Compiled code has `state_at`.
+    """
     n_rows = sizes.rows * sizes.P
     end_gram = sizes.blocks * n_rows * n_rows
     end_with_teacher = end_gram + sizes.blocks * n_rows * sizes.M
@@ -114,10 +121,31 @@ def views(full: npt.NDArray[Any], sizes: Sizes) -> State:
         factors[name] = slow[0, position : position + size].reshape(sizes.shape_of(part))
         position += size
     return State(
+        full=full,
         gram=full[:end_gram].reshape(sizes.blocks, n_rows, n_rows),
         with_teacher=full[end_gram:end_with_teacher].reshape(sizes.blocks, n_rows, sizes.M),
         slow=slow,
         **factors,
+    )
+
+
+@njit(cache=True, nogil=True, inline="always")
+def state_at(full: FloatArray, sizes: Sizes) -> State:
+    """Return what `views` returns, within compiled code."""
+    K, P, M, n_memory, blocks = sizes.K, sizes.P, sizes.M, sizes.rows, sizes.blocks
+    n_rows = n_memory * P
+    end_gram = blocks * n_rows * n_rows
+    sigma = end_gram + blocks * n_rows * M
+    xi_out = sigma + P
+    v = xi_out + K * P
+    return State(
+        full,
+        view(full, 0, (blocks, n_rows, n_rows)),
+        view(full, end_gram, (blocks, n_rows, M)),
+        view(full, sigma, (n_memory, v + K - sigma)),
+        view(full, sigma, (P,)),
+        view(full, xi_out, (K, P)),
+        view(full, v, (K,)),
     )
 
 
