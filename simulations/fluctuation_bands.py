@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import teacher_student as ts
-from teacher_student.theory.predictions import predict
+from teacher_student.theory.noise.predictions import predict
 
 SIZES, REPLICAS = (100, 500, 3000), 64
 LAST_ALPHA = 400.0

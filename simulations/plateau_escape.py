@@ -15,7 +15,7 @@ import numpy as np
 
 import teacher_student as ts
 from teacher_student.analysis.stages import passage_times
-from teacher_student.theory.plateau import escape_probability
+from teacher_student.theory.stability.plateau import escape_probability
 
 CHAIN, LEAPS = {100: 32, 1000: 32, 10_000: 16, 100_000: 8}, {10**6: 12, 10**7: 12, 10**8: 16}  # N: replicas
 # Two erf units at N = 10^6 and 10^7, drawn a little to the left: copied from docs/theory.rst, "Plateau length at finite N", where

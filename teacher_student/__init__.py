@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from teacher_student.sweeps.design import Sweep as Sweep
     from teacher_student.sweeps.run import sweep as sweep
     from teacher_student.sweeps.sweep_file import load_sweep as load_sweep
-    from teacher_student.theory.continuation import continuation as continuation
-    from teacher_student.theory.fixed_points import fixed_point as fixed_point
-    from teacher_student.theory.integrate import integrate as integrate
-    from teacher_student.theory.plateau import plateau_length as plateau_length
-    from teacher_student.theory.sampling_error import sampling_error as sampling_error
+    from teacher_student.theory.stability.continuation import continuation as continuation
+    from teacher_student.theory.stability.fixed_points import fixed_point as fixed_point
+    from teacher_student.theory.ode.integrate import integrate as integrate
+    from teacher_student.theory.stability.plateau import plateau_length as plateau_length
+    from teacher_student.theory.noise.sampling_error import sampling_error as sampling_error
     from teacher_student.trajectory import load_trajectory as load_trajectory
     from teacher_student.trajectory import save_trajectory as save_trajectory
     from teacher_student.velocities import Velocities as Velocities
@@ -63,14 +63,14 @@ _WHERE = {
     "load_problem": "problem_file",
     "presets": "problem_file",
     "warm_restart": "restart",
-    "integrate": "theory.integrate",
-    "predict": "theory.predictions",
+    "integrate": "theory.ode.integrate",
+    "predict": "theory.noise.predictions",
     "simulate": "sgd.run",
     "leap": "leaps.run",
-    "fixed_point": "theory.fixed_points",
-    "continuation": "theory.continuation",
-    "plateau_length": "theory.plateau",
-    "sampling_error": "theory.sampling_error",
+    "fixed_point": "theory.stability.fixed_points",
+    "continuation": "theory.stability.continuation",
+    "plateau_length": "theory.stability.plateau",
+    "sampling_error": "theory.noise.sampling_error",
     "compare": "analysis.compare",
     "scaling": "analysis.scaling",
     "Sweep": "sweeps.design",

@@ -26,7 +26,7 @@ def run_comparison(options: argparse.Namespace) -> int:
     from teacher_student.problem import whole_steps
     from teacher_student.problem_file import load_problem
     from teacher_student.sgd.memory import check_memory_of_runs
-    from teacher_student.theory.integrate import predicts_fluctuations
+    from teacher_student.theory.ode.integrate import predicts_fluctuations
 
     problem = _until(load_problem(options.problem), options.alpha)
     sizes = _sizes(options.n_inputs, problem)

@@ -24,7 +24,7 @@ gc.disable()
 import numpy as np
 import teacher_student as ts
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.diffusion import step_moments
+from teacher_student.theory.noise.diffusion import step_moments
 problem = ts.load_problem("staircase")
 state, rule = problem.initial, problem.rule
 coordinates = coordinates_of(state, rule)

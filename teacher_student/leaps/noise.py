@@ -4,7 +4,7 @@ With increments f_i of the state at quasi-random fields i = 1 ... m and independ
 
     sqrt(length / (N m b)) sum_i w_i (f_i - mean f)
 
-is Gaussian of covariance (length / N) D, D the covariance of one step times N as `teacher_student.theory.diffusion` has it. No
+is Gaussian of covariance (length / N) D, D the covariance of one step times N as `teacher_student.theory.noise.diffusion` has it. No
 matrix is factored: whatever combination of order parameters no step changes, no kick changes either, beyond rounding.
 """
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from teacher_student.kernels import njit
 from teacher_student.leaps.dynamics import Dynamics, free_velocity, rates_within, velocity
-from teacher_student.theory.diffusion import increment
+from teacher_student.theory.noise.diffusion import increment
 from teacher_student.theory.drift import keep_lengths
 
 FloatArray = npt.NDArray[np.float64]
@@ -127,7 +127,7 @@ def sum_increments(
     """Write a vector with the covariance of a step times N into `noise` (n_full,) and the f_1 of Q_modes into `f_1` (P, P).
 
     `factor` is that of `gram_factor` at the full state `y`. Returns the trace of the covariance. For f_1 see
-    `teacher_student.theory.diffusion.step_moments`.
+    `teacher_student.theory.noise.diffusion.step_moments`.
     """
     K, P, b = dynamics.K, dynamics.P, dynamics.batch_size
     M, n, m = len(dynamics.v_teacher), len(y), len(points)
@@ -200,7 +200,7 @@ def rescale_modes(
     """Add `noise` and `length` times `correction` to the full state `y` and rescale every mode to its length.
 
     Rescaling after the noise gives what rescaling after each step makes of the squares of random parts. What it makes of the
-    squares of the mean `step` is, as in `teacher_student.theory.spherical`, (y_i (s^2 / 2 + sum phi^2 / 4) - s f_i) / N.
+    squares of the mean `step` is, as in `teacher_student.theory.noise.spherical`, (y_i (s^2 / 2 + sum phi^2 / 4) - s f_i) / N.
     """
     P = dynamics.P
     M = len(dynamics.v_teacher)

@@ -93,7 +93,7 @@ def _run_point(
     arrays = {"alpha": alpha, "T": problem.initial.T, "v_teacher": problem.initial.v_teacher}
     runs = {}
     if work.theory:
-        from teacher_student.theory.integrate import integrate
+        from teacher_student.theory.ode.integrate import integrate
 
         runs["theory"] = _kept(lambda: integrate(problem, alpha, progress=False))
     if work.simulation is not None:

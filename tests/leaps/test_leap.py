@@ -19,10 +19,10 @@ from teacher_student.leaps.leap import STEP, leap
 from teacher_student.leaps.noise import restore_gram
 from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side
-from teacher_student.theory.diffusion import step_moments
-from teacher_student.theory.fluctuations import half_hessian_of_covariance, jacobian
+from teacher_student.theory.noise.diffusion import step_moments
+from teacher_student.theory.noise.fluctuations import half_hessian_of_covariance, jacobian
 from teacher_student.theory.gaussian_averages.sampled import gaussian_points
-from teacher_student.theory.spherical import moments_at_fixed_lengths
+from teacher_student.theory.noise.spherical import moments_at_fixed_lengths
 
 N_INPUTS = 1e8  # kicks small enough for differences of first and second order in them
 

@@ -21,7 +21,7 @@ from scipy import stats
 
 import teacher_student as ts
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side
-from teacher_student.theory.predictions import moving_coordinates
+from teacher_student.theory.noise.predictions import moving_coordinates
 
 FloatArray = npt.NDArray[np.float64]
 MakeProblem = Callable[..., ts.Problem]

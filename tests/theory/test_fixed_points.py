@@ -14,8 +14,8 @@ from symmetric_students import symmetric_point, two_units
 
 import teacher_student as ts
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side
-from teacher_student.theory.fixed_points import NoFixedPoint
-from teacher_student.theory.fluctuations import jacobian
+from teacher_student.theory.stability.fixed_points import NoFixedPoint
+from teacher_student.theory.noise.fluctuations import jacobian
 
 
 def perfect(K: int) -> ts.OrderParameters:
@@ -137,7 +137,7 @@ def test_a_search_that_meets_states_without_a_derivative_ends_in_a_failure_that_
         met.append(np.isfinite(J).all())
         return J
 
-    monkeypatch.setattr("teacher_student.theory.fixed_points.jacobian", watched)
+    monkeypatch.setattr("teacher_student.theory.stability.fixed_points.jacobian", watched)
     problem = ts.Problem(initial=state, rule=ts.LearningRule(eta_xi_in=0.05, eta_v=0.1))
     with pytest.raises(NoFixedPoint, match=ended):
         ts.fixed_point(problem)

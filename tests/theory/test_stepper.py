@@ -12,13 +12,13 @@ import scipy.integrate
 import scipy.linalg
 
 import teacher_student as ts
-from teacher_student.theory.advance import REACHED
+from teacher_student.theory.ode.advance import REACHED
 from teacher_student.theory.coordinates import ClosedDrift, DriftAt, coordinates_of, right_hand_side
 from teacher_student.theory.flow import fill_change_of_rates, slope
-from teacher_student.theory.fluctuations import jacobian
-from teacher_student.theory.linear_equations import factorise, solve
-from teacher_student.theory.march import METHOD, March
-from teacher_student.theory.stepper import (
+from teacher_student.theory.noise.fluctuations import jacobian
+from teacher_student.theory.ode.linear_equations import factorise, solve
+from teacher_student.theory.ode.march import METHOD, March
+from teacher_student.theory.ode.stepper import (
     EVALUATIONS,
     IMPLICIT,
     JACOBIANS,
@@ -31,7 +31,7 @@ from teacher_student.theory.stepper import (
     rosenbrock_step,
     spectral_radius,
 )
-from teacher_student.theory.tableaux import DOP853, RODAS5P, Explicit, Rosenbrock
+from teacher_student.theory.ode.tableaux import DOP853, RODAS5P, Explicit, Rosenbrock
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -15,10 +15,10 @@ from teacher_student.errors import InvalidInput, check_fraction, check_non_negat
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, check_problem
 from teacher_student.theory.coordinates import Coordinates, DriftAt, coordinates_of, right_hand_side, state_vector, unpack
-from teacher_student.theory.fluctuations import jacobian
-from teacher_student.theory.integrate import integrate
+from teacher_student.theory.noise.fluctuations import jacobian
+from teacher_student.theory.ode.integrate import integrate
 from teacher_student.theory.sampled_drift import SampledDrift
-from teacher_student.theory.zero_modes import ZeroMode, name_zero_modes
+from teacher_student.theory.stability.zero_modes import ZeroMode, name_zero_modes
 from teacher_student.trajectory import state_of
 
 FloatArray = npt.NDArray[np.float64]

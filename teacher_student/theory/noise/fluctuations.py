@@ -23,7 +23,7 @@ from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.schedules import is_constant
 from teacher_student.theory.coordinates import ClosedDrift, Coordinates, DriftAt, right_hand_side, smooth_pieces
-from teacher_student.theory.diffusion_path import DiffusionPath
+from teacher_student.theory.noise.diffusion_path import DiffusionPath
 from teacher_student.theory.flow import fill_jacobian, fill_second_differences
 
 FloatArray = npt.NDArray[np.float64]

@@ -14,7 +14,7 @@ import scipy.optimize
 from teacher_student.errors import check_fraction, refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import RATES, Problem, check_problem
-from teacher_student.theory.fixed_points import FixedPoint, NoFixedPoint, fixed_point
+from teacher_student.theory.stability.fixed_points import FixedPoint, NoFixedPoint, fixed_point
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from teacher_student.kernels import njit
 from teacher_student.theory.flow import Flow, slope
-from teacher_student.theory.linear_equations import factorise, solve
-from teacher_student.theory.tableaux import Explicit, Rosenbrock
+from teacher_student.theory.ode.linear_equations import factorise, solve
+from teacher_student.theory.ode.tableaux import Explicit, Rosenbrock
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

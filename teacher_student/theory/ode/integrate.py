@@ -13,9 +13,9 @@ import teacher_student
 from teacher_student.errors import Diverged, check_fraction, refuse
 from teacher_student.problem import Problem, check_problem, output_times
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, unpack
-from teacher_student.theory.march import METHOD
+from teacher_student.theory.ode.march import METHOD
 from teacher_student.theory.sampled_drift import SampledDrift
-from teacher_student.theory.solvers import SCIPY_METHODS, Task, solve_compiled, solve_with_scipy
+from teacher_student.theory.ode.solvers import SCIPY_METHODS, Task, solve_compiled, solve_with_scipy
 from teacher_student.trajectory import COMPLETE, build_trajectory
 
 FloatArray = npt.NDArray[np.float64]
@@ -136,7 +136,7 @@ def _with_fluctuations(
 ) -> xr.Dataset:
     """Add the linear noise around `solution` to a trajectory; interrupted, it returns the trajectory without."""
     # SciPy's linear algebra takes a while to import, and most integrations do not need it.
-    from teacher_student.theory.fluctuations import N_POINTS, linear_noise
+    from teacher_student.theory.noise.fluctuations import N_POINTS, linear_noise
 
     times = trajectory["alpha"].values
     with tqdm(total=float(times[-1]), unit="alpha", disable=None if progress else True, desc="fluctuations") as bar:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates, smooth_pieces
-from teacher_student.theory.diffusion import step_moments
+from teacher_student.theory.noise.diffusion import step_moments
 from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 
 FloatArray = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from teacher_student.kernels import njit
 from teacher_student.theory.flow import Flow, fill_change_of_rates, fill_jacobian, place, slope
-from teacher_student.theory.stepper import (
+from teacher_student.theory.ode.stepper import (
     DONE,
     EVALUATIONS,
     IMPLICIT,
@@ -25,7 +25,7 @@ from teacher_student.theory.stepper import (
     rosenbrock_interpolant,
     rosenbrock_step,
 )
-from teacher_student.theory.tableaux import Explicit, Rosenbrock
+from teacher_student.theory.ode.tableaux import Explicit, Rosenbrock
 
 FloatArray = npt.NDArray[np.float64]
 

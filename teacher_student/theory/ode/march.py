@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.theory.advance import PAUSED, advance, begin
+from teacher_student.theory.ode.advance import PAUSED, advance, begin
 from teacher_student.theory.flow import Flow
-from teacher_student.theory.stepper import DONE, EVALUATIONS, PIECES, Walk, interpolate, new_walk
-from teacher_student.theory.tableaux import DOP853, RODAS5P, Explicit, Rosenbrock
+from teacher_student.theory.ode.stepper import DONE, EVALUATIONS, PIECES, Walk, interpolate, new_walk
+from teacher_student.theory.ode.tableaux import DOP853, RODAS5P, Explicit, Rosenbrock
 
 FloatArray = npt.NDArray[np.float64]
 

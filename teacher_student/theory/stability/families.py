@@ -9,7 +9,7 @@ from teacher_student.activations import get_activation
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates, unpack
-from teacher_student.theory.symmetries import change_of, free_rates, is_linear, polynomial_of
+from teacher_student.theory.stability.symmetries import change_of, free_rates, is_linear, polynomial_of
 
 FloatArray = npt.NDArray[np.float64]
 

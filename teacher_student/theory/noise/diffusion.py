@@ -19,8 +19,8 @@ from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, unpack
-from teacher_student.theory.momentum_noise import friction_correction, linear_flow, momentum_correction, velocity_increment
-from teacher_student.theory.spherical import moments_at_fixed_lengths
+from teacher_student.theory.noise.momentum_noise import friction_correction, linear_flow, momentum_correction, velocity_increment
+from teacher_student.theory.noise.spherical import moments_at_fixed_lengths
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,7 +40,7 @@ class StepMoments:
         N times what the exact mean increment at finite N has beyond the drift.
     lag : (n,) array
         N times the mean by which the state lags behind the variables that these moments are of: zero but for momentum, see
-        `teacher_student.theory.momentum_noise`.
+        `teacher_student.theory.noise.momentum_noise`.
     """
 
     mean: FloatArray

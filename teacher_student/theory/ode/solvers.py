@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from teacher_student.bounds import bounds_of, first_out_of_bounds
 from teacher_student.problem import Problem
-from teacher_student.theory.advance import REACHED, STUCK
+from teacher_student.theory.ode.advance import REACHED, STUCK
 from teacher_student.theory.coordinates import ClosedDrift, Coordinates, Piece, smooth_pieces, unpack
-from teacher_student.theory.march import March
+from teacher_student.theory.ode.march import March
 from teacher_student.trajectory import COMPLETE
 
 FloatArray = npt.NDArray[np.float64]
@@ -64,7 +64,7 @@ class Outcome:
 
 
 def solve_compiled(task: Task) -> Outcome:
-    """Solve by `teacher_student.theory.march`; `task.f` is a `ClosedDrift`."""
+    """Solve by `teacher_student.theory.ode.march`; `task.f` is a `ClosedDrift`."""
     f: ClosedDrift = task.f
     march = March(f.flow, task.start, task.times, task.rtol, task.atol, *bounds_of(task.problem.initial), task.keep_solution)
     status = COMPLETE

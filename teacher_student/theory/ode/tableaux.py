@@ -1,4 +1,4 @@
-"""The coefficients of the two Runge-Kutta methods that `teacher_student.theory.stepper` chooses between.
+"""The coefficients of the two Runge-Kutta methods that `teacher_student.theory.ode.stepper` chooses between.
 
 Explicit: Dormand and Prince's method of order 8 with error estimates of order 5 and 3 and dense output of order 7 (E. Hairer,
 S. P. Norsett and G. Wanner, Solving Ordinary Differential Equations I, 2nd ed. 1993, sections II.5 and II.10; code DOP853).

@@ -12,7 +12,7 @@ import scipy.linalg
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates, state_vector
-from teacher_student.theory.symmetries import free_rates, is_linear, polynomial_of
+from teacher_student.theory.stability.symmetries import free_rates, is_linear, polynomial_of
 
 FloatArray = npt.NDArray[np.float64]
 
