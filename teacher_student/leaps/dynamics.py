@@ -19,7 +19,8 @@ from teacher_student.theory.dynamics import dynamics_pointer
 from teacher_student.theory.gaussian_averages import averages_of
 from teacher_student.theory.gaussian_averages.pointers import MATRIX, VECTOR
 from teacher_student.theory.gaussian_averages.sampled import symmetric_root
-from teacher_student.theory.sampled_drift import SampledDrift, mean_forces_of_points
+from teacher_student.theory.right_hand_side import SampledDrift
+from teacher_student.theory.sampled_drift import mean_forces_of_points
 
 FloatArray = npt.NDArray[np.float64]
 

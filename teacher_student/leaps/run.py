@@ -19,7 +19,9 @@ from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, check_problem
 from teacher_student.sgd.replicas import Method, run_replicas
-from teacher_student.theory.coordinates import coordinates_of, smooth_pieces, unpack
+from teacher_student.layout import unpack
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.stretches import smooth_stretches
 from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 
 FloatArray = npt.NDArray[np.float64]
@@ -163,7 +165,7 @@ def _advance(problem: Problem, tolerance: float, N: int, replica: LeapReplica, f
     """Cover `n_steps` steps, the first of them the run's step `first_step`; return how many were covered, (1,)."""
     dynamics = dynamics_of(problem)
     begin, end = first_step / N, (first_step + n_steps) / N
-    for piece in smooth_pieces(problem.rule, end):
+    for piece in smooth_stretches(problem.rule, end):
         alpha = max(begin, piece.start)
         if piece.end <= alpha:
             continue

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.layout import FACTORS, SLOW_FACTORS, Sizes, pack, positions, views
+from teacher_student.layout import FACTORS, SLOW_FACTORS, Sizes, pack, positions, unpack, views
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.velocities import Velocities, at_rest
@@ -46,6 +46,10 @@ class Coordinates:
         full = np.broadcast_to(self.start, (*y.shape[:-1], len(self.start))).copy()
         full[..., self.places] = y[..., self.sources]
         return full
+
+    def parts(self, y: FloatArray) -> dict[str, FloatArray]:
+        """Return the named parts of the flat states of coordinates `y` (..., n), with its leading dimensions."""
+        return unpack(self.expand(y), self.sizes)
 
     def expand_change(self, change: FloatArray) -> FloatArray:
         """Return the changes (n_full,) of the flat state by that of the coordinates, (n,)."""

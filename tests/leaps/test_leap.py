@@ -18,7 +18,8 @@ from teacher_student.leaps.flow import ERROR, NODES, STAGES, flow
 from teacher_student.leaps.leap import STEP, leap
 from teacher_student.leaps.noise import restore_gram
 from teacher_student.schedules import rates_at
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.right_hand_side import right_hand_side
 from teacher_student.theory.noise.diffusion import step_moments
 from teacher_student.theory.noise.fluctuations import half_hessian_of_covariance, jacobian
 from teacher_student.theory.gaussian_averages.sampled import gaussian_points

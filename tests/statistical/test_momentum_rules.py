@@ -20,7 +20,8 @@ import xarray as xr
 from scipy import stats
 
 import teacher_student as ts
-from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side
+from teacher_student.theory.coordinates import Coordinates, coordinates_of
+from teacher_student.theory.right_hand_side import right_hand_side
 from teacher_student.theory.noise.predictions import moving_coordinates
 
 FloatArray = npt.NDArray[np.float64]

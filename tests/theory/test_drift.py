@@ -12,7 +12,8 @@ import pytest
 import scipy.special
 
 from teacher_student import LearningRule, OrderParameters
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.right_hand_side import right_hand_side
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -12,7 +12,8 @@ import pytest
 
 from teacher_student import LearningRule, OrderParameters, Problem, integrate, plain_committee
 from teacher_student.activations import get_activations
-from teacher_student.theory.coordinates import state_vector, unpack
+from teacher_student.layout import unpack
+from teacher_student.theory.coordinates import state_vector
 from teacher_student.theory.drift import drift
 from teacher_student.theory.gaussian_averages import averages_of
 

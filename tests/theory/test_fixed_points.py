@@ -13,7 +13,8 @@ import scipy.special
 from symmetric_students import symmetric_point, two_units
 
 import teacher_student as ts
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.right_hand_side import right_hand_side
 from teacher_student.theory.stability.fixed_points import NoFixedPoint
 from teacher_student.theory.noise.fluctuations import jacobian
 

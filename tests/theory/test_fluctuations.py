@@ -11,7 +11,8 @@ import scipy.integrate
 import scipy.linalg
 
 import teacher_student as ts
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.right_hand_side import right_hand_side
 from teacher_student.theory.noise.diffusion import step_moments
 from teacher_student.theory.noise.diffusion_path import DiffusionPath
 from teacher_student.theory.noise.fluctuations import LinearNoise, half_hessian_of_covariance, jacobian, solve_lyapunov

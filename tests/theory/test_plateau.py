@@ -11,7 +11,8 @@ from symmetric_students import committee, symmetric_point, two_units
 
 import teacher_student as ts
 from teacher_student.analysis.stages import passage_times
-from teacher_student.theory.coordinates import coordinates_of, unpack
+from teacher_student.layout import unpack
+from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.stability.fixed_points import FixedPoint
 from teacher_student.theory.stability.plateau import escape_probability, sample_escape_times
 

@@ -13,8 +13,9 @@ import scipy.linalg
 
 import teacher_student as ts
 from teacher_student.theory.ode.advance import REACHED
-from teacher_student.theory.coordinates import ClosedDrift, DriftAt, coordinates_of, right_hand_side
-from teacher_student.theory.flow import fill_change_of_rates, slope
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.right_hand_side import ClosedDrift, DriftAt, right_hand_side
+from teacher_student.theory.equations import fill_change_of_rates, slope
 from teacher_student.theory.noise.fluctuations import jacobian
 from teacher_student.theory.ode.linear_equations import factorise, solve
 from teacher_student.theory.ode.march import METHOD, March

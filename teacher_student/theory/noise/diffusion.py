@@ -18,7 +18,8 @@ from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.schedules import rates_at
-from teacher_student.theory.coordinates import Coordinates, coordinates_of, unpack
+from teacher_student.layout import unpack
+from teacher_student.theory.coordinates import Coordinates, coordinates_of
 from teacher_student.theory.noise.momentum_noise import friction_correction, linear_flow, momentum_correction, velocity_increment
 from teacher_student.theory.noise.spherical import moments_at_fixed_lengths
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
-from teacher_student.theory.coordinates import Coordinates, smooth_pieces
+from teacher_student.theory.coordinates import Coordinates
+from teacher_student.theory.stretches import smooth_stretches
 from teacher_student.theory.noise.diffusion import step_moments
 from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 
@@ -56,7 +57,7 @@ class DiffusionPath:
         self.state, self.rule, self.coordinates, self.solution = state, rule, coordinates, solution
         n_dimensions = state.n_modes * (1 if rule.friction is None else 2) + state.n_teacher + 1
         self.point_sets = [gaussian_points(n_dimensions, n_points // 2, seed) for seed in (0, 1)]
-        self.pieces = smooth_pieces(rule, last)
+        self.pieces = smooth_stretches(rule, last)
         self.ends = [0.0]
         self.values: list[FloatArray] = []
         self.width = 0.02

@@ -22,9 +22,11 @@ from teacher_student.errors import refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.schedules import is_constant
-from teacher_student.theory.coordinates import ClosedDrift, Coordinates, DriftAt, right_hand_side, smooth_pieces
+from teacher_student.theory.coordinates import Coordinates
+from teacher_student.theory.right_hand_side import ClosedDrift, DriftAt, right_hand_side
+from teacher_student.theory.stretches import smooth_stretches
 from teacher_student.theory.noise.diffusion_path import DiffusionPath
-from teacher_student.theory.flow import fill_jacobian, fill_second_differences
+from teacher_student.theory.equations import fill_jacobian, fill_second_differences
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -136,7 +138,7 @@ class LinearNoise:
         self.diffusion = DiffusionPath(state, rule, coordinates, solution, n_points, last)
         self.flow = right_hand_side(state, rule, coordinates)
         self.constant = is_constant(rule.schedules)
-        self.pieces = smooth_pieces(rule, last)
+        self.pieces = smooth_stretches(rule, last)
         n = len(coordinates.moving)
         self.alpha, self.step = 0.0, 1e-2
         self.V: FloatArray = np.zeros((2, n, n))

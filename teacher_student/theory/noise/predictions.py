@@ -11,7 +11,7 @@ from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import generalisation_error, unit_cosines, unit_overlaps
 from teacher_student.problem import Problem
 from teacher_student.problem_file import parse_problem
-from teacher_student.theory.coordinates import Coordinates, coordinates_of, unpack
+from teacher_student.theory.coordinates import Coordinates, coordinates_of
 from teacher_student.trajectory import COSINES, DIMENSIONS
 from teacher_student.velocities import DIMENSIONS as VELOCITIES
 
@@ -90,7 +90,7 @@ def _moments(
 
 def _observables(y: FloatArray, problem: Problem, coordinates: Coordinates) -> FloatArray:
     """Return all observables of states y (..., n), flattened in the order of `_DIMENSIONS`, (..., n_observables)."""
-    factors = unpack(coordinates.expand(y), problem.initial)
+    factors = coordinates.parts(y)
     T, v_teacher = problem.initial.T, problem.initial.v_teacher
     Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
     rule = problem.rule

@@ -11,8 +11,10 @@ import xarray as xr
 
 from teacher_student.errors import Diverged, refuse
 from teacher_student.problem_file import parse_problem
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side, smooth_pieces, unpack
-from teacher_student.theory.sampled_drift import SampledDrift
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.right_hand_side import right_hand_side
+from teacher_student.theory.stretches import smooth_stretches
+from teacher_student.theory.right_hand_side import SampledDrift
 from teacher_student.trajectory import DIMENSIONS, EPS_G_ERROR, build_trajectory
 from teacher_student.velocities import DIMENSIONS as VELOCITIES
 
@@ -64,7 +66,7 @@ def _between_sets(theory: xr.Dataset, names: list[str]) -> xr.Dataset:
     problem, times = parse_problem(theory.attrs["problem"]), theory["alpha"].values
     coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
     trajectories = [
-        build_trajectory(problem, times, unpack(coordinates.expand(rows), problem.initial), replicas=False, attributes={})
+        build_trajectory(problem, times, coordinates.parts(rows), replicas=False, attributes={})
         for rows in of_sets
     ]
     joined = xr.concat([each[names] for each in trajectories], "set")
@@ -90,7 +92,7 @@ def _solution(f: SampledDrift, times: FloatArray, rtol: float, atol: float) -> F
     """Return the solution of dy/dalpha = f at the output `times`, (alpha, n)."""
     y = f.coordinates.start[f.coordinates.moving]
     rows = np.tile(y, (len(times), 1))
-    for piece in smooth_pieces(f.rule, float(times[-1])):
+    for piece in smooth_stretches(f.rule, float(times[-1])):
         here = (times > piece.start) & (times <= piece.end)
         solution = scipy.integrate.solve_ivp(
             lambda alpha, y, piece=piece: f(piece.within(alpha), y),

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.kernels import njit
-from teacher_student.theory.flow import Flow, fill_change_of_rates, fill_jacobian, place, slope
+from teacher_student.layout import state_at
+from teacher_student.theory.equations import Equations, fill_change_of_rates, fill_jacobian, place, slope
 from teacher_student.theory.ode.stepper import (
     DONE,
     EVALUATIONS,
@@ -36,35 +37,34 @@ _JACOBIAN_STEP = 1e-5
 
 
 @njit(cache=True, inline="always")
-def is_beyond(flow: Flow, y: FloatArray, largest_Q: float, largest_v: float) -> bool:
+def is_beyond(equations: Equations, y: FloatArray, largest_Q: float, largest_v: float) -> bool:
     """Return whether the state `y` (n,) is not finite, or has a Q_kk or v_k beyond its bound."""
-    place(flow, y)
-    K, P, M = flow.n_units, flow.n_modes, len(flow.v_teacher)
-    full = flow.full
-    for number in full:
+    place(equations, y)
+    for number in equations.full:
         if not np.isfinite(number):
             return True
-    sigma = P * P + P * M
-    xi_out = sigma + P
-    for k in range(K):
+    sizes = equations.model.sizes
+    state = state_at(equations.full, sizes)
+    for k in range(sizes.K):
         Q_kk = 0.0
-        for a in range(P):
-            weight = full[xi_out + k * P + a] * full[sigma + a]
-            for b in range(P):
-                Q_kk += weight * full[a * P + b] * full[xi_out + k * P + b] * full[sigma + b]
-        if not Q_kk <= largest_Q or not abs(full[xi_out + K * P + k]) <= largest_v:
+        for d in range(sizes.blocks):
+            for a in range(sizes.P):
+                weight = state.xi_out[k, a] * state.sigma[a]
+                for b in range(sizes.P):
+                    Q_kk += weight * state.gram[d, a, b] * state.xi_out[k, b] * state.sigma[b]
+        if not Q_kk <= largest_Q or not abs(state.v[k]) <= largest_v:
             return True
     return False
 
 
 @njit(cache=True, inline="always")
-def cut_short(flow: Flow, walk: Walk, largest_Q: float, largest_v: float) -> float:
+def cut_short(equations: Equations, walk: Walk, largest_Q: float, largest_v: float) -> float:
     """Write the first state beyond the bounds into `walk.new`, found to 1 % of the step; return its place there, 0 to 1."""
     inside, outside = 0.0, 1.0
     while outside - inside > 0.01:
         middle = 0.5 * (inside + outside)
         interpolate(walk.interpolant, middle, walk.new)
-        if is_beyond(flow, walk.new, largest_Q, largest_v):
+        if is_beyond(equations, walk.new, largest_Q, largest_v):
             outside = middle
         else:
             inside = middle
@@ -73,16 +73,16 @@ def cut_short(flow: Flow, walk: Walk, largest_Q: float, largest_v: float) -> flo
 
 
 @njit(cache=True, inline="always")
-def begin(flow: Flow, walk: Walk, end: float, rtol: float, atol: float) -> None:
+def begin(equations: Equations, walk: Walk, end: float, rtol: float, atol: float) -> None:
     """Prepare `walk` to start or go on after a jump: slope and first step (Hairer, Norsett and Wanner, I, section II.4)."""
     alpha, y, f = walk.alpha[0], walk.y, walk.f
-    slope(flow, alpha, y, f)
+    slope(equations, alpha, y, f)
     size, speed = in_units(y, y, y, rtol, atol), in_units(f, y, y, rtol, atol)
     h = 0.01 * size / speed if size > 1e-5 and 1e-5 < speed < np.inf else 1e-6
     h = min(h, end - alpha)
     for i in range(len(y)):
         walk.new[i] = y[i] + h * f[i]
-    slope(flow, alpha + h, walk.new, walk.stages[0])
+    slope(equations, alpha + h, walk.new, walk.stages[0])
     for i in range(len(y)):
         walk.stages[0, i] -= f[i]
     bend = in_units(walk.stages[0], y, y, rtol, atol) / h
@@ -93,7 +93,7 @@ def begin(flow: Flow, walk: Walk, end: float, rtol: float, atol: float) -> None:
 
 @njit(cache=True)
 def advance(
-    flow: Flow,
+    equations: Equations,
     explicit: Explicit,
     rosenbrock: Rosenbrock,
     walk: Walk,
@@ -129,14 +129,14 @@ def advance(
         implicit = counts[IMPLICIT] == 1
         if implicit:
             if not derivatives_known:
-                fill_jacobian(flow, alpha, walk.y, _JACOBIAN_STEP, walk.J)
-                fill_change_of_rates(flow, alpha, walk.y, 1e-3 * h, walk.change)
+                fill_jacobian(equations, alpha, walk.y, _JACOBIAN_STEP, walk.J)
+                fill_change_of_rates(equations, alpha, walk.y, 1e-3 * h, walk.change)
                 counts[JACOBIANS] += 1
                 counts[EVALUATIONS] += 2 * len(walk.y)
                 derivatives_known = True
-            error = rosenbrock_step(flow, rosenbrock, walk, h, rtol, atol)
+            error = rosenbrock_step(equations, rosenbrock, walk, h, rtol, atol)
         else:
-            error = explicit_step(flow, explicit, walk, h, rtol, atol)
+            error = explicit_step(equations, explicit, walk, h, rtol, atol)
         largest = 1.0 if rejected else 6.0
         factor = largest
         if error > 0.0:
@@ -150,17 +150,17 @@ def advance(
         counts[EVALUATIONS] += 1
         derivatives_known = False
         reached = end if arrives else alpha + h
-        slope(flow, reached, walk.new, walk.stages[12])
+        slope(equations, reached, walk.new, walk.stages[12])
         choose_method(walk, h)
-        beyond = is_beyond(flow, walk.new, largest_Q, largest_v)
+        beyond = is_beyond(equations, walk.new, largest_Q, largest_v)
         passes = counts[DONE] < len(times) and times[counts[DONE]] <= reached
         if beyond or passes or len(ends) > 0:
             if implicit:
                 rosenbrock_interpolant(rosenbrock, walk)
             else:
-                explicit_interpolant(flow, explicit, walk, h)
+                explicit_interpolant(equations, explicit, walk, h)
         if beyond:
-            reached = alpha + h * cut_short(flow, walk, largest_Q, largest_v)
+            reached = alpha + h * cut_short(equations, walk, largest_Q, largest_v)
         while counts[DONE] < len(times) and times[counts[DONE]] <= reached:
             interpolate(walk.interpolant, (times[counts[DONE]] - alpha) / h, rows[counts[DONE]])
             counts[DONE] += 1

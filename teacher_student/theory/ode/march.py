@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.theory.ode.advance import PAUSED, advance, begin
-from teacher_student.theory.flow import Flow
+from teacher_student.theory.equations import Equations
 from teacher_student.theory.ode.stepper import DONE, EVALUATIONS, PIECES, Walk, interpolate, new_walk
 from teacher_student.theory.ode.tableaux import DOP853, RODAS5P, Explicit, Rosenbrock
 
@@ -44,7 +44,7 @@ class March:
 
     Attributes
     ----------
-    flow : Flow
+    equations : Equations
     y : (n,) array
         State at alpha = 0.
     times : (m,) array
@@ -57,7 +57,7 @@ class March:
         States at the output times, of which the first `done` have been passed.
     """
 
-    flow: Flow
+    equations: Equations
     y: FloatArray
     times: FloatArray
     rtol: float
@@ -100,15 +100,15 @@ class March:
 
         `report` is called every so often with the time reached; what it raises leaves the march as it is then.
         """
-        self.flow.window[:] = window
-        begin(self.flow, self.walk, end, self.rtol, self.atol)
+        self.equations.window[:] = window
+        begin(self.equations, self.walk, end, self.rtol, self.atol)
         capacity = _PIECES if self.keep_pieces else 0
         ends, pieces = np.empty(capacity), np.empty((capacity, 8, len(self.y)))
         outcome = PAUSED
         while outcome == PAUSED:
             started, evaluated = time.perf_counter(), int(self.walk.counts[EVALUATIONS])
             outcome = advance(
-                self.flow,
+                self.equations,
                 self.explicit,
                 self.rosenbrock,
                 self.walk,

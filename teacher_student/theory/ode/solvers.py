@@ -1,4 +1,4 @@
-"""The solution of the ODEs from piece to piece between the jumps of schedules: by compiled code, or by a solver of SciPy."""
+"""The solution of the ODEs from stretch to stretch between the jumps of schedules: by compiled code, or by a solver of SciPy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import numpy.typing as npt
 from teacher_student.bounds import bounds_of, first_out_of_bounds
 from teacher_student.problem import Problem
 from teacher_student.theory.ode.advance import REACHED, STUCK
-from teacher_student.theory.coordinates import ClosedDrift, Coordinates, Piece, smooth_pieces, unpack
+from teacher_student.theory.coordinates import Coordinates
+from teacher_student.theory.right_hand_side import ClosedDrift
+from teacher_student.theory.stretches import Stretch, smooth_stretches
 from teacher_student.theory.ode.march import March
 from teacher_student.trajectory import COMPLETE
 
@@ -42,14 +44,14 @@ class Task:
         return self.coordinates.start[self.coordinates.moving]
 
     @property
-    def pieces(self) -> list[Piece]:
+    def stretches(self) -> list[Stretch]:
         """What the jumps of schedules cut the time into."""
-        return smooth_pieces(self.problem.rule, float(self.times[-1]))
+        return smooth_stretches(self.problem.rule, float(self.times[-1]))
 
     def beyond(self, y: FloatArray) -> str | None:
         """Return which order parameter of the state `y` (n,) is out of bounds, with its value, or None."""
         initial = self.problem.initial
-        beyond = first_out_of_bounds(unpack(self.coordinates.expand(y), initial), initial)
+        beyond = first_out_of_bounds(self.coordinates.parts(y), initial)
         return None if beyond is None else f"{beyond[0]} = {beyond[1]:.6g}"
 
 
@@ -66,19 +68,19 @@ class Outcome:
 def solve_compiled(task: Task) -> Outcome:
     """Solve by `teacher_student.theory.ode.march`; `task.f` is a `ClosedDrift`."""
     f: ClosedDrift = task.f
-    march = March(f.flow, task.start, task.times, task.rtol, task.atol, *bounds_of(task.problem.initial), task.keep_solution)
+    march = March(f.equations, task.start, task.times, task.rtol, task.atol, *bounds_of(task.problem.initial), task.keep_solution)
     status = COMPLETE
     try:
-        for piece in task.pieces:
-            window = piece.within(-np.inf), piece.within(np.inf)
-            outcome = march.go(piece.end, window, task.report)
+        for stretch in task.stretches:
+            window = stretch.within(-np.inf), stretch.within(np.inf)
+            outcome = march.go(stretch.end, window, task.report)
             if outcome != REACHED:
                 reason = task.beyond(march.walk.y) or ("the steps become too short" if outcome == STUCK else "out of bounds")
                 status = f"diverged at alpha = {march.walk.alpha[0]:.6g}: {reason}"
                 break
     except KeyboardInterrupt:
         status = "interrupted"
-    f.flow.window[:] = -np.inf, np.inf
+    f.equations.window[:] = -np.inf, np.inf
     kept = task.keep_solution and len(march.ends) > 1
     return Outcome(march.rows[: march.done], status, march.n_evaluations, march.solution if kept else None)
 
@@ -93,9 +95,9 @@ def solve_with_scipy(task: Task, method: str) -> Outcome:
     if task.times[0] == 0.0:
         rows[0], done = y, 1
     try:
-        for piece in task.pieces:
-            within = functools.partial(_at, task.f, piece)
-            solver = getattr(scipy.integrate, method)(within, piece.start, y, piece.end, rtol=task.rtol, atol=task.atol)
+        for stretch in task.stretches:
+            within = functools.partial(_at, task.f, stretch)
+            solver = getattr(scipy.integrate, method)(within, stretch.start, y, stretch.end, rtol=task.rtol, atol=task.atol)
             evaluated_before = n_evaluations
             while solver.status == "running" and status == COMPLETE:
                 failure = _step(solver) or task.beyond(solver.y)
@@ -115,13 +117,13 @@ def solve_with_scipy(task: Task, method: str) -> Outcome:
                 break
     except KeyboardInterrupt:
         status = "interrupted"
-    solution = scipy.integrate.OdeSolution([0.0, *(piece.t for piece in interpolants)], interpolants) if interpolants else None
+    solution = scipy.integrate.OdeSolution([0.0, *(stretch.t for stretch in interpolants)], interpolants) if interpolants else None
     return Outcome(rows[:done], status, n_evaluations, solution)
 
 
-def _at(f: Callable[[float, FloatArray], FloatArray], piece: Piece, alpha: float, y: FloatArray) -> FloatArray:
-    """Return f(alpha, y), at the end of `piece` with the rates before the jump there."""
-    return f(piece.within(alpha), y)
+def _at(f: Callable[[float, FloatArray], FloatArray], stretch: Stretch, alpha: float, y: FloatArray) -> FloatArray:
+    """Return f(alpha, y), at the end of `stretch` with the rates before the jump there."""
+    return f(stretch.within(alpha), y)
 
 
 def _step(solver: Any) -> str | None:

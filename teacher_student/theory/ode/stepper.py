@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.kernels import njit
-from teacher_student.theory.flow import Flow, slope
+from teacher_student.theory.equations import Equations, slope
 from teacher_student.theory.ode.linear_equations import factorise, solve
 from teacher_student.theory.ode.tableaux import Explicit, Rosenbrock
 
@@ -104,14 +104,14 @@ def combine(base: FloatArray, factor: float, weights: FloatArray, rows: FloatArr
 
 
 @njit(cache=True, inline="always")
-def explicit_step(flow: Flow, tableau: Explicit, walk: Walk, h: float, rtol: float, atol: float) -> float:
+def explicit_step(equations: Equations, tableau: Explicit, walk: Walk, h: float, rtol: float, atol: float) -> float:
     """Write the state after `h` into `walk.new` and return the error in units of the tolerance."""
     alpha, y, stages, n = walk.alpha[0], walk.y, walk.stages, len(walk.y)
     n_stages = len(tableau.fifth)
     copy_numbers(walk.f, stages[0])
     for i in range(1, n_stages):
         combine(y, h, tableau.a[i], stages, i, walk.new)
-        slope(flow, alpha + tableau.c[i] * h, walk.new, stages[i])
+        slope(equations, alpha + tableau.c[i] * h, walk.new, stages[i])
     walk.counts[EVALUATIONS] += 11
     copy_numbers(walk.new, walk.interpolant[0])  # where stage 11 was evaluated, at the end of the step
     combine(y, h, tableau.a[12], stages, n_stages, walk.new)
@@ -137,13 +137,13 @@ def stability(walk: Walk, h: float) -> float:
 
 
 @njit(cache=True, inline="always")
-def explicit_interpolant(flow: Flow, tableau: Explicit, walk: Walk, h: float) -> None:
+def explicit_interpolant(equations: Equations, tableau: Explicit, walk: Walk, h: float) -> None:
     """Write the coefficients of `interpolate` for the explicit step just made."""
     y, stages, out = walk.y, walk.stages, walk.interpolant
     work = np.empty(len(y))
     for i in range(13, 16):
         combine(y, h, tableau.a[i], stages, i, work)
-        slope(flow, walk.alpha[0] + tableau.c[i] * h, work, stages[i])
+        slope(equations, walk.alpha[0] + tableau.c[i] * h, work, stages[i])
     walk.counts[EVALUATIONS] += 3
     for i in range(len(y)):
         change = walk.new[i] - y[i]
@@ -157,7 +157,7 @@ def explicit_interpolant(flow: Flow, tableau: Explicit, walk: Walk, h: float) ->
 
 
 @njit(cache=True, inline="always")
-def rosenbrock_step(flow: Flow, tableau: Rosenbrock, walk: Walk, h: float, rtol: float, atol: float) -> float:
+def rosenbrock_step(equations: Equations, tableau: Rosenbrock, walk: Walk, h: float, rtol: float, atol: float) -> float:
     """Write the state after `h` into `walk.new` and return the error in units of the tolerance.
 
     `walk.J` and `walk.change` are the derivatives at its beginning.
@@ -174,7 +174,7 @@ def rosenbrock_step(flow: Flow, tableau: Rosenbrock, walk: Walk, h: float, rtol:
             copy_numbers(walk.f, work)
         else:
             combine(y, 1.0, tableau.a[i], stages, i, walk.new)
-            slope(flow, alpha + tableau.c[i] * h, walk.new, work)
+            slope(equations, alpha + tableau.c[i] * h, walk.new, work)
         combine(work, 1.0 / h, tableau.m[i], stages, i, stages[i])
         for j in range(n):
             stages[i, j] += h * tableau.d[i] * walk.change[j]

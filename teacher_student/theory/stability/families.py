@@ -8,7 +8,7 @@ import numpy.typing as npt
 from teacher_student.activations import get_activation
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
-from teacher_student.theory.coordinates import Coordinates, unpack
+from teacher_student.theory.coordinates import Coordinates
 from teacher_student.theory.stability.symmetries import change_of, free_rates, is_linear, polynomial_of
 
 FloatArray = npt.NDArray[np.float64]

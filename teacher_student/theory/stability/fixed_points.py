@@ -14,10 +14,11 @@ import scipy.optimize
 from teacher_student.errors import InvalidInput, check_fraction, check_non_negative, refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, check_problem
-from teacher_student.theory.coordinates import Coordinates, DriftAt, coordinates_of, right_hand_side, state_vector, unpack
+from teacher_student.theory.coordinates import Coordinates, coordinates_of, state_vector
+from teacher_student.theory.right_hand_side import DriftAt, right_hand_side
 from teacher_student.theory.noise.fluctuations import jacobian
 from teacher_student.theory.ode.integrate import integrate
-from teacher_student.theory.sampled_drift import SampledDrift
+from teacher_student.theory.right_hand_side import SampledDrift
 from teacher_student.theory.stability.zero_modes import ZeroMode, name_zero_modes
 from teacher_student.trajectory import state_of
 
@@ -154,7 +155,7 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
     if not residual < tolerance:
         raise NoFixedPoint(f"Newton's method ended with abs(dy/dalpha) = {residual:.3g}, above {tolerance:.3g}", residual)
     try:
-        state = OrderParameters(**unpack(coordinates.expand(basis @ z), start), T=start.T, v_teacher=start.v_teacher)
+        state = OrderParameters(**coordinates.parts(basis @ z), T=start.T, v_teacher=start.v_teacher)
     except InvalidInput as error:
         raise NoFixedPoint(f"Newton's method ended at overlaps of no network: {error}", residual) from None
     return _described(dataclasses.replace(problem, initial=state), residual, float(np.linalg.norm(z - begin)))

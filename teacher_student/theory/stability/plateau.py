@@ -28,7 +28,8 @@ import scipy.special
 from teacher_student.errors import check_fraction, check_whole, refuse
 from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import generalisation_error, unit_overlaps
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side, state_vector, unpack
+from teacher_student.theory.coordinates import coordinates_of, state_vector
+from teacher_student.theory.right_hand_side import right_hand_side
 from teacher_student.theory.noise.diffusion import step_moments
 from teacher_student.theory.stability.fixed_points import FixedPoint, physical_basis
 from teacher_student.theory.gaussian_averages.sampled import gaussian_points
@@ -194,7 +195,7 @@ def _time_to_level(point: FixedPoint, deviation: FloatArray, fraction: float, ra
     target = fraction * point.eps_g
 
     def above(alpha: float, y: FloatArray) -> float:
-        factors = unpack(coordinates.expand(y), state)
+        factors = coordinates.parts(y)
         Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
         error = generalisation_error(Q, R, state.T, factors["v"], state.v_teacher, rule.activation, rule.teacher_activation)
         return float(error) - target

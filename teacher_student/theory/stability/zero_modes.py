@@ -16,7 +16,7 @@ import scipy.linalg
 from teacher_student.order_parameters import OrderParameters, generalisation_error, unit_overlaps
 from teacher_student.problem import LearningRule
 from teacher_student.theory.stability.conserved import conserved_quantities
-from teacher_student.theory.coordinates import Coordinates, unpack
+from teacher_student.theory.coordinates import Coordinates
 from teacher_student.theory.stability.families import families_of_modes, function_of_modes, rescalings_of_units
 from teacher_student.theory.stability.symmetries import rotations, rotations_of_inputs, rotations_of_units
 
@@ -99,7 +99,7 @@ def gradient_of_eps_g(state: OrderParameters, rule: LearningRule, coordinates: C
     """Return the derivative of eps_g with respect to the coordinates, (n,), by central differences."""
     y = coordinates.start[coordinates.moving]
     steps = 1e-5 * np.vstack([np.eye(len(y)), -np.eye(len(y))])
-    factors = unpack(coordinates.expand(y + steps), state)
+    factors = coordinates.parts(y + steps)
     Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
     eps_g = generalisation_error(Q, R, state.T, factors["v"], state.v_teacher, rule.activation, rule.teacher_activation)
     return (eps_g[: len(y)] - eps_g[len(y) :]) / 2e-5
