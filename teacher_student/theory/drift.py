@@ -11,10 +11,15 @@ and the slow factors ds = A s + b <step>.
 
 from __future__ import annotations
 
-from teacher_student.bundles import Eta
+import numpy as np
+import numpy.typing as npt
+
+from teacher_student.bundles import Eta, eta_at
 from teacher_student.kernels import njit
-from teacher_student.layout import State
-from teacher_student.theory.model import Forces, Model
+from teacher_student.layout import State, state_at
+from teacher_student.theory.model import Forces, Model, forces_at
+
+FloatArray = npt.NDArray[np.float64]
 
 
 @njit(cache=True, inline="always")
@@ -74,6 +79,16 @@ def move(model: Model, forces: Forces, state: State, out: State) -> None:
             for t in range(n_memory):
                 total += A[r, t] * state.slow[t, i]
             out.slow[r, i] = total
+
+
+@njit(cache=True, nogil=True)
+def linear_drift(model: Model, alpha: float, full: FloatArray, out: FloatArray) -> None:
+    """Write dy/dalpha without gradients into `out`, (n_full,): weight decay and what velocities do."""
+    forces, end = forces_at(model.work, model.sizes)
+    model.work[:end] = 0.0
+    state = state_at(full, model.sizes)
+    add_decay(model, eta_at(model.rule.schedules, alpha), state, forces)
+    move(model, forces, state, state_at(out, model.sizes))
 
 
 @njit(cache=True)

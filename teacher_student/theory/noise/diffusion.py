@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.activations import get_activations
+from teacher_student.bundles import Eta, eta_at
 from teacher_student.kernels import njit
+from teacher_student.layout import pack, positions, state_at, unpack
 from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
-from teacher_student.schedules import rates_at
-from teacher_student.layout import unpack
 from teacher_student.theory.coordinates import Coordinates, coordinates_of
-from teacher_student.theory.noise.momentum_noise import friction_correction, linear_flow, momentum_correction, velocity_increment
+from teacher_student.theory.drift import linear_drift
+from teacher_student.theory.model import Model, model_of
+from teacher_student.theory.noise.momentum_noise import friction_correction, momentum_correction
 from teacher_student.theory.noise.spherical import moments_at_fixed_lengths
+from teacher_student.theory.step import Step, step_at, step_size, write_increment, write_step
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,58 +79,33 @@ def step_moments(
     `points` (n_points, P + M + 1), with friction (n_points, 2 P + M + 1), are Gaussian; `state` and `rule` give shapes, teacher
     and rule. A batch divides the covariance by its size.
     """
-    plain = rule.without_momentum
-    factors = unpack(full, state)
-    P, M, b = state.n_modes, state.n_teacher, rule.batch_size
-    student, teacher = get_activations(rule.activation, rule.teacher_activation)
+    model, sizes, b = model_of(state, rule, coordinates.sizes), coordinates.sizes, rule.batch_size
+    factors = unpack(full, sizes)
     moving = coordinates.moving
     raw = coordinates_of(state, dataclasses.replace(rule, spherical=False)).moving if rule.spherical else moving
-    n = len(raw)
-    rates = np.empty(4)
-    rates_at(plain.schedules, alpha, rates)
-    mean, second = np.zeros(n), np.zeros((n, n))
-    hh, hh_excess, hz, hu = np.zeros((P, P)), np.zeros((P, P)), np.zeros((P, M + P)), np.zeros((P, P))
+    eta = eta_at(model.rule.schedules, alpha)
     factor = field_factor(state.T, *overlaps_of_fields(factors))
-    accumulate_moments(
-        student.g,
-        student.g_prime,
-        teacher.g,
-        points,
-        factor,
-        rule.noise,
-        factors["sigma"],
-        factors["xi_out"],
-        factors["v"],
-        state.v_teacher,
-        rates,
-        b,
-        raw,
-        mean,
-        second,
-        hh,
-        hh_excess,
-        hz,
-        hu,
-    )
+    mean, second, products = np.zeros(len(raw)), np.zeros((len(raw), len(raw))), empty_products(sizes.P, sizes.M)
+    accumulate_moments(model, eta, full, raw, factor, points, Sums(mean, second, products))
     covariance = (second + np.tril(second, -1).T - np.outer(mean, mean)) / b
-    # |x|^2 / N = 1 + (|z|^2 - P - M) / N on average at given components z, and two inputs of a batch overlap by z.z' / N.
-    decay = rates[0] * rule.weight_decay
-    square = hh_excess / b + (1.0 - 1.0 / b) * hz @ hz.T + decay**2 * factors["Q_modes"] - decay * (hu + hu.T)
+    decay = eta.xi_in * rule.weight_decay
+    square = square_of_step(products, b, decay, factors["Q_modes"])
     if not rule.has_velocity:
         correction = np.zeros(len(full))
-        correction[: P * P] = square.ravel()
+        correction[positions(sizes)["Q_modes"]] = square
         moments = mean, covariance, correction[raw]
         if rule.spherical:
-            moments = moments_at_fixed_lengths(*moments, full, P, M, decay, raw, moving)
+            moments = moments_at_fixed_lengths(*moments, full, coordinates, decay, raw)
         return StepMoments(*moments, np.zeros(len(moving)))
-    change = np.zeros(len(full))
-    change[moving] = change[coordinates.mirror] = mean
-    flow = unpack(change + linear_flow(full, factors, rates, plain), state)
+    change = np.empty(len(full))
+    linear_drift(model, alpha, full, change)
+    slope = unpack(coordinates.expand_change(mean) + change, sizes)
     if rule.friction is not None:
-        correction = friction_correction(factors, flow, square, hh / b, rule.friction)
-        return StepMoments(mean, covariance, correction[moving], np.zeros(n))
-    per_overlap = hz @ np.linalg.pinv(factor, rcond=1e-7)
-    correction, lag = momentum_correction(factors, flow, square, hh / b, hu, per_overlap, decay, rule.momentum)
+        correction = pack(friction_correction(factors, slope, square, products.hh / b, rule.friction), sizes)
+        return StepMoments(mean, covariance, correction[moving], np.zeros(len(moving)))
+    per_overlap = products.hz @ np.linalg.pinv(factor, rcond=1e-7)
+    parts = momentum_correction(factors, slope, square, products, per_overlap, decay, rule)
+    correction, lag = (pack(part, sizes) for part in parts)
     return StepMoments(mean, covariance, correction[moving], lag[moving])
 
 
@@ -140,119 +118,90 @@ def overlaps_of_fields(factors: dict[str, FloatArray]) -> tuple[FloatArray, Floa
     return np.vstack([R, factors["R_velocities"]]), np.block([[Q, C], [C.T, factors["Q_velocities"]]])
 
 
+class Products(NamedTuple):
+    """Averages of h_a = -eta_xi_in delta d_a that corrections of order 1/N are made of.
+
+    With z the M + P components that the fields (rho, u) are made of: `hh` (P, P) of h h^T, `hh_excess` (P, P) of
+    h h^T (|z|^2 - P - M), `hz` (P, M + P) of h z^T, `hu` (P, P) of h u^T.
+    """
+
+    hh: Any
+    hh_excess: Any
+    hz: Any
+    hu: Any
+
+
+class Sums(NamedTuple):
+    """Averages over points: `mean` (n,) of the increment f times N, `second` (n, n) of f f^T (lower triangle), and products."""
+
+    mean: Any
+    second: Any
+    products: Products
+
+
+@njit(cache=True, nogil=True)
+def empty_products(P: int, M: int) -> Products:
+    """Return products of zero."""
+    return Products(np.zeros((P, P)), np.zeros((P, P)), np.zeros((P, M + P)), np.zeros((P, P)))
+
+
+@njit(cache=True, nogil=True)
+def add_products(step: Step, point: FloatArray, fields: FloatArray, weight: float, products: Products) -> None:
+    """Add `weight` times the products of one `step`, at a `point` (M + P or more,) and its `fields`."""
+    P, width = products.hz.shape
+    M = width - P
+    excess = -float(width)
+    for i in range(width):
+        excess += point[i] ** 2
+    for a in range(P):
+        h = weight * step.h[a]
+        for b in range(P):
+            products.hh[a, b] += h * step.h[b]
+            products.hh_excess[a, b] += h * step.h[b] * excess
+            products.hu[a, b] += h * fields[M + b]
+        for i in range(width):
+            products.hz[a, i] += h * point[i]
+
+
+@njit(cache=True, nogil=True)
+def square_of_step(products: Products, batch_size: int, decay: float, Q_modes: FloatArray) -> FloatArray:
+    """Return N times what the exact mean step of plain SGD adds to Q_modes beyond the drift, (P, P); `decay` is eta_xi_in kappa.
+
+    |x|^2 / N = 1 + (|z|^2 - P - M) / N on average at given components z, and two inputs of a batch overlap by z.z' / N.
+    """
+    hu = products.hu
+    pairs = (1.0 - 1.0 / batch_size) * (products.hz @ products.hz.T)
+    return products.hh_excess / batch_size + pairs + decay**2 * Q_modes - decay * (hu + hu.T)
+
+
 @njit(cache=True, nogil=True)
 def accumulate_moments(
-    g: Any,
-    g_prime: Any,
-    g_teacher: Any,
-    points: FloatArray,
-    factor: FloatArray,
-    noise: float,
-    sigma: FloatArray,
-    xi_out: FloatArray,
-    v: FloatArray,
-    v_teacher: FloatArray,
-    rates: FloatArray,
-    batch_size: int,
-    moving: npt.NDArray[np.int64],
-    mean: FloatArray,
-    second: FloatArray,
-    hh: FloatArray,
-    hh_excess: FloatArray,
-    hz: FloatArray,
-    hu: FloatArray,
+    model: Model, eta: Eta, full: FloatArray, moving: IntArray, factor: FloatArray, points: FloatArray, sums: Sums
 ) -> None:
-    """Write averages over `points` (n_points, n_fields + 1) of the increment f times N and of h_a = -eta_xi_in delta d_a.
+    """Write averages over `points` (n_points, n_fields + 1) of a step at the flat state `full` into `sums`.
 
     `factor` (n_fields, n_fields) is the lower triangular factor of the covariance of the fields (rho, u), or with friction (rho,
-    u, pi). Results, with z the M + P components that (rho, u) are made of: `mean` (n,) of f on the `moving` coordinates, `second`
-    (n, n) of f f^T (lower triangle), `hh` (P, P) of h h^T, `hh_excess` (P, P) of h h^T (|z|^2 - P - M), `hz` (P, M + P) of h z^T,
-    `hu` (P, P) of h u^T.
+    u, pi). The increments are those of the `moving` positions.
     """
-    K, P = xi_out.shape
-    M, n, n_fields, n_plain = len(v_teacher), len(moving), len(factor), P * P + P * len(v_teacher) + P + K * P + K
-    fields, h = np.empty(n_fields), np.empty(P)
-    work, f, x = np.empty((2, K)), np.empty(2 * n_plain + P * P), np.empty(n)
-    for point in points:
-        excess = -float(M + P)
+    n, n_fields, M, mean, second = len(moving), len(factor), model.sizes.M, sums.mean, sums.second
+    fields, x, f, work = np.empty(n_fields), np.empty(n), np.empty(len(full)), np.empty(step_size(model.sizes))
+    state, increment, step = state_at(full, model.sizes), state_at(f, model.sizes), step_at(work, model.sizes)
+    weight = 1.0 / len(points)
+    for p in range(len(points)):
+        point = points[p]
         for i in range(n_fields):
-            if i < M + P:
-                excess += point[i] ** 2
             fields[i] = 0.0
             for j in range(i + 1):
                 fields[i] += factor[i, j] * point[j]
-        label_noise = noise * point[n_fields]
-        rho, u = fields[:M], fields[M : M + P]
-        increment(
-            g, g_prime, g_teacher, rho, u, label_noise, sigma, xi_out, v, v_teacher, rates, batch_size, work, f[:n_plain], h
-        )
-        if n_fields > M + P:
-            velocity_increment(f[:n_plain], h, u, fields[M + P :], batch_size, f)
+        write_step(model, eta, state, fields, model.rule.noise * point[n_fields], step)
+        write_increment(step, fields, M, model.rule.batch_size, increment)
         for i in range(n):
             x[i] = f[moving[i]]
             mean[i] += x[i]
             for j in range(i + 1):
                 second[i, j] += x[i] * x[j]
-        for a in range(P):
-            for b in range(P):
-                hh[a, b] += h[a] * h[b]
-                hh_excess[a, b] += h[a] * h[b] * excess
-                hu[a, b] += h[a] * fields[M + b]
-            for i in range(M + P):
-                hz[a, i] += h[a] * point[i]
-    for total in (second, hh, hh_excess, hz, hu):
-        total /= len(points)
-    mean /= len(points)
-
-
-@njit(cache=True, nogil=True)
-def increment(
-    g: Any,
-    g_prime: Any,
-    g_teacher: Any,
-    rho: FloatArray,
-    u: FloatArray,
-    label_noise: float,
-    sigma: FloatArray,
-    xi_out: FloatArray,
-    v: FloatArray,
-    v_teacher: FloatArray,
-    rates: FloatArray,
-    batch_size: int,
-    work: FloatArray,
-    f: FloatArray,
-    h: FloatArray,
-) -> None:
-    """Write the increment times N of the full state at given fields, without weight decay, into `f`.
-
-    `f` has the layout of `teacher_student.theory.drift`; `h` (P,) becomes -eta_xi_in delta d; `work` is (2, K).
-    """
-    K, P = xi_out.shape
-    M = len(v_teacher)
-    activity, response = work[0], work[1]
-    delta = -label_noise
-    for m in range(M):
-        delta -= v_teacher[m] * g_teacher(rho[m])
-    for k in range(K):
-        lambda_k = 0.0
-        for a in range(P):
-            lambda_k += xi_out[k, a] * sigma[a] * u[a]
-        activity[k] = g(lambda_k)
-        response[k] = v[k] * g_prime(lambda_k)
-        delta += v[k] * activity[k]
-    for a in range(P):
-        mode_response = 0.0
-        for k in range(K):
-            mode_response += response[k] * xi_out[k, a]
-        h[a] = -rates[0] * delta * mode_response * sigma[a]
-        f[P * P + P * M + a] = -rates[1] * delta * u[a] * mode_response
-        for m in range(M):
-            f[P * P + a * M + m] = h[a] * rho[m]
-    for a in range(P):
-        for b in range(P):
-            f[a * P + b] = h[a] * u[b] + h[b] * u[a] + h[a] * h[b] / batch_size
-    start = P * P + P * M + P
-    for k in range(K):
-        for a in range(P):
-            f[start + k * P + a] = -rates[2] * delta * u[a] * response[k] * sigma[a]
-        f[start + K * P + k] = -rates[3] * delta * activity[k]
+        add_products(step, point, fields, weight, sums.products)
+    for i in range(n):
+        mean[i] *= weight
+        for j in range(i + 1):
+            second[i, j] *= weight

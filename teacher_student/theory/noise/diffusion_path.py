@@ -57,7 +57,7 @@ class DiffusionPath:
         self.state, self.rule, self.coordinates, self.solution = state, rule, coordinates, solution
         n_dimensions = state.n_modes * (1 if rule.friction is None else 2) + state.n_teacher + 1
         self.point_sets = [gaussian_points(n_dimensions, n_points // 2, seed) for seed in (0, 1)]
-        self.pieces = smooth_stretches(rule, last)
+        self.stretches = smooth_stretches(rule, last)
         self.ends = [0.0]
         self.values: list[FloatArray] = []
         self.width = 0.02
@@ -86,7 +86,7 @@ class DiffusionPath:
     def _evaluate(self, alpha: float) -> FloatArray:
         full = self.coordinates.expand(self.solution(alpha))
         first, second = (
-            step_moments(full, self.state, self.rule, self.coordinates, points, self.pieces[0].within(alpha))
+            step_moments(full, self.state, self.rule, self.coordinates, points, self.stretches[0].within(alpha))
             for points in self.point_sets
         )
         correction = 0.5 * (first.mean_correction + second.mean_correction)
@@ -96,10 +96,10 @@ class DiffusionPath:
     def _extend(self) -> None:
         """Append one interval."""
         start = self.ends[-1]
-        jumped = len(self.pieces) > 1 and start == self.pieces[0].end
+        jumped = len(self.stretches) > 1 and start == self.stretches[0].end
         if jumped:
-            self.pieces.pop(0)
-        end = self.pieces[0].end
+            self.stretches.pop(0)
+        end = self.stretches[0].end
         n = len(self.coordinates.moving)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             head = self.values[-1][-1] if self.values and not jumped else self._evaluate(start)
@@ -115,6 +115,6 @@ class DiffusionPath:
                 self.width = width * min(4.0, max(0.2, 0.9 * max(error, 1e-9) ** (-1 / 3)))
                 if error <= 1.0:
                     break
-        # An interval is cut off at the end of its piece; one that is only rounding short of it reaches it.
+        # An interval is cut off at the end of its stretch; one that is only rounding short of it reaches it.
         self.ends.append(end if width == end - start else start + width)
         self.values.append(values)

@@ -79,7 +79,7 @@ def jacobian(f: Callable[[FloatArray], FloatArray], y: FloatArray) -> FloatArray
     """
     if isinstance(f, DriftAt) and isinstance(f.drift, ClosedDrift):
         J = np.empty((len(y), len(y)))
-        fill_jacobian(f.drift.flow, f.alpha, np.ascontiguousarray(y), _FIRST_STEP, J)
+        fill_jacobian(f.drift.equations, f.alpha, np.ascontiguousarray(y), _FIRST_STEP, J)
         return J
     columns = []
     for j in range(len(y)):
@@ -96,7 +96,7 @@ def half_hessian_of_covariance(f: Callable[[FloatArray], FloatArray], y: FloatAr
     steps, weights = _SECOND_STEP * vectors.T[counted], 0.5 * eigenvalues[counted] / _SECOND_STEP**2
     total = np.zeros_like(y)
     if isinstance(f, DriftAt) and isinstance(f.drift, ClosedDrift):
-        fill_second_differences(f.drift.flow, f.alpha, np.ascontiguousarray(y), steps, weights, total)
+        fill_second_differences(f.drift.equations, f.alpha, np.ascontiguousarray(y), steps, weights, total)
         return total
     centre = f(y)
     for step, weight in zip(steps, weights, strict=True):
@@ -136,9 +136,9 @@ class LinearNoise:
             refuse("n_points", n_points, "a power of 2 from 4")
         self.solution, self.tolerance = solution, tolerance
         self.diffusion = DiffusionPath(state, rule, coordinates, solution, n_points, last)
-        self.flow = right_hand_side(state, rule, coordinates)
+        self.drift = right_hand_side(state, rule, coordinates)
         self.constant = is_constant(rule.schedules)
-        self.pieces = smooth_stretches(rule, last)
+        self.stretches = smooth_stretches(rule, last)
         n = len(coordinates.moving)
         self.alpha, self.step = 0.0, 1e-2
         self.V: FloatArray = np.zeros((2, n, n))
@@ -149,9 +149,9 @@ class LinearNoise:
         """Go on to the time `target` and return the propagator over the way."""
         propagator = np.eye(len(self.m))
         while self.alpha < target:
-            if self.alpha >= self.pieces[0].end:
-                self.pieces.pop(0)
-            stop = min(target, self.pieces[0].end)
+            if self.alpha >= self.stretches[0].end:
+                self.stretches.pop(0)
+            stop = min(target, self.stretches[0].end)
             # The way that remains is cut into equal steps no longer than the wanted one, so that no sliver is left.
             n_steps = int(np.ceil((stop - self.alpha) / self.step))
             end = stop if n_steps == 1 else self.alpha + (stop - self.alpha) / n_steps
@@ -179,7 +179,7 @@ class LinearNoise:
         for row, c in zip(_A, _C, strict=True):
             alpha = end if c == 1.0 else self.alpha + c * h
             y = self.solution(alpha)
-            f = DriftAt(self.flow, self.pieces[0].within(alpha))
+            f = DriftAt(self.drift, self.stretches[0].within(alpha))
             J = jacobian(f, y)
             D, D_error, correction, lag = self.diffusion(alpha)
             known = [part.copy() for part in start]
@@ -206,14 +206,14 @@ class LinearNoise:
         return error, flow
 
     def _change_of_rates(self, alpha: float, y: FloatArray) -> FloatArray:
-        """Return df/dalpha at fixed `y`, (n,), by central differences within the present piece."""
+        """Return df/dalpha at fixed `y`, (n,), by central differences within the present stretch."""
         if self.constant:
             return np.zeros_like(y)
-        piece = self.pieces[0]
-        half = min(_TIME_STEP, 0.25 * (piece.end - piece.start))
-        centre = min(max(alpha, piece.start + half), piece.end - half)
-        before, after = piece.within(centre - half), piece.within(centre + half)
-        return (self.flow(after, y) - self.flow(before, y)) / (after - before)
+        stretch = self.stretches[0]
+        half = min(_TIME_STEP, 0.25 * (stretch.end - stretch.start))
+        centre = min(max(alpha, stretch.start + half), stretch.end - half)
+        before, after = stretch.within(centre - half), stretch.within(centre + half)
+        return (self.drift(after, y) - self.drift(before, y)) / (after - before)
 
 
 def linear_noise(

@@ -92,14 +92,14 @@ def _solution(f: SampledDrift, times: FloatArray, rtol: float, atol: float) -> F
     """Return the solution of dy/dalpha = f at the output `times`, (alpha, n)."""
     y = f.coordinates.start[f.coordinates.moving]
     rows = np.tile(y, (len(times), 1))
-    for piece in smooth_stretches(f.rule, float(times[-1])):
-        here = (times > piece.start) & (times <= piece.end)
+    for stretch in smooth_stretches(f.rule, float(times[-1])):
+        here = (times > stretch.start) & (times <= stretch.end)
         solution = scipy.integrate.solve_ivp(
-            lambda alpha, y, piece=piece: f(piece.within(alpha), y),
-            (piece.start, piece.end),
+            lambda alpha, y, stretch=stretch: f(stretch.within(alpha), y),
+            (stretch.start, stretch.end),
             y,
             method="LSODA",
-            t_eval=np.unique([*times[here], piece.end]),
+            t_eval=np.unique([*times[here], stretch.end]),
             rtol=rtol,
             atol=atol,
         )

@@ -11,6 +11,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from teacher_student.layout import Sizes, positions
+from teacher_student.theory.coordinates import Coordinates
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -20,23 +23,23 @@ def moments_at_fixed_lengths(
     covariance: FloatArray,
     mean_correction: FloatArray,
     full: FloatArray,
-    P: int,
-    M: int,
+    coordinates: Coordinates,
     decay: float,
     raw: IntArray,
-    moving: IntArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return mean, covariance and mean correction of a step with rescaling on the coordinates `moving`, given those without.
+    """Return mean, covariance and mean correction of a step with rescaling on the `coordinates`, given those without.
 
-    `moving` and `raw`, those without rescaling, are positions in the full state vector `full`, `raw` with all of Q_modes' upper
-    triangle; `decay` is eta_xi_in kappa, which `mean` is without.
+    `raw`, the increasing positions of the coordinates without rescaling, has all of Q_modes' upper triangle; `full` is the flat
+    state; `decay` is eta_xi_in kappa, which `mean` is without.
     """
+    moving, powers = coordinates.moving, powers_of_modes(coordinates.sizes)
     kept = np.searchsorted(raw, moving)
     y = full[moving]
-    halves = _half_sums(full, P, M, raw, moving)
+    halves = np.zeros((len(moving), len(raw)))
+    lengths = np.diagonal(positions(coordinates.sizes)["Q_modes"])
+    halves[:, np.searchsorted(raw, lengths)] = 0.5 * powers[moving] / full[lengths]
     projection = np.eye(len(raw))[kept] - y[:, np.newaxis] * halves
-    power = np.where(raw < P * P, 2.0, np.where(raw < P * P + P * M, 1.0, 0.0))
-    step = mean - decay * power * full[raw]
+    step = mean - decay * powers[raw].sum(axis=1) * full[raw]
     second = covariance + np.outer(step, step)
     s_square = np.einsum("ij,jk,ik->i", halves, second, halves)
     phi_squares = (2.0 * halves) ** 2 @ np.diagonal(second)
@@ -45,15 +48,12 @@ def moments_at_fixed_lengths(
     return projection @ mean, projection @ covariance @ projection.T, correction
 
 
-def _half_sums(full: FloatArray, P: int, M: int, raw: IntArray, moving: IntArray) -> FloatArray:
-    """Return the matrix (len(moving), len(raw)) that makes s of the increments on the coordinates `raw`."""
-    halves = np.zeros((len(moving), len(raw)))
-    for row, position in zip(halves, moving, strict=True):
-        modes: tuple[int, ...] = ()
-        if position < P * P:
-            modes = divmod(int(position), P)
-        elif position < P * P + P * M:
-            modes = ((int(position) - P * P) // M,)
-        for a in modes:
-            row[np.searchsorted(raw, a * P + a)] += 0.5 / full[a * P + a]
-    return halves
+def powers_of_modes(sizes: Sizes) -> FloatArray:
+    """Return how often an entry of the flat state, without velocities, contains each mode as a factor, (n_full, P)."""
+    powers = np.zeros((sizes.n_full, sizes.P))
+    where = positions(sizes)
+    for a in range(sizes.P):
+        powers[where["Q_modes"][a], a] += 1.0
+        powers[where["Q_modes"][:, a], a] += 1.0
+        powers[where["R_modes"][a], a] += 1.0
+    return powers
