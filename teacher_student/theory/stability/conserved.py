@@ -9,15 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
+from teacher_student.layout import positions
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
-from teacher_student.theory.coordinates import Coordinates, state_vector
+from teacher_student.theory.coordinates import Coordinates, sizes_of
 from teacher_student.theory.stability.symmetries import free_rates, is_linear, polynomial_of
 
 FloatArray = npt.NDArray[np.float64]
-
-_FACTORS = ("Q_modes", "R_modes", "sigma", "xi_out", "v")  # in the order of the full state
-
 
 def conserved_quantities(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> list[tuple[str, FloatArray]]:
     """Return what is conserved, by name, with the gradients (n_conserved, n) of the quantities."""
@@ -46,16 +44,17 @@ def _overlaps(state: OrderParameters, rule: LearningRule) -> FloatArray:
     elif rule.activation != "sign" and eta_xi_out > 0:
         reached = np.diag(state.sigma)
     unused = scipy.linalg.null_space(reached).T if eta_xi_in > 0 else np.zeros((0, P))
-    gradients = np.zeros((len(unused) * (len(unused) + 1) // 2 + len(unused) * M, len(state_vector(state))))
+    where = positions(sizes_of(state))
+    gradients = np.zeros((len(unused) * (len(unused) + 1) // 2 + len(unused) * M, sizes_of(state).n_full))
     row = 0
     for i, first in enumerate(unused):
         for second in unused[i:]:
             outer = np.outer(first, second)
             # An entry above the diagonal stands for its mirror image too.
-            gradients[row, : P * P] = (outer + outer.T - np.diag(np.diagonal(outer))).ravel()
+            gradients[row, where["Q_modes"]] = outer + outer.T - np.diag(np.diagonal(outer))
             row += 1
         for m in range(M):
-            gradients[row, P * P : P * P + P * M] = np.outer(first, np.eye(M)[m]).ravel()
+            gradients[row, where["R_modes"]] = np.outer(first, np.eye(M)[m])
             row += 1
     return gradients
 
@@ -63,7 +62,7 @@ def _overlaps(state: OrderParameters, rule: LearningRule) -> FloatArray:
 def _parts_of_xi_out(state: OrderParameters, rule: LearningRule) -> FloatArray:
     """Return the gradients of n xi_out, for combinations n of units without gradient, and of columns with sigma = 0."""
     if rule.rates[2] == 0:
-        return np.zeros((0, len(state_vector(state))))
+        return np.zeros((0, sizes_of(state).n_full))
     of_units = scipy.linalg.null_space(_units_reached(state, rule)).T
     columns = np.flatnonzero((state.sigma == 0) & (rule.rates[1] == 0))
     modes = np.eye(state.n_modes)
@@ -75,7 +74,7 @@ def _parts_of_xi_out(state: OrderParameters, rule: LearningRule) -> FloatArray:
 def _parts_of_v(state: OrderParameters, rule: LearningRule) -> FloatArray:
     """Return the gradients of n v for combinations n of linear units without output, n xi_out diag(sigma) = 0 for ever."""
     if not is_linear(rule.activation) or rule.rates[2] > 0:
-        return np.zeros((0, len(state_vector(state))))
+        return np.zeros((0, sizes_of(state).n_full))
     return _of_factor(state, "v", scipy.linalg.null_space((state.xi_out if rule.rates[1] > 0 else state.B).T).T)
 
 
@@ -94,9 +93,7 @@ def _units_reached(state: OrderParameters, rule: LearningRule) -> FloatArray:
 
 def _of_factor(state: OrderParameters, name: str, parts: FloatArray) -> FloatArray:
     """Return gradients with respect to the full state, (m, n_full), that are `parts` (m, ...) for the factor `name`."""
-    sizes = [getattr(state, factor).size for factor in _FACTORS]
-    start = sum(sizes[: _FACTORS.index(name)])
-    gradients = np.zeros((len(parts), sum(sizes)))
-    size = getattr(state, name).size
-    gradients[:, start : start + size] = parts.reshape(len(parts), size)
+    gradients = np.zeros((len(parts), sizes_of(state).n_full))
+    where = positions(sizes_of(state))[name]
+    gradients[:, where] = parts.reshape(len(parts), *where.shape)
     return gradients

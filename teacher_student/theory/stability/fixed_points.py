@@ -12,6 +12,7 @@ import scipy.linalg
 import scipy.optimize
 
 from teacher_student.errors import InvalidInput, check_fraction, check_non_negative, refuse
+from teacher_student.layout import positions
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, check_problem
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, state_vector
@@ -133,12 +134,12 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
         refuse("rule", problem.rule, "at least one rate above 0")
     start = _start(problem, near)
     coordinates = coordinates_of(start, problem.rule)
-    flow = right_hand_side(start, problem.rule, coordinates)
-    if isinstance(flow, SampledDrift) and flow.is_rough(coordinates.start[coordinates.moving]):
+    drift = right_hand_side(start, problem.rule, coordinates)
+    if isinstance(drift, SampledDrift) and drift.is_rough(coordinates.start[coordinates.moving]):
         refuse("activation", problem.rule.activation, "one whose g' has no jumps, or with Gaussian averages in closed form")
     basis = physical_basis(start, coordinates)
 
-    at = DriftAt(flow, 0.0)
+    at = DriftAt(drift, 0.0)
 
     def f(z: FloatArray) -> FloatArray:
         return np.asarray(basis.T @ at(basis @ z))
@@ -151,7 +152,7 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
     if not np.abs(f(z)).max() < tolerance:
         # Newton's direction can be stuck in a valley; Levenberg and Marquardt's step follows it.
         z = newton(f, derivative, _along_valley(f, derivative, begin), tolerance)
-    residual = float(np.abs(flow(0.0, basis @ z)).max())
+    residual = float(np.abs(drift(0.0, basis @ z)).max())
     if not residual < tolerance:
         raise NoFixedPoint(f"Newton's method ended with abs(dy/dalpha) = {residual:.3g}, above {tolerance:.3g}", residual)
     try:
@@ -186,10 +187,10 @@ def _start(problem: Problem, near: OrderParameters | float | None) -> OrderParam
 
 def physical_basis(state: OrderParameters, coordinates: Coordinates) -> FloatArray:
     """Return an orthonormal basis, (n, m) columns, of the coordinates that networks can have: R_modes in the range of T."""
-    n, size_Q, size_R = len(coordinates.moving), state.n_modes**2, state.n_modes * state.n_teacher
+    n = len(coordinates.moving)
     eigenvalues, vectors = np.linalg.eigh(state.T)
     within = vectors[:, eigenvalues > 1e-9 * eigenvalues[-1]]
-    in_R = (coordinates.moving >= size_Q) & (coordinates.moving < size_Q + size_R)
+    in_R = np.isin(coordinates.moving, positions(coordinates.sizes)["R_modes"])
     if within.shape[1] == state.n_teacher or not in_R.any():
         return np.eye(n)
     others = np.eye(n)[:, ~in_R]
@@ -246,8 +247,8 @@ def zero_below(eigenvalues: ComplexArray) -> float:
 def _described(problem: Problem, residual: float, distance: float) -> FixedPoint:
     state, rule = problem.initial, problem.rule
     coordinates = coordinates_of(state, rule)
-    flow = right_hand_side(state, rule, coordinates)
-    J = jacobian(DriftAt(flow, 0.0), state_vector(state)[coordinates.moving])
+    drift = right_hand_side(state, rule, coordinates)
+    J = jacobian(DriftAt(drift, 0.0), state_vector(state)[coordinates.moving])
     if not np.isfinite(J).all():
         raise NoFixedPoint(f"Newton's method ended where the right-hand side has no derivative, {distance:.3g} away", residual)
     basis = physical_basis(state, coordinates)

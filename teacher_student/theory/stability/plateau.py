@@ -191,7 +191,7 @@ def _time_to_level(point: FixedPoint, deviation: FloatArray, fraction: float, ra
     """Return the time that the ODE takes from the fixed point plus `deviation` until eps_g is `fraction` of the plateau."""
     state, rule = point.state, point.problem.rule
     coordinates = coordinates_of(state, rule)
-    flow = right_hand_side(state, rule, coordinates)
+    drift = right_hand_side(state, rule, coordinates)
     target = fraction * point.eps_g
 
     def above(alpha: float, y: FloatArray) -> float:
@@ -203,7 +203,7 @@ def _time_to_level(point: FixedPoint, deviation: FloatArray, fraction: float, ra
     above.terminal = True  # type: ignore[attr-defined]
     start = coordinates.start[coordinates.moving] + deviation
     end = 10.0 * np.log(1.0 / _AMPLITUDE) / rate
-    solution = scipy.integrate.solve_ivp(flow, (0.0, end), start, method="LSODA", rtol=1e-10, atol=1e-13, events=above)
+    solution = scipy.integrate.solve_ivp(drift, (0.0, end), start, method="LSODA", rtol=1e-10, atol=1e-13, events=above)
     if len(solution.t_events[0]) == 0:
         refuse("point", f"eps_g still above {fraction} of the plateau at alpha = {end:.4g}", "unstable directions that end it")
     return float(solution.t_events[0][0])

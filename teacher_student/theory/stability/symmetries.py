@@ -9,6 +9,7 @@ import numpy.typing as npt
 import scipy.linalg
 
 from teacher_student.activations import get_activation
+from teacher_student.layout import FACTORS, pack, positions
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates
@@ -38,7 +39,7 @@ def change_of(
     """Return the change, (n,), of the coordinates when xi_in changes by G xi_in, and sigma, xi_out and v by what is given."""
     d_Q_modes = G @ state.Q_modes + state.Q_modes @ G.T
     parts = (d_Q_modes, G @ state.R_modes, d_sigma, d_xi_out, np.zeros(state.n_units) + d_v)
-    return np.concatenate([part.ravel() for part in parts])[coordinates.moving]
+    return pack(dict(zip(FACTORS, parts, strict=True)), coordinates.sizes)[coordinates.moving]
 
 
 def free_rates(rule: LearningRule) -> tuple[float, float, float]:
@@ -120,8 +121,7 @@ def rotations_of_inputs(state: OrderParameters, rule: LearningRule, coordinates:
     found = []
     for weights in allowed.T:
         change = np.zeros(len(coordinates.start))
-        size_Q, size_R = state.n_modes**2, state.R_modes.size
         turned = state.R_modes @ np.linalg.pinv(X).T @ np.tensordot(weights, planes, 1) @ X.T
-        change[size_Q : size_Q + size_R] = turned.ravel()
+        change[positions(coordinates.sizes)["R_modes"]] = turned
         found.append(("rotation of the inputs that leaves the teacher as it is", change[coordinates.moving]))
     return found

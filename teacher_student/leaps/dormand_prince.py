@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.kernels import njit
-from teacher_student.leaps.dynamics import Dynamics, velocity
+from teacher_student.leaps.model import LeapModel, slope_of
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -31,15 +31,15 @@ _ABSOLUTE = 1e-4
 
 
 @njit(cache=True, nogil=True)
-def flow(dynamics: Dynamics, y: FloatArray, alpha: float, length: float, step: float) -> float:
-    """Carry the full state `y` along the ODEs from `alpha` on for `length`, in place.
+def carry(model: LeapModel, y: FloatArray, alpha: float, length: float, step: float) -> float:
+    """Carry the flat state `y` along the ODEs from `alpha` on for `length`, in place.
 
     `step` is the first step tried. Returns the step that the error allows next, or 0 if the ODEs cannot be followed.
     """
-    n = len(y)
+    equations, n = model.equations, len(y)
     k = np.empty((7, n))
     trial = np.empty(n)
-    velocity(dynamics, alpha, y, k[0])
+    slope_of(equations, alpha, y, k[0])
     done = 0.0
     while done < length:
         last = step >= length - done
@@ -50,13 +50,13 @@ def flow(dynamics: Dynamics, y: FloatArray, alpha: float, length: float, step: f
                 for j in range(stage):
                     total += STAGES[stage, j] * k[j, i]
                 trial[i] = y[i] + size * total
-            velocity(dynamics, alpha + done + NODES[stage] * size, trial, k[stage])
+            slope_of(equations, alpha + done + NODES[stage] * size, trial, k[stage])
         error = 0.0
         for i in range(n):
             deviation = 0.0
             for j in range(7):
                 deviation += ERROR[j] * k[j, i]
-            scaled = abs(size * deviation) / (dynamics.tolerance * (_ABSOLUTE + max(abs(y[i]), abs(trial[i]))))
+            scaled = abs(size * deviation) / (model.tolerance * (_ABSOLUTE + max(abs(y[i]), abs(trial[i]))))
             error = scaled if not scaled <= error else error  # keeps a NaN
         if not np.isfinite(error):
             error = 1e9
