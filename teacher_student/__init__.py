@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from teacher_student.sweeps.design import Sweep as Sweep
     from teacher_student.sweeps.run import sweep as sweep
     from teacher_student.sweeps.sweep_file import load_sweep as load_sweep
+    from teacher_student.theory.noise.sampling_error import sampling_error as sampling_error
+    from teacher_student.theory.ode.integrate import integrate as integrate
     from teacher_student.theory.stability.continuation import continuation as continuation
     from teacher_student.theory.stability.fixed_points import fixed_point as fixed_point
-    from teacher_student.theory.ode.integrate import integrate as integrate
     from teacher_student.theory.stability.plateau import plateau_length as plateau_length
-    from teacher_student.theory.noise.sampling_error import sampling_error as sampling_error
     from teacher_student.trajectory import load_trajectory as load_trajectory
     from teacher_student.trajectory import save_trajectory as save_trajectory
     from teacher_student.velocities import Velocities as Velocities

@@ -21,8 +21,7 @@ from teacher_student.schedules import later, rates_at, scaled, schedule_rows
 from teacher_student.sgd import overlaps, weights
 from teacher_student.theory import fluctuations
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.right_hand_side import right_hand_side
-from teacher_student.theory.right_hand_side import SampledDrift
+from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 
 SCHEDULES = {
     "piecewise": ts.Piecewise(rates=[0.8, 0.3, 1.1], alpha=[0.7, 2.0]),

@@ -13,9 +13,9 @@ from teacher_student.analysis.agreement import agreement
 from teacher_student.analysis.verdict import DIFFERS, Test, Verdict, judge, not_judged, raises_alarm
 from teacher_student.errors import refuse
 from teacher_student.problem_file import parse_problem
-from teacher_student.theory.ode.integrate import integrate, predicts_fluctuations
 from teacher_student.theory.noise.predictions import predict
 from teacher_student.theory.noise.sampling_error import sampling_error
+from teacher_student.theory.ode.integrate import integrate, predicts_fluctuations
 from teacher_student.trajectory import resolved_times
 
 FloatArray = npt.NDArray[np.float64]

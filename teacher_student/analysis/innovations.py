@@ -21,9 +21,9 @@ from teacher_student.problem import RATES, LearningRule, Problem
 from teacher_student.problem_file import parse_problem
 from teacher_student.schedules import Schedule, scaled
 from teacher_student.theory.coordinates import Coordinates, coordinates_of
-from teacher_student.theory.ode.integrate import integrate
 from teacher_student.theory.noise.predictions import moving_coordinates
 from teacher_student.theory.noise.sampling_error import set_solutions
+from teacher_student.theory.ode.integrate import integrate
 
 FloatArray = npt.NDArray[np.float64]
 Spans = tuple[tuple[float, float], ...]

@@ -14,8 +14,8 @@ from teacher_student.analysis.innovations import whitening
 from teacher_student.errors import refuse
 from teacher_student.problem_file import parse_problem
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.ode.integrate import integrate
 from teacher_student.theory.noise.predictions import moving_coordinates
+from teacher_student.theory.ode.integrate import integrate
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -112,9 +112,7 @@ def prepare(model: LeapModel, alpha: float, run: Run, tolerance: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def take_leaps(
-    model: LeapModel, settings: Settings, alpha: float, span: float, run: Run, rng: np.random.Generator
-) -> float:
+def take_leaps(model: LeapModel, settings: Settings, alpha: float, span: float, run: Run, rng: np.random.Generator) -> float:
     """Take leaps over `span` from `alpha` on, in place; return how much was covered.
 
     It is less than `span` if the state is no longer finite or moves so fast that a leap would be shorter than a step of SGD.

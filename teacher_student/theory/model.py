@@ -9,8 +9,8 @@ import numpy.typing as npt
 from numba import types
 
 from teacher_student.activations import get_activations
-from teacher_student.bundles import Rule, Teacher, Units, rule_bundle, teacher_bundle
 from teacher_student.buffers import view
+from teacher_student.bundles import Rule, Teacher, Units, rule_bundle, teacher_bundle
 from teacher_student.kernels import njit
 from teacher_student.layout import Sizes
 from teacher_student.order_parameters import OrderParameters

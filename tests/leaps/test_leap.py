@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.linalg
+from teacher_student.leaps.dynamics import Dynamics, dynamics_of, velocity
+from teacher_student.leaps.flow import ERROR, NODES, STAGES, flow
 
 import teacher_student as ts
 from teacher_student import cli
-from teacher_student.leaps.dynamics import Dynamics, dynamics_of, velocity
-from teacher_student.leaps.flow import ERROR, NODES, STAGES, flow
 from teacher_student.leaps.leap import STEP, leap
 from teacher_student.leaps.noise import restore_gram
 from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.right_hand_side import right_hand_side
+from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 from teacher_student.theory.noise.diffusion import step_moments
 from teacher_student.theory.noise.fluctuations import half_hessian_of_covariance, jacobian
-from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 from teacher_student.theory.noise.spherical import moments_at_fixed_lengths
+from teacher_student.theory.right_hand_side import right_hand_side
 
 N_INPUTS = 1e8  # kicks small enough for differences of first and second order in them
 

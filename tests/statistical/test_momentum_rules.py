@@ -21,8 +21,8 @@ from scipy import stats
 
 import teacher_student as ts
 from teacher_student.theory.coordinates import Coordinates, coordinates_of
-from teacher_student.theory.right_hand_side import right_hand_side
 from teacher_student.theory.noise.predictions import moving_coordinates
+from teacher_student.theory.right_hand_side import right_hand_side
 
 FloatArray = npt.NDArray[np.float64]
 MakeProblem = Callable[..., ts.Problem]

@@ -15,10 +15,9 @@ import teacher_student as ts
 from teacher_student.problem import RATES
 from teacher_student.theory import diffusion
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.right_hand_side import DriftAt, right_hand_side
 from teacher_student.theory.noise.fluctuations import jacobian
 from teacher_student.theory.noise.predictions import moving_coordinates
-from teacher_student.theory.right_hand_side import SampledDrift
+from teacher_student.theory.right_hand_side import DriftAt, SampledDrift, right_hand_side
 
 FloatArray = npt.NDArray[np.float64]
 

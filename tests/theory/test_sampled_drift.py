@@ -14,10 +14,9 @@ import teacher_student as ts
 from teacher_student.activations import ACTIVATIONS, get_activations
 from teacher_student.order_parameters import estimated_generalisation_error
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.right_hand_side import right_hand_side
 from teacher_student.theory.gaussian_averages.mehler import converges
 from teacher_student.theory.gaussian_averages.sampled import sampled_generalisation_error
-from teacher_student.theory.right_hand_side import SampledDrift
+from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 
 # The error is estimated from 8 sets of points: Student's t with 7 degrees of freedom, of which up to 35 components are the
 # largest in a test. |t| of one of them exceeds 7.5 with probability 1.4e-4.

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 import teacher_student as ts
+from teacher_student.layout import unpack
 from teacher_student.problem_file import parse_problem
 from teacher_student.theory import diffusion
-from teacher_student.layout import unpack
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, state_vector
-from teacher_student.theory.right_hand_side import right_hand_side
 from teacher_student.theory.noise.predictions import moving_coordinates
-from teacher_student.theory.right_hand_side import SampledDrift
 from teacher_student.theory.noise.spherical import moments_at_fixed_lengths
+from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 
 
 def free(problem: ts.Problem) -> ts.LearningRule:

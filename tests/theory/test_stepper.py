@@ -12,11 +12,10 @@ import scipy.integrate
 import scipy.linalg
 
 import teacher_student as ts
-from teacher_student.theory.ode.advance import REACHED
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.right_hand_side import ClosedDrift, DriftAt, right_hand_side
 from teacher_student.theory.equations import fill_change_of_rates, slope
 from teacher_student.theory.noise.fluctuations import jacobian
+from teacher_student.theory.ode.advance import REACHED
 from teacher_student.theory.ode.linear_equations import factorise, solve
 from teacher_student.theory.ode.march import METHOD, March
 from teacher_student.theory.ode.stepper import (
@@ -33,6 +32,7 @@ from teacher_student.theory.ode.stepper import (
     spectral_radius,
 )
 from teacher_student.theory.ode.tableaux import DOP853, RODAS5P, Explicit, Rosenbrock
+from teacher_student.theory.right_hand_side import ClosedDrift, DriftAt, right_hand_side
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -23,10 +23,10 @@ from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.schedules import is_constant
 from teacher_student.theory.coordinates import Coordinates
+from teacher_student.theory.equations import fill_jacobian, fill_second_differences
+from teacher_student.theory.noise.diffusion_path import DiffusionPath
 from teacher_student.theory.right_hand_side import ClosedDrift, DriftAt, right_hand_side
 from teacher_student.theory.stretches import smooth_stretches
-from teacher_student.theory.noise.diffusion_path import DiffusionPath
-from teacher_student.theory.equations import fill_jacobian, fill_second_differences
 
 FloatArray = npt.NDArray[np.float64]
 

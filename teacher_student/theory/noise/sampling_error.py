@@ -12,9 +12,8 @@ import xarray as xr
 from teacher_student.errors import Diverged, refuse
 from teacher_student.problem_file import parse_problem
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.right_hand_side import right_hand_side
+from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 from teacher_student.theory.stretches import smooth_stretches
-from teacher_student.theory.right_hand_side import SampledDrift
 from teacher_student.trajectory import DIMENSIONS, EPS_G_ERROR, build_trajectory
 from teacher_student.velocities import DIMENSIONS as VELOCITIES
 
@@ -65,10 +64,7 @@ def _between_sets(theory: xr.Dataset, names: list[str]) -> xr.Dataset:
         return xr.zeros_like(theory[names])
     problem, times = parse_problem(theory.attrs["problem"]), theory["alpha"].values
     coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
-    trajectories = [
-        build_trajectory(problem, times, coordinates.parts(rows), replicas=False, attributes={})
-        for rows in of_sets
-    ]
+    trajectories = [build_trajectory(problem, times, coordinates.parts(rows), replicas=False, attributes={}) for rows in of_sets]
     joined = xr.concat([each[names] for each in trajectories], "set")
     return joined.std("set", ddof=1) / np.sqrt(len(of_sets))
 

@@ -11,13 +11,12 @@ from tqdm import tqdm
 
 import teacher_student
 from teacher_student.errors import Diverged, check_fraction, refuse
-from teacher_student.problem import Problem, check_problem, output_times
 from teacher_student.layout import unpack
+from teacher_student.problem import Problem, check_problem, output_times
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, sizes_of
-from teacher_student.theory.right_hand_side import right_hand_side
 from teacher_student.theory.ode.march import METHOD
-from teacher_student.theory.right_hand_side import SampledDrift
 from teacher_student.theory.ode.solvers import SCIPY_METHODS, Task, solve_compiled, solve_with_scipy
+from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 from teacher_student.trajectory import COMPLETE, build_trajectory
 
 FloatArray = npt.NDArray[np.float64]
@@ -173,4 +172,6 @@ def _trajectory(
         "right_hand_sides": n_evaluations,
         "version": teacher_student.__version__,
     }
-    return build_trajectory(problem, times, unpack(full, sizes_of(problem.initial, problem.rule)), replicas=False, attributes=attributes)
+    return build_trajectory(
+        problem, times, unpack(full, sizes_of(problem.initial, problem.rule)), replicas=False, attributes=attributes
+    )

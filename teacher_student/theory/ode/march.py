@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.theory.ode.advance import PAUSED, advance, begin
 from teacher_student.theory.equations import Equations
+from teacher_student.theory.ode.advance import PAUSED, advance, begin
 from teacher_student.theory.ode.stepper import DONE, EVALUATIONS, PIECES, Walk, interpolate, new_walk
 from teacher_student.theory.ode.tableaux import DOP853, RODAS5P, Explicit, Rosenbrock
 

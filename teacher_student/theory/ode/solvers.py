@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from teacher_student.bounds import bounds_of, first_out_of_bounds
 from teacher_student.problem import Problem
-from teacher_student.theory.ode.advance import REACHED, STUCK
 from teacher_student.theory.coordinates import Coordinates
+from teacher_student.theory.ode.advance import REACHED, STUCK
+from teacher_student.theory.ode.march import March
 from teacher_student.theory.right_hand_side import ClosedDrift
 from teacher_student.theory.stretches import Stretch, smooth_stretches
-from teacher_student.theory.ode.march import March
 from teacher_student.trajectory import COMPLETE
 
 FloatArray = npt.NDArray[np.float64]
@@ -117,7 +117,9 @@ def solve_with_scipy(task: Task, method: str) -> Outcome:
                 break
     except KeyboardInterrupt:
         status = "interrupted"
-    solution = scipy.integrate.OdeSolution([0.0, *(stretch.t for stretch in interpolants)], interpolants) if interpolants else None
+    solution = (
+        scipy.integrate.OdeSolution([0.0, *(stretch.t for stretch in interpolants)], interpolants) if interpolants else None
+    )
     return Outcome(rows[:done], status, n_evaluations, solution)
 
 

@@ -17,6 +17,7 @@ from teacher_student.theory.stability.symmetries import free_rates, is_linear, p
 
 FloatArray = npt.NDArray[np.float64]
 
+
 def conserved_quantities(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> list[tuple[str, FloatArray]]:
     """Return what is conserved, by name, with the gradients (n_conserved, n) of the quantities."""
     if rule.weight_decay > 0:

@@ -15,8 +15,8 @@ import scipy.linalg
 
 from teacher_student.order_parameters import OrderParameters, generalisation_error, unit_overlaps
 from teacher_student.problem import LearningRule
-from teacher_student.theory.stability.conserved import conserved_quantities
 from teacher_student.theory.coordinates import Coordinates
+from teacher_student.theory.stability.conserved import conserved_quantities
 from teacher_student.theory.stability.families import families_of_modes, function_of_modes, rescalings_of_units
 from teacher_student.theory.stability.symmetries import rotations, rotations_of_inputs, rotations_of_units
 
