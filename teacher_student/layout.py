@@ -95,7 +95,7 @@ class Sizes(NamedTuple):
 
 
 class State(NamedTuple):
-    """A flat state `full` (n_full,) and the views of it that the module describes; `sigma`, `xi_out` and `v` are views of slow[0]."""
+    """A flat state `full` (n_full,) and its views as the module describes; `sigma`, `xi_out` and `v` are parts of slow[0]."""
 
     full: Any
     gram: Any

@@ -19,8 +19,8 @@ from teacher_student.analysis.verdict import judge
 from teacher_student.problem_file import parse_problem
 from teacher_student.schedules import later, rates_at, scaled, schedule_rows
 from teacher_student.sgd import overlaps, weights
-from teacher_student.theory import fluctuations
 from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.noise import fluctuations
 from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 
 SCHEDULES = {

@@ -4,7 +4,7 @@ With increments f_i of the state at quasi-random fields i = 1 ... m and independ
 
     sqrt(length / (N m b)) sum_i w_i (f_i - mean f)
 
-is Gaussian of covariance (length / N) D, D the covariance of one step times N as `teacher_student.theory.noise.diffusion` has it. No
+is Gaussian of covariance (length / N) D, D the covariance of one step times N (`teacher_student.theory.noise.diffusion`). No
 matrix is factored: whatever combination of order parameters no step changes, no kick changes either, beyond rounding.
 """
 

@@ -55,7 +55,7 @@ class LeapReplica:
 
 
 class Leaper:
-    """How replicas of one problem leap; sent elsewhere it leaves behind what is compiled, and makes it anew there once a thread."""
+    """How replicas of one problem leap; sent elsewhere it leaves its model behind, and every thread makes one of its own."""
 
     def __init__(self, problem: Problem, n_inputs: int, tolerance: float) -> None:
         self.problem, self.settings = problem, Settings(float(n_inputs), tolerance, PER_KICK)

@@ -22,7 +22,7 @@ import teacher_student as ts
 from teacher_student.analysis.innovations import gather
 from teacher_student.analysis.verdict import AGREES, DIFFERS, FALSE_ALARM_RATE, FINITE_N, NOT_JUDGED, Verdict, judge
 from teacher_student.sgd import overlaps
-from teacher_student.theory import fluctuations
+from teacher_student.theory.noise import fluctuations
 
 # Times are whole steps at N = 100, 500, 1,000 and so on.
 TIMES = np.array([0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.1, 1.8, 3.0, 5.0])

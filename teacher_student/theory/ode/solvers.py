@@ -117,9 +117,7 @@ def solve_with_scipy(task: Task, method: str) -> Outcome:
                 break
     except KeyboardInterrupt:
         status = "interrupted"
-    solution = (
-        scipy.integrate.OdeSolution([0.0, *(stretch.t for stretch in interpolants)], interpolants) if interpolants else None
-    )
+    solution = scipy.integrate.OdeSolution([0.0, *(each.t for each in interpolants)], interpolants) if interpolants else None
     return Outcome(rows[:done], status, n_evaluations, solution)
 
 

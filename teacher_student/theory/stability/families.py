@@ -93,7 +93,7 @@ def function_of_modes(state: OrderParameters, rule: LearningRule, coordinates: C
     c = polynomial_of(rule.activation)
     if c is None:
         return np.zeros((0, len(y)))
-    factors = unpack(coordinates.expand(y + _STEP * np.vstack([np.eye(len(y)), -np.eye(len(y))])), state)
+    factors = coordinates.parts(y + _STEP * np.vstack([np.eye(len(y)), -np.eye(len(y))]))
     B, v = factors["xi_out"] * factors["sigma"][:, np.newaxis], factors["v"]
     outputs = v.sum(axis=1), np.einsum("nk,nka->na", v, B), np.einsum("nk,nka,nkb->nab", v, B, B)
     parts = (*(output for output, part in zip(outputs, c, strict=True) if part != 0.0), factors["Q_modes"], factors["R_modes"])
