@@ -10,15 +10,15 @@ from numba import types
 
 from teacher_student.activations import get_activations
 from teacher_student.errors import refuse
+from teacher_student.gaussian_averages import averages_of
+from teacher_student.gaussian_averages.pointers import MATRIX, VECTOR
+from teacher_student.gaussian_averages.sampled import symmetric_root
 from teacher_student.kernels import cfunc, njit
 from teacher_student.problem import Problem
 from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.drift import flow, keep_lengths
 from teacher_student.theory.dynamics import dynamics_pointer
-from teacher_student.theory.gaussian_averages import averages_of
-from teacher_student.theory.gaussian_averages.pointers import MATRIX, VECTOR
-from teacher_student.theory.gaussian_averages.sampled import symmetric_root
 from teacher_student.theory.sampled_drift import SampledDrift, mean_forces_of_points
 
 FloatArray = npt.NDArray[np.float64]

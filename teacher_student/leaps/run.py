@@ -13,6 +13,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.errors import check_fraction, refuse
+from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.leaps.dynamics import Dynamics, dynamics_of
 from teacher_student.leaps.leap import DEFECT, ERROR, LEAPS, WANTED, prepare, take_leaps
 from teacher_student.networks import check_n_inputs
@@ -20,7 +21,6 @@ from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, check_problem
 from teacher_student.sgd.replicas import Method, run_replicas
 from teacher_student.theory.coordinates import coordinates_of, smooth_pieces, unpack
-from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

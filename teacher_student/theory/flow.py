@@ -9,9 +9,9 @@ import numpy.typing as npt
 from numba import types
 from numba.extending import typeof_impl
 
+from teacher_student.gaussian_averages.pointers import AVERAGES, MATRIX, VECTOR
 from teacher_student.kernels import njit
 from teacher_student.schedules import is_constant
-from teacher_student.theory.gaussian_averages.pointers import AVERAGES, MATRIX, VECTOR
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

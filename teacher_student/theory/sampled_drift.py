@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.activations import get_activations
+from teacher_student.gaussian_averages.sampled import field_map, symmetric_points
 from teacher_student.kernels import njit
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
@@ -20,7 +21,6 @@ from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import Coordinates, unpack
 from teacher_student.theory.diffusion import increment
 from teacher_student.theory.drift import flow, keep_lengths
-from teacher_student.theory.gaussian_averages.sampled import field_map, symmetric_points
 from teacher_student.theory.momentum_drift import velocity_flow
 from teacher_student.theory.momentum_noise import decay_forces
 

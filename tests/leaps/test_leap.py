@@ -13,6 +13,7 @@ import scipy.linalg
 
 import teacher_student as ts
 from teacher_student import cli
+from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.leaps.dynamics import Dynamics, dynamics_of, velocity
 from teacher_student.leaps.flow import ERROR, NODES, STAGES, flow
 from teacher_student.leaps.leap import STEP, leap
@@ -21,7 +22,6 @@ from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side
 from teacher_student.theory.diffusion import step_moments
 from teacher_student.theory.fluctuations import half_hessian_of_covariance, jacobian
-from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 from teacher_student.theory.spherical import moments_at_fixed_lengths
 
 N_INPUTS = 1e8  # kicks small enough for differences of first and second order in them

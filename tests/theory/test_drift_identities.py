@@ -12,9 +12,9 @@ import pytest
 
 from teacher_student import LearningRule, OrderParameters, Problem, integrate, plain_committee
 from teacher_student.activations import get_activations
+from teacher_student.gaussian_averages import averages_of
 from teacher_student.theory.coordinates import state_vector, unpack
 from teacher_student.theory.drift import drift
-from teacher_student.theory.gaussian_averages import averages_of
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -12,9 +12,9 @@ from deviations import z_scores
 
 import teacher_student as ts
 from teacher_student.activations import ACTIVATIONS
+from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side
 from teacher_student.theory.diffusion import step_moments
-from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 from teacher_student.theory.sampled_drift import SampledDrift
 
 SLOPE, COEFFICIENTS = -0.4, (0.3, -0.8, 0.5)

@@ -11,11 +11,11 @@ import scipy.integrate
 import scipy.linalg
 
 import teacher_student as ts
+from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side
 from teacher_student.theory.diffusion import step_moments
 from teacher_student.theory.diffusion_path import DiffusionPath
 from teacher_student.theory.fluctuations import LinearNoise, half_hessian_of_covariance, jacobian, solve_lyapunov
-from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 
 RULE = ts.LearningRule(eta_xi_in=1.0, eta_sigma=0.5, eta_xi_out=0.5, eta_v=0.5, noise=0.3, weight_decay=0.05, batch_size=2)
 PROBLEM = dataclasses.replace(ts.load_problem("all-factors"), rule=RULE)
