@@ -148,7 +148,7 @@ class Activation:
     function, derivative : callable
         g and g' in Python, or compiled already.
     families : dict of str to tuple of float
-        Modules of `teacher_student.theory.gaussian_averages` with the closed forms, each with the parameters that make `g` of
+        Modules of `teacher_student.gaussian_averages` with the closed forms, each with the parameters that make `g` of
         the family: (slope for x < 0,) if piecewise linear, (c0, c1, c2) of c0 + c1 x + c2 x^2 if polynomial. Averages of
         a pair that shares no family are sampled.
     """

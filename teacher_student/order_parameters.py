@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from teacher_student.activations import get_activations
 from teacher_student.errors import InvalidInput, refuse
+from teacher_student.gaussian_averages import averages_of
+from teacher_student.gaussian_averages.mehler import converges, mehler_generalisation_error
 from teacher_student.kernels import njit
-from teacher_student.theory.gaussian_averages import averages_of
-from teacher_student.theory.gaussian_averages.mehler import converges, mehler_generalisation_error
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -206,7 +206,7 @@ def estimated_generalisation_error(
         return out, None
     if all(converges(each) for each in pair):
         return mehler_generalisation_error(*pair, S, c, K)
-    from teacher_student.theory.gaussian_averages.sampled import sampled_generalisation_error  # needs scipy.stats: slow
+    from teacher_student.gaussian_averages.sampled import sampled_generalisation_error  # needs scipy.stats: slow
 
     return sampled_generalisation_error(*pair, Q, R, T, v, v_teacher)
 

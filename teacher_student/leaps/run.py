@@ -14,6 +14,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.errors import check_fraction, refuse
+from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.layout import unpack
 from teacher_student.leaps.leap import DEFECT, ERROR, LEAPS, WANTED, Run, Settings, prepare, take_leaps
 from teacher_student.leaps.model import LeapModel, drift_tolerance, leap_model
@@ -21,7 +22,6 @@ from teacher_student.networks import check_n_inputs
 from teacher_student.problem import Problem, check_problem
 from teacher_student.sgd.replicas import Method, run_replicas
 from teacher_student.theory.coordinates import coordinates_of, sizes_of
-from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 from teacher_student.theory.stretches import smooth_stretches
 
 FloatArray = npt.NDArray[np.float64]

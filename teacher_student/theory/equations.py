@@ -10,10 +10,10 @@ import numpy.typing as npt
 from numba import types
 from numba.extending import typeof_impl
 
+from teacher_student.gaussian_averages.pointers import VECTOR
 from teacher_student.kernels import njit
 from teacher_student.schedules import is_constant
 from teacher_student.theory.coordinates import Coordinates
-from teacher_student.theory.gaussian_averages.pointers import VECTOR
 from teacher_student.theory.model import MODEL, Model
 
 FloatArray = npt.NDArray[np.float64]

@@ -11,12 +11,12 @@ from numba import types
 from teacher_student.activations import get_activations
 from teacher_student.buffers import view
 from teacher_student.bundles import Rule, Teacher, Units, rule_bundle, teacher_bundle
+from teacher_student.gaussian_averages import averages_of
+from teacher_student.gaussian_averages.pointers import AVERAGES, MATRIX, VECTOR
 from teacher_student.kernels import njit
 from teacher_student.layout import Sizes
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
-from teacher_student.theory.gaussian_averages import averages_of
-from teacher_student.theory.gaussian_averages.pointers import AVERAGES, MATRIX, VECTOR
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.activations import get_activations
+from teacher_student.gaussian_averages import averages_of
+from teacher_student.gaussian_averages.sampled import symmetric_points
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.schedules import schedule_rows
 from teacher_student.theory.coordinates import Coordinates
 from teacher_student.theory.equations import Equations, equations_of, slope
-from teacher_student.theory.gaussian_averages import averages_of
-from teacher_student.theory.gaussian_averages.sampled import symmetric_points
 from teacher_student.theory.model import model_of
 
 FloatArray = npt.NDArray[np.float64]

@@ -13,6 +13,7 @@ import scipy.linalg
 
 import teacher_student as ts
 from teacher_student import cli
+from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.layout import views
 from teacher_student.leaps.dormand_prince import ERROR, NODES, STAGES, carry
 from teacher_student.leaps.leap import STEP, Run, leap
@@ -20,7 +21,6 @@ from teacher_student.leaps.model import LeapModel, leap_model, slope_of
 from teacher_student.leaps.noise import restore_gram
 from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import coordinates_of, sizes_of
-from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 from teacher_student.theory.noise.diffusion import step_moments
 from teacher_student.theory.noise.fluctuations import half_hessian_of_covariance, jacobian
 from teacher_student.theory.noise.spherical import moments_at_fixed_lengths

@@ -11,8 +11,8 @@ import scipy.integrate
 import scipy.linalg
 
 import teacher_student as ts
+from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 from teacher_student.theory.noise.diffusion import step_moments
 from teacher_student.theory.noise.diffusion_path import DiffusionPath
 from teacher_student.theory.noise.fluctuations import LinearNoise, half_hessian_of_covariance, jacobian, solve_lyapunov

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
+from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates
-from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 from teacher_student.theory.noise.diffusion import step_moments
 from teacher_student.theory.stretches import smooth_stretches
 

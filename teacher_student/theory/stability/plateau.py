@@ -26,10 +26,10 @@ import scipy.optimize
 import scipy.special
 
 from teacher_student.errors import check_fraction, check_whole, refuse
+from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import generalisation_error, unit_overlaps
 from teacher_student.theory.coordinates import coordinates_of, state_vector
-from teacher_student.theory.gaussian_averages.sampled import gaussian_points
 from teacher_student.theory.noise.diffusion import step_moments
 from teacher_student.theory.right_hand_side import right_hand_side
 from teacher_student.theory.stability.fixed_points import FixedPoint, physical_basis

@@ -12,9 +12,9 @@ import scipy.special
 
 import teacher_student as ts
 from teacher_student.activations import ACTIVATIONS, get_activations
+from teacher_student.gaussian_averages.mehler import converges, mehler_generalisation_error
+from teacher_student.gaussian_averages.sampled import sampled_generalisation_error
 from teacher_student.order_parameters import estimated_generalisation_error, generalisation_error
-from teacher_student.theory.gaussian_averages.mehler import converges, mehler_generalisation_error
-from teacher_student.theory.gaussian_averages.sampled import sampled_generalisation_error
 
 # Student's t with the 7 degrees of freedom of 8 sets: |t| exceeds 7.5 with probability 1.4e-4.
 LARGEST_T = 7.5

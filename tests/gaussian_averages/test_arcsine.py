@@ -8,7 +8,7 @@ import mpmath
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.theory.gaussian_averages.arcsine import take_arcsines
+from teacher_student.gaussian_averages.arcsine import take_arcsines
 
 FloatArray = npt.NDArray[np.float64]
 

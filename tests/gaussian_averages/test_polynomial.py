@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from teacher_student.theory.gaussian_averages import polynomial
+from teacher_student.gaussian_averages import polynomial
 
 FloatArray = npt.NDArray[np.float64]
 

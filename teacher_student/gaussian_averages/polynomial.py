@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from teacher_student.gaussian_averages.pointers import pointers
 from teacher_student.kernels import njit
-from teacher_student.theory.gaussian_averages.pointers import pointers
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -18,9 +18,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from teacher_student.gaussian_averages.four_signs import choose_path, factorise, fill_angles, four_signs, regress
+from teacher_student.gaussian_averages.pointers import pointers
 from teacher_student.kernels import njit
-from teacher_student.theory.gaussian_averages.four_signs import choose_path, factorise, fill_angles, four_signs, regress
-from teacher_student.theory.gaussian_averages.pointers import pointers
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -15,7 +15,7 @@ import pytest
 import scipy.integrate
 import scipy.special
 
-from teacher_student.theory.gaussian_averages import piecewise_linear, polynomial
+from teacher_student.gaussian_averages import piecewise_linear, polynomial
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 import scipy.special
 
-from teacher_student.theory.gaussian_averages.erf import activation_covariance, averages
+from teacher_student.gaussian_averages.erf import activation_covariance, averages
 
 FloatArray = npt.NDArray[np.float64]
 
