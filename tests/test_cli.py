@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import teacher_student as ts
-from teacher_student import cli, comparison
+from teacher_student import cli
+from teacher_student.cli import main_job
 
 PROBLEM = """
 name = "small"
@@ -164,13 +165,13 @@ def test_a_friction_above_n_is_refused_before_the_theory_is_run(folder: Path, ca
 
 
 def test_compare_says_by_its_status_that_theory_and_simulation_differ(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = comparison.run_theory
+    right = main_job.run_theory
 
     def theory_of_another_rate(problem: ts.Problem, *arguments: object, **options: object) -> object:
         rule = dataclasses.replace(problem.rule, eta_xi_in=1.05 * problem.rule.eta_xi_in)
         return right(dataclasses.replace(problem, rule=rule), *arguments, **options)
 
-    monkeypatch.setattr(comparison, "run_theory", theory_of_another_rate)
+    monkeypatch.setattr(main_job, "run_theory", theory_of_another_rate)
     arguments = ["compare", "small.toml", "-o", "out", "--n-inputs", "1000", "--replicas", "64", "--method", "overlaps"]
     assert cli.main(arguments) == 1
     report = (folder / "out" / "report.md").read_text()

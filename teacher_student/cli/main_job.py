@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from teacher_student.cli.jobs import DIFFERS, INTERRUPTED, OK, run_simulation, run_theory, save, simulation_settings
 from teacher_student.compiled_code import compiling_simulations
 from teacher_student.errors import refuse
 from teacher_student.files import output_folder, replacing, save_figure
-from teacher_student.jobs import DIFFERS, INTERRUPTED, OK, run_simulation, run_theory, save, simulation_settings
 
 if TYPE_CHECKING:
     from teacher_student.analysis.compare import Comparison

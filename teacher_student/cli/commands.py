@@ -10,11 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from teacher_student import __version__
-from teacher_student.comparison import run_comparison
-from teacher_student.deep.cli import add_commands
-from teacher_student.errors import InvalidInput, refuse
-from teacher_student.files import save_figure
-from teacher_student.jobs import (
+from teacher_student.cli.jobs import (
     INTERRUPTED,
     OK,
     REFUSED,
@@ -25,6 +21,10 @@ from teacher_student.jobs import (
     save,
     simulation_settings,
 )
+from teacher_student.cli.main_job import run_comparison
+from teacher_student.deep.cli import add_commands
+from teacher_student.errors import InvalidInput, refuse
+from teacher_student.files import save_figure
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -204,7 +204,3 @@ def _animate(options: argparse.Namespace) -> int:
     animate(load_trajectory(options.file), path)
     print(path)
     return OK
-
-
-if __name__ == "__main__":
-    sys.exit(main())
