@@ -7,36 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_problem import PROBLEM
 
 import teacher_student as ts
 from teacher_student import cli
 from teacher_student.cli import main_job
-
-PROBLEM = """
-name = "small"
-description = "two units"
-[initial]
-kind = "plain"
-Q = [[0.2, 0.0], [0.0, 0.3]]
-R = [[0.1, 0.0], [0.0, 0.05]]
-T = [[1.0, 0.0], [0.0, 1.0]]
-v = [1.0, 1.0]
-v_teacher = [1.0, 1.0]
-[rule]
-eta_xi_in = 0.5
-[run]
-alpha = { first = 0.1, last = 5.0, points = 8 }
-n_inputs = 60
-replicas = 4
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the working folder, with small.toml in it."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "small.toml").write_text(PROBLEM)
-    return tmp_path
 
 
 def names(folder: Path) -> set[str]:
