@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from teacher_student.problem import Problem as Problem
     from teacher_student.problem import log_spaced_times as log_spaced_times
     from teacher_student.problem_file import load_problem as load_problem
-    from teacher_student.problem_file import presets as presets
     from teacher_student.registration import register_activation as register_activation
     from teacher_student.restart import warm_restart as warm_restart
     from teacher_student.schedules import Cosine as Cosine
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from teacher_student.theory.stability.continuation import continuation as continuation
     from teacher_student.theory.stability.fixed_points import fixed_point as fixed_point
     from teacher_student.theory.stability.plateau import plateau_length as plateau_length
+    from teacher_student.toml_files import presets as presets
     from teacher_student.trajectory import load_trajectory as load_trajectory
     from teacher_student.trajectory import save_trajectory as save_trajectory
     from teacher_student.velocities import Velocities as Velocities
@@ -61,7 +61,7 @@ _WHERE = {
     "Velocities": "velocities",
     "log_spaced_times": "problem",
     "load_problem": "problem_file",
-    "presets": "problem_file",
+    "presets": "toml_files",
     "warm_restart": "restart",
     "integrate": "theory.ode.integrate",
     "predict": "theory.noise.predictions",

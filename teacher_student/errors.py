@@ -10,8 +10,14 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+_BEYOND_SEEDS = 10**4000  # Python writes 4300 digits at most
+
+
 class InvalidInput(ValueError):
     """Input refused before any work: one line with the field, its value and what was expected."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class Diverged(ArithmeticError):
@@ -35,8 +41,16 @@ def refuse(field: str, value: object, expected: str) -> NoReturn:
 
 def shown(value: object) -> str:
     """Return `value` as it stands in messages, in one line that is not too long."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return f"{type(value).__name__} with a whole number of thousands of digits"
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def one_line(text: str) -> str:
+    """Return `text` with what cannot be printed, such as a line break in the name of a file, written as in Python's strings."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def check_non_negative(field: str, value: object, expected: str = "a number of at least 0") -> float:
@@ -73,3 +87,11 @@ def check_whole(field: str, value: object, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         refuse(field, value, f"a whole number of at least {least}")
     return int(value)
+
+
+def check_seed(field: str, value: object) -> int:
+    """Return `value` as an int; raises `InvalidInput` unless it is a whole number from 0 on, of any size that Python writes."""
+    seed = check_whole(field, value, least=0)
+    if seed >= _BEYOND_SEEDS:
+        refuse(field, value, "a whole number of at most 4000 digits")
+    return seed

@@ -2,6 +2,7 @@
 
 numba keeps a function's compiled code while the function's own file stays the same. But the code holds what it calls and the
 constants it reads, which are of other files: after an update that changed only those, the old version's numbers would go on.
+And numba stops at a file of compiled code that is damaged.
 
 Kernels with one caller are marked `inline="always"`, unless that makes the caller slower: they are then compiled as a part of it
 and with its options, which is faster than to compile them once more by themselves.
@@ -44,6 +45,28 @@ class _OfThisPackage:
             return None
         return super().from_function(py_func, py_file)  # type: ignore[misc]
 
+
+class _WholeFiles(caching.IndexDataCacheFile):
+    """Files of compiled code, of which one that a crash has cut counts as absent: what it held is compiled again."""
+
+    def _load_index(self) -> Any:
+        try:
+            return super()._load_index()  # type: ignore[no-untyped-call]
+        except OSError:
+            raise
+        except Exception:  # pickle raises any kind
+            return {}
+
+    def _load_data(self, name: str) -> Any:
+        try:
+            return super()._load_data(name)  # type: ignore[no-untyped-call]
+        except OSError:
+            raise
+        except Exception:
+            return None
+
+
+caching.IndexDataCacheFile = _WholeFiles  # type: ignore[misc]
 
 # Before numba's own, in the same order; functions outside the package go on to those.
 _PLACES = (caching.UserProvidedCacheLocator, caching.InTreeCacheLocator, caching.UserWideCacheLocator)

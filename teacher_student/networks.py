@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from teacher_student.errors import refuse
+from teacher_student.memory import bytes_of_memory
 from teacher_student.order_parameters import OrderParameters
 
 FloatArray = npt.NDArray[np.float64]
@@ -111,11 +113,18 @@ def li_huang_weights(n_inputs: int, n_units: int, n_modes: int, rng: np.random.G
     """Return student and teacher as Li and Huang (2023) draw them for their on-line setting.
 
     Both are decomposed into `n_modes` modes and share sigma and xi_out; every factor has i.i.d. Gaussian entries of
-    standard deviation (ln N)^(-1/6), and the output weights are 1 / K. Raises `InvalidInput` for sizes below 1 or N < 3.
+    standard deviation (ln N)^(-1/6), and the output weights are 1 / K. Raises `InvalidInput` for sizes below 1, N < 3, or sizes
+    beyond this machine's memory.
     """
-    for name, value, least in (("n_inputs", n_inputs, 3), ("n_units", n_units, 1), ("n_modes", n_modes, 1)):
+    sizes = {"n_inputs": n_inputs, "n_units": n_units, "n_modes": n_modes}
+    for (name, value), least in zip(sizes.items(), (3, 1, 1), strict=True):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             refuse(name, value, f"a whole number of at least {least}")
+    held = 8 * (n_inputs * (2 * n_modes + n_units) + n_units * n_units)
+    memory = bytes_of_memory()
+    if held > (sys.maxsize if memory is None else memory):
+        largest = max(sizes, key=lambda name: sizes[name])
+        refuse(largest, sizes[largest], f"fewer: weights and overlaps of so many take {held / 2**30:.3g} GiB of memory")
     deviation = np.log(n_inputs) ** (-1.0 / 6.0)
     sigma = deviation * rng.standard_normal(n_modes)
     xi_out = deviation * rng.standard_normal((n_units, n_modes))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.activations import get_activations
-from teacher_student.errors import check_non_negative, check_whole, refuse
+from teacher_student.errors import check_non_negative, check_seed, check_whole, refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.output_scaling import check_applied
@@ -21,6 +21,8 @@ from teacher_student.velocities import Velocities, check_velocities
 FloatArray = npt.NDArray[np.float64]
 
 POINTS_PER_DECADE = 20
+_LARGEST_BATCH = 10**15  # kernels count in 64 bits, and in floating point up to 2^53
+_MOST_STEPS = 10**18
 RATES = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v")
 
 
@@ -81,6 +83,8 @@ class LearningRule:
         for name in ("noise", "weight_decay"):
             object.__setattr__(self, name, check_non_negative(name, getattr(self, name)))
         object.__setattr__(self, "batch_size", check_whole("batch_size", self.batch_size, least=1))
+        if self.batch_size > _LARGEST_BATCH:
+            refuse("batch_size", self.batch_size, f"at most {_LARGEST_BATCH}")
         object.__setattr__(self, "momentum", check_non_negative("momentum", self.momentum, "a number from 0 to below 1"))
         if self.momentum >= 1:
             refuse("momentum", self.momentum, "a number from 0 to below 1")
@@ -225,6 +229,8 @@ def check_problem(problem: object) -> None:
 def check_size_of_runs(problem: Problem, n_inputs: object) -> int:
     """Return N of simulations of `problem` as an int; raises `InvalidInput` if they cannot have it."""
     N, friction = check_n_inputs(problem.initial, n_inputs, problem.rule.has_velocity), problem.rule.friction
+    if N > _MOST_STEPS:
+        refuse("n_inputs", N, "at most 1e18, for so many steps are one unit of alpha")
     if friction is not None and friction > N:
         refuse("friction", friction, f"at most N = {N}, for velocities shrink by 1 - friction / N per step")
     return N
@@ -267,8 +273,8 @@ def output_times(alpha: float | npt.ArrayLike) -> FloatArray:
 
 def whole_steps(times: FloatArray, n_inputs: int) -> npt.NDArray[np.int64]:
     """Return the steps nearest to `times` at N = `n_inputs`, each once; raises `InvalidInput` beyond 1e18 steps."""
-    if times[-1] * n_inputs > 1e18:
-        refuse("alpha", times[-1].item(), f"at most 1e18 steps, that is alpha of {1e18 / n_inputs:.3g}")
+    if times[-1] * n_inputs > _MOST_STEPS:
+        refuse("alpha", times[-1].item(), f"at most 1e18 steps, that is alpha of {_MOST_STEPS / n_inputs:.3g}")
     return np.unique(np.rint(times * n_inputs).astype(np.int64))
 
 
@@ -283,7 +289,7 @@ def log_spaced_times(first: float, last: float, points: int | None = None) -> Fl
 
 def check_seed_and_replicas(replicas: object, seed: object) -> tuple[int, int]:
     """Return both as ints; raises `InvalidInput` unless `replicas` is at least 1 and `seed` at least 0."""
-    return check_whole("replicas", replicas, least=1), check_whole("seed", seed, least=0)
+    return check_whole("replicas", replicas, least=1), check_seed("seed", seed)
 
 
 def _is_unicode(text: str) -> bool:

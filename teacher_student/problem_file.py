@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from teacher_student.errors import InvalidInput, refuse
+from teacher_student.errors import InvalidInput, check_seed, refuse
 from teacher_student.networks import li_huang_weights, overlaps
 from teacher_student.order_parameters import OrderParameters, plain_committee
 from teacher_student.output_scaling import Applied, check_output_scaling, with_output_scaling
 from teacher_student.problem import RATES, LearningRule, Problem, log_spaced_times
 from teacher_student.schedules import Cosine, Piecewise, PowerLaw, Schedule
+from teacher_student.toml_files import tables, text_of_problem
 from teacher_student.velocities import Velocities
 
 DEFAULT_PRESET = "staircase"
@@ -28,19 +27,12 @@ _MOST_TIMES = 1_000_000
 _RUN_KEYS = ("alpha", "n_inputs", "replicas", "seed")
 
 
-def presets() -> dict[str, str]:
-    """Return the names of the presets, each with its description."""
-    folder = resources.files("teacher_student") / "presets"
-    files = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    return {name[:-5]: tomllib.loads((folder / name).read_text("utf-8"))["description"] for name in files}
-
-
 def load_problem(source: str | Path) -> Problem:
     """Return the problem in a TOML file, or the preset of that name.
 
     Raises `InvalidInput` if there is neither, if the file is no TOML, or at the first field that is unknown or impossible.
     """
-    text = _text(source)
+    text = text_of_problem(source)
     try:
         return parse_problem(text)
     except InvalidInput as error:
@@ -52,59 +44,37 @@ def load_document(source: str | Path) -> dict[str, Any]:
 
     Raises `InvalidInput` if there is neither or the file is no TOML.
     """
-    return parse_document(_text(source))
+    return tables(text_of_problem(source), "problem")
 
 
 def parse_problem(text: str) -> Problem:
     """Return the problem that `text` states in TOML; raises `InvalidInput` naming the first field at fault."""
-    return build_problem(parse_document(text))
-
-
-def _text(source: str | Path) -> str:
-    path = Path(source)
-    names = presets()
-    try:
-        if str(source) in names:
-            return (resources.files("teacher_student") / "presets" / f"{source}.toml").read_text("utf-8")
-        if path.is_file():
-            return path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidInput(f"problem: got {str(source)!r} (no UTF-8), expected a TOML file") from None
-    except OSError as error:
-        raise InvalidInput(f"problem: got {str(source)!r} ({error.strerror}), expected a readable file") from None
-    refuse("problem", str(source), "a TOML file or one of the presets " + ", ".join(names))
-
-
-def parse_document(text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"problem: got text that is no TOML ({error}), expected a problem") from None
+    return build_problem(tables(text, "problem"))
 
 
 def build_problem(document: dict[str, Any]) -> Problem:
     """Return the problem of the tables of a TOML file; raises `InvalidInput` naming the first field at fault."""
     _check_keys("", document, ("name", "description", "initial", "rule", "run", "velocity"))
-    tables = {name: document.get(name, {}) for name in ("initial", "rule", "run")}
-    for name, table in tables.items():
+    sections = {name: document.get(name, {}) for name in ("initial", "rule", "run")}
+    for name, table in sections.items():
         if not isinstance(table, dict):
             refuse(name, table, f"a table [{name}]")
         if name != "run" and not table:
             refuse(name, table, f"a table [{name}] with entries")
-    _check_keys("rule.", tables["rule"], tuple(f.name for f in fields(LearningRule)))
-    if "eta_xi_in" not in tables["rule"]:
+    _check_keys("rule.", sections["rule"], tuple(f.name for f in fields(LearningRule)))
+    if "eta_xi_in" not in sections["rule"]:
         refuse("rule.eta_xi_in", None, "a number of at least 0 (0 freezes the input modes)")
-    _check_keys("run.", tables["run"], _RUN_KEYS)
-    run = dict(tables["run"])
+    _check_keys("run.", sections["run"], _RUN_KEYS)
+    run = dict(sections["run"])
     if isinstance(run.get("alpha"), dict):
         run["alpha"] = _times_of_table(run["alpha"])
     labels = {name: document[name] for name in ("name", "description") if name in document}
-    output_scaling, applied = _output_scaling(tables["initial"])
-    initial = _initial(tables["initial"])
+    output_scaling, applied = _output_scaling(sections["initial"])
+    initial = _initial(sections["initial"])
     with_prefix = _Prefix("rule.")
-    given = {name: tables["rule"].get(name) for name in RATES}
+    given = {name: sections["rule"].get(name) for name in RATES}
     rates = {name: _schedule(f"rule.{name}.", table) for name, table in given.items() if isinstance(table, dict)}
-    rule = with_prefix(LearningRule, {**tables["rule"], **rates})
+    rule = with_prefix(LearningRule, {**sections["rule"], **rates})
     velocity = _velocity(document.get("velocity"))
     problem = Problem(initial=initial, rule=rule, **run, **labels, velocity=velocity)
     if applied:
@@ -241,6 +211,6 @@ def _initial(table: dict[str, Any]) -> OrderParameters:
         for key, value in table.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 refuse(f"initial.{key}", value, "a whole number")
-        rng = np.random.default_rng(table.pop("seed"))
+        rng = np.random.default_rng(check_seed("initial.seed", table.pop("seed")))
         return overlaps(with_prefix(li_huang_weights, {**table, "rng": rng}))
     refuse("initial.kind", kind, "one of overlaps, plain, li-huang")

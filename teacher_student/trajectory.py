@@ -21,6 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 COMPLETE = "complete"
 COSINES = "R/sqrt(QT)"
 EPS_G_ERROR = "eps_g_error"
+_WHOLE_NUMBERS = ("seed", "n_inputs")  # attributes that may be beyond 64 bits
 
 _FORMAT = "teacher_student trajectory 1"
 # Of a sum of terms that cancel, relative to the largest: each is rounded at 1e-16.
@@ -175,6 +176,8 @@ def save_trajectory(trajectory: xr.Dataset, path: str | Path) -> None:
     Raises `InvalidInput` if it is no dataset, or the place cannot be written.
     """
     dataset = _dataset(trajectory)
+    large = {name: str(dataset.attrs[name]) for name in _WHOLE_NUMBERS if abs(dataset.attrs.get(name, 0)) >= 2**63}
+    dataset = dataset.assign_attrs(large)  # NetCDF has 64 bits
     with replacing(check_path(path, "output")) as temporary:
         dataset.to_netcdf(temporary, engine="h5netcdf")
 
@@ -193,6 +196,8 @@ def load_trajectory(path: str | Path) -> xr.Dataset:
             trajectory = stored.load()
     except Exception as error:  # h5py and xarray raise many kinds for files that are damaged or foreign
         raise InvalidInput(f"file: got {str(path)!r} ({type(error).__name__}), expected a trajectory (NetCDF-4)") from None
+    digits = {name: trajectory.attrs[name] for name in _WHOLE_NUMBERS if str(trajectory.attrs.get(name)).isdecimal()}
+    trajectory.attrs.update({name: int(text) for name, text in digits.items()})
     missing = [name for name in (*DIMENSIONS, "T", "v_teacher") if name not in trajectory]
     if trajectory.attrs.get("format") != _FORMAT or missing:
         raise InvalidInput(f"file: got {str(path)!r} (format {trajectory.attrs.get('format')!r}), expected {_FORMAT!r}")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import tomllib
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from teacher_student.errors import InvalidInput, refuse
+from teacher_student.errors import refuse
+from teacher_student.toml_files import presets, tables, text_of_problem
 
 DEFAULT_PRESET = "digits"
+_PACKAGE = "teacher_student.deep"
 
 _KEYS = {
     "data": ("name", "folder", "test_fraction", "n_samples", "seed"),
@@ -38,26 +38,12 @@ class DeepProblem:
 
 def deep_presets() -> dict[str, str]:
     """Return the names of the presets, each with its description."""
-    folder = resources.files("teacher_student.deep") / "presets"
-    files = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    return {name[:-5]: tomllib.loads((folder / name).read_text("utf-8"))["description"] for name in files}
+    return presets(_PACKAGE)
 
 
 def load_deep_problem(source: str | Path) -> DeepProblem:
     """Return the problem in a TOML file, or the preset of that name; raises `InvalidInput` at the first unknown key."""
-    path, names = Path(source), deep_presets()
-    try:
-        if str(source) in names:
-            text = (resources.files("teacher_student.deep") / "presets" / f"{source}.toml").read_text("utf-8")
-        elif path.is_file():
-            text = path.read_text("utf-8")
-        else:
-            refuse("problem", str(source), "a TOML file, a model, or one of the presets " + ", ".join(names))
-        document = tomllib.loads(text)
-    except InvalidInput:
-        raise
-    except (ValueError, RecursionError, OSError) as error:
-        raise InvalidInput(f"problem: got {str(source)!r} ({' '.join(str(error).split())}), expected a TOML file") from None
+    document = tables(text_of_problem(source, _PACKAGE, "a model, "), "problem")
     return _parse(str(source), document)
 
 

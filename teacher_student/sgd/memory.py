@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from teacher_student.errors import refuse
+from teacher_student.memory import bytes_of_memory
 from teacher_student.problem import Problem
 
 # Bytes of a replica's random generator with its seed, or somewhat less.
@@ -16,9 +15,8 @@ def check_memory_of_runs(problem: Problem, N: int, replicas: int, n_times: int, 
 
     It is less than what they need, for the runs themselves and what they return; where the system does not tell, none is refused.
     """
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
+    memory = bytes_of_memory()
+    if memory is None:
         return
     gigabytes = f"{memory / 2**30:.3g} GiB of memory"
     if held > memory:

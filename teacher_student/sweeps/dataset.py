@@ -36,7 +36,7 @@ def assemble(sweep: Sweep, folder: Path, failed: dict[int, str]) -> xr.Dataset:
     sizes = _sizes(header for headers in stored.values() for header in headers)
     names = list(dict.fromkeys(name for headers in stored.values() for header in headers for name, _ in header["arrays"]))
     arrays = {name: np.full((sweep.n_points, *(sizes[d] for d in _dimensions(name))), np.nan) for name in names}
-    seeds = np.zeros(sweep.n_points, np.int64)
+    seeds = np.zeros(sweep.n_points, dtype=object)
     sources = [source for source in ("theory", "simulation") if getattr(sweep, source)]
     status = {source: np.full(sweep.n_points, "", dtype=object) for source in sources}
     for index, text in failed.items():
@@ -60,9 +60,14 @@ def assemble(sweep: Sweep, folder: Path, failed: dict[int, str]) -> xr.Dataset:
     for source in sources:
         data[_label(f"{source}.status")] = (tuple(swept), status[source].reshape(*swept.values()))
     if sweep.simulation is not None:
-        data["seed"] = (tuple(swept), seeds.reshape(*swept.values()))
+        data["seed"] = (tuple(swept), _storable(seeds).reshape(*swept.values()))
     attributes = {"format": _FORMAT, "sweep": write_sweep(sweep), "version": teacher_student.__version__}
     return xr.Dataset(data, coordinates, attributes)
+
+
+def _storable(seeds: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return whole numbers as such, or as text if one has more than 64 bits, which NetCDF does not have."""
+    return seeds.astype(np.int64) if max(seeds) < 2**63 else np.array([str(seed) for seed in seeds], dtype=object)
 
 
 def _dimensions(name: str) -> tuple[str, ...]:

@@ -211,11 +211,13 @@ def test_output_times_that_differ_late_are_shown_where_they_do(make_problem: Cal
         simulate(make_problem(), "overlaps", tmp_path / "state", alpha=[*times[:-1], 2.0])
 
 
-def test_what_a_run_killed_while_it_wrote_has_left_is_removed(make_problem: Callable[..., ts.Problem], tmp_path: Path) -> None:
-    for name in (".state.1.tmp", ".other.1.tmp"):
-        (tmp_path / name).write_bytes(b"half")
+def test_what_a_run_killed_while_it_wrote_has_left_is_removed(
+    make_problem: Callable[..., ts.Problem], tmp_path: Path, leave_temporary: Callable[[Path], Path]
+) -> None:
+    own, other = leave_temporary(tmp_path / "state"), leave_temporary(tmp_path / "other")
+    assert own.exists()
     simulate(make_problem(), "overlaps", tmp_path / "state")
-    assert {path.name for path in tmp_path.iterdir()} == {"state", ".other.1.tmp"}
+    assert {path.name for path in tmp_path.iterdir()} == {"state", other.name}
 
 
 @dataclass(frozen=True)

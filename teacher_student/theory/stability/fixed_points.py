@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ class NoFixedPoint(ArithmeticError):
         Largest abs(dy/dalpha) where it ended.
     """
 
-    def __init__(self, message: str, residual: float) -> None:
+    def __init__(self, message: str, residual: float = math.nan) -> None:  # with a default it can be sent between processes
         super().__init__(message)
         self.residual = residual
 

@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from teacher_student.cli.jobs import run_simulation, run_theory, save, simulation_settings
 from teacher_student.compiled_code import compiling_simulations
 from teacher_student.errors import refuse
 from teacher_student.files import output_folder, replacing, save_figure
-from teacher_student.jobs import DIFFERS, INTERRUPTED, OK, run_simulation, run_theory, save, simulation_settings
+from teacher_student.outcome import DIFFERS, INTERRUPTED, OK
 
 if TYPE_CHECKING:
     from teacher_student.analysis.compare import Comparison
@@ -74,10 +75,10 @@ def run_comparison(options: argparse.Namespace) -> int:
 def _write_comparison(result: Comparison, folder: Path, seconds: dict[str, float], command: str) -> None:
     from teacher_student.analysis.report import report, summary
 
+    with replacing(folder / "report.md") as temporary:  # before the figure, which takes more that may fail
+        temporary.write_text(report(result, seconds, command), encoding="utf-8")
     figure, _ = result.plot()
     save_figure(figure, folder / "comparison.png")
-    with replacing(folder / "report.md") as temporary:
-        temporary.write_text(report(result, seconds, command), encoding="utf-8")
     print(f"{folder / 'comparison.png'}\n{folder / 'report.md'}\n{summary(result)}")
 
 

@@ -7,35 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_problem import PROBLEM
 
 import teacher_student as ts
-from teacher_student import cli, comparison
-
-PROBLEM = """
-name = "small"
-description = "two units"
-[initial]
-kind = "plain"
-Q = [[0.2, 0.0], [0.0, 0.3]]
-R = [[0.1, 0.0], [0.0, 0.05]]
-T = [[1.0, 0.0], [0.0, 1.0]]
-v = [1.0, 1.0]
-v_teacher = [1.0, 1.0]
-[rule]
-eta_xi_in = 0.5
-[run]
-alpha = { first = 0.1, last = 5.0, points = 8 }
-n_inputs = 60
-replicas = 4
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the working folder, with small.toml in it."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "small.toml").write_text(PROBLEM)
-    return tmp_path
+from teacher_student import cli
+from teacher_student.cli import main_job
 
 
 def names(folder: Path) -> set[str]:
@@ -164,13 +140,13 @@ def test_a_friction_above_n_is_refused_before_the_theory_is_run(folder: Path, ca
 
 
 def test_compare_says_by_its_status_that_theory_and_simulation_differ(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = comparison.run_theory
+    right = main_job.run_theory
 
     def theory_of_another_rate(problem: ts.Problem, *arguments: object, **options: object) -> object:
         rule = dataclasses.replace(problem.rule, eta_xi_in=1.05 * problem.rule.eta_xi_in)
         return right(dataclasses.replace(problem, rule=rule), *arguments, **options)
 
-    monkeypatch.setattr(comparison, "run_theory", theory_of_another_rate)
+    monkeypatch.setattr(main_job, "run_theory", theory_of_another_rate)
     arguments = ["compare", "small.toml", "-o", "out", "--n-inputs", "1000", "--replicas", "64", "--method", "overlaps"]
     assert cli.main(arguments) == 1
     report = (folder / "out" / "report.md").read_text()

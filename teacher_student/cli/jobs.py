@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teacher_student.errors import Diverged
 from teacher_student.files import check_writable
+from teacher_student.outcome import DIVERGED, INTERRUPTED, OK, tell
 
 if TYPE_CHECKING:
     import argparse
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from teacher_student.problem import Problem
 
-OK, DIFFERS, REFUSED, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 130
-
 
 def run_theory(problem: Problem, alpha: npt.ArrayLike | None = None, fluctuations: bool = False) -> tuple[xr.Dataset | None, int]:
     """Return the trajectory of the theory, or what there is of it, and an exit status."""
@@ -28,7 +26,7 @@ def run_theory(problem: Problem, alpha: npt.ArrayLike | None = None, fluctuation
     try:
         trajectory = integrate(problem, alpha, fluctuations)
     except Diverged as error:
-        print(f"teacher-student: {error}", file=sys.stderr)
+        tell(error)
         return error.trajectory, DIVERGED
     return trajectory, _status(trajectory)
 
@@ -49,7 +47,7 @@ def run_simulation(
 
             trajectory = simulate(problem, method=method, **given)
     except Diverged as error:
-        print(f"teacher-student: {error}", file=sys.stderr)
+        tell(error)
         return error.trajectory, DIVERGED
     return trajectory, _status(trajectory)
 
@@ -66,7 +64,7 @@ def simulation_settings(problem: Problem, n_inputs: int | None, options: argpars
 
 def _status(trajectory: xr.Dataset) -> int:
     if trajectory.attrs["status"] == "interrupted":
-        print(f"teacher-student: {trajectory.attrs['source']} interrupted; what was computed is kept", file=sys.stderr)
+        tell(f"{trajectory.attrs['source']} interrupted; what was computed is kept")
         return INTERRUPTED
     return OK
 
@@ -80,7 +78,7 @@ def report_status(dataset: xr.Dataset) -> int:
         found = status.str.startswith(what).any("variable")
         if found.any():
             count = f"{int(found.sum())} of {found.size} points"
-            print(f"teacher-student: {count} {what}, see {' and '.join(names)}; {then}", file=sys.stderr)
+            tell(f"{count} {what}, see {' and '.join(names)}; {then}")
             ended = DIVERGED
     return ended
 
