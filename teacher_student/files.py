@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 def check_path(path: object, name: str) -> Path:
-    """Return `path` as a `Path`; refuses what is neither that nor text, and `name` is what it was given for."""
-    if not isinstance(path, (str, os.PathLike)):
+    """Return `path` as a `Path`; refuses what is none, or no name that a file can have; `name` is what it was given for."""
+    text = path.__fspath__() if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str) or "\0" in text:
         refuse(name, path, "a path")
-    return Path(path)
+    return Path(text)
 
 
 @contextlib.contextmanager
@@ -29,6 +30,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Raises `InvalidInput` if the place cannot be written.
     """
     path = Path(path)
+    if not path.name:
+        refuse("output", str(path), "the name of a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
