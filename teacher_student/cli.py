@@ -177,10 +177,11 @@ def _sweep(options: argparse.Namespace) -> int:
 def _plot(options: argparse.Namespace) -> int:
     from teacher_student.plots import comparison
     from teacher_student.trajectory import load_trajectory
+    from teacher_student.trajectory_form import kind_of
 
     trajectories = [load_trajectory(path) for path in options.files]
     for path, trajectory in zip(options.files, trajectories, strict=True):
-        simulated = "replica" in trajectory.dims
+        simulated = kind_of(trajectory) == "simulation"
         figure, _ = comparison(None if simulated else trajectory, trajectory if simulated else None)
         picture = path.with_suffix(".png")
         save_figure(figure, picture)

@@ -18,8 +18,7 @@ def pool(simulations: Sequence[xr.Dataset]) -> xr.Dataset:
     Parameters
     ----------
     simulations : sequence of xarray.Dataset
-        Of the same problem at the same N and output times, by the same method, with different seeds. What was pooled may be pooled
-        again.
+        Of the same problem at the same N and output times, by the same method, with different seeds. A pool may be pooled again.
 
     Returns
     -------
@@ -53,7 +52,7 @@ def _check_same(first: xr.Dataset, other: xr.Dataset, argument: str) -> None:
     if difference is not None:
         refuse(argument, f"another {difference}", "the problem of simulations[0]")
     for name in ("n_inputs", "method", "status", "version"):
-        here, there = other.attrs.get(name), first.attrs.get(name)
+        here, there = str(other.attrs.get(name)), str(first.attrs.get(name))
         if here != there:
             refuse(argument, f"{name} {here}", f"{there}, as in simulations[0]")
     if not np.array_equal(first["alpha"], other["alpha"]):
@@ -71,7 +70,5 @@ def _replicas_of_seeds(simulation: xr.Dataset, argument: str) -> dict[int, int]:
     text = n_replicas if len(seeds) == 1 else simulation.attrs.get("replicas_of_seeds")
     counts = [int(part) for part in str(text).split(",") if part.strip().isdecimal()]
     if len(counts) != len(seeds) or sum(counts) != n_replicas:
-        refuse(
-            argument, f"{n_replicas} replicas of a pool of {text}", "a whole pool, of which the seed of every replica is known"
-        )
+        refuse(argument, f"{n_replicas} replicas of a pool of {text}", "a whole pool, which tells the seed of every replica")
     return dict(zip(seeds, counts, strict=True))

@@ -73,8 +73,8 @@ def as_trajectory(
             refuse(argument, f"a dataset without {name}", of_kind)
     if "alpha" not in trajectory.coords or trajectory["alpha"].dims != ("alpha",):
         refuse(argument, f"dimensions {tuple(trajectory.sizes)}", "one alpha, with the output times as its coordinate")
-    if kind is not None and kind != _kind_of(trajectory):
-        refuse(argument, f"a trajectory of {_kind_of(trajectory)}", of_kind)
+    if kind is not None and kind != kind_of(trajectory):
+        refuse(argument, f"a trajectory of {kind_of(trajectory)}", of_kind)
     if kind == "simulation" and "replica" not in trajectory.dims:
         per_run = [name for name in trajectory.data_vars if "alpha" in trajectory[name].dims]
         trajectory = trajectory.assign({name: trajectory[name].expand_dims("replica") for name in per_run})
@@ -108,7 +108,7 @@ def as_dataset(given: object, argument: str, expected: str) -> xr.Dataset:
     return given
 
 
-def _kind_of(trajectory: xr.Dataset) -> str:
+def kind_of(trajectory: xr.Dataset) -> str:
     """Return "theory" or "simulation": what its attributes say, else by whether it has replicas."""
     if trajectory.attrs.get("source") in ("theory", "simulation"):
         return str(trajectory.attrs["source"])
@@ -144,11 +144,11 @@ def _in_order(trajectory: xr.Dataset, argument: str, name: str, dimensions: tupl
 
 def _where(variable: xr.DataArray) -> str:
     """Return in which replicas and from which time on numbers are not finite, in words."""
-    broken = ~np.isfinite(variable)
+    broken = variable.copy(data=~np.isfinite(variable.values))
     if "alpha" not in variable.dims:
         return ""
     at = broken.any([dimension for dimension in variable.dims if dimension != "alpha"])
-    text = f" at alpha = {float(variable['alpha'][int(at.argmax())]):g}"
+    text = f" at alpha = {float(variable['alpha'].values[int(at.values.argmax())]):g}"
     if "replica" in variable.dims:
         of = np.flatnonzero(broken.any([dimension for dimension in variable.dims if dimension != "replica"]))
         text += f" in {len(of)} replica(s), the first number {of[0]}"
