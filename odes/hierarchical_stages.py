@@ -59,7 +59,9 @@ def main() -> None:
             axes[2].axvspan(stage.alpha_start, stage.alpha_end, color="0.9", zorder=0)
     found = ts.specialization(smallest)
     for k, (onset, m) in enumerate(zip(found["onset"].values, found["closest"].values, strict=True)):
-        cosine = np.interp(onset, smallest["alpha"], found["overlap"][:, k, m])  # without onset NaN, which is not drawn
+        cosine = np.interp(
+            onset, smallest["alpha"], found["normalized_overlaps"][:, k, m]
+        )  # NaN, which is not drawn, without onset
         axes[2].plot(onset, cosine, "o", color=ts.plots.COLOURS[k], markeredgecolor="black", zorder=3)
         since = "never" if np.isnan(onset) else f"from alpha = {onset:.4g} on"
         print(f"N = {N_INPUTS[0]}: student {k + 1} specialised on teacher {m + 1} {since}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from teacher_student.order_parameters import OrderParameters as OrderParameters
     from teacher_student.order_parameters import plain_committee as plain_committee
     from teacher_student.output_scaling import with_output_scaling as with_output_scaling
+    from teacher_student.pooling import pool as pool
     from teacher_student.problem import LearningRule as LearningRule
     from teacher_student.problem import Problem as Problem
     from teacher_student.problem import log_spaced_times as log_spaced_times
@@ -79,6 +80,7 @@ _WHERE = {
     "stages": "analysis.stages",
     "specialization": "analysis.specialization",
     "load_trajectory": "trajectory",
+    "pool": "pooling",
     "save_trajectory": "trajectory",
 }
 _MODULES = ("networks", "plots")

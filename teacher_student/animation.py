@@ -16,8 +16,9 @@ from matplotlib.artist import Artist
 
 from teacher_student.errors import check_whole, refuse
 from teacher_student.figure_style import COLOURS
-from teacher_student.files import check_writable, replacing
-from teacher_student.trajectory import check_trajectory, normalized_overlaps, resolved_times
+from teacher_student.files import check_path, check_writable, replacing
+from teacher_student.trajectory import normalized_overlaps, resolved_times
+from teacher_student.trajectory_form import as_trajectory
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -37,12 +38,12 @@ def animate(trajectory: xr.Dataset, path: str | Path, n_frames: int = 60) -> Non
         If the name does not end in .gif, the place cannot be written, there are fewer than 2 frames, for what is no trajectory,
         or for fewer than 2 output times above 0.
     """
-    path = Path(path)
+    path = check_path(path, "output")
     if path.suffix.lower() != ".gif":
         refuse("output", str(path), "a name that ends in .gif")
     check_writable(path.parent, path)
     n_frames = check_whole("n_frames", n_frames, least=2)
-    check_trajectory(trajectory, ("Q", "R", "eps_g", "T", "v_teacher"))
+    trajectory = as_trajectory(trajectory, variables=("Q", "R", "eps_g", "T", "v_teacher"))
     run = trajectory.isel(replica=0) if "replica" in trajectory.dims else trajectory
     run = run.isel(alpha=run["alpha"].values > 0)
     if run.sizes["alpha"] < 2:

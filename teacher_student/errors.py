@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import numbers
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     import xarray as xr
+
+Kind = TypeVar("Kind")
 
 
 _BEYOND_SEEDS = 10**4000  # Python writes 4300 digits at most
@@ -45,6 +48,8 @@ def shown(value: object) -> str:
         text = " ".join(repr(value).split())
     except ValueError:  # Python writes no whole number of more than 4300 digits
         return f"{type(value).__name__} with a whole number of thousands of digits"
+    except Exception:  # of an object whose own code fails
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -82,10 +87,10 @@ def check_fraction(field: str, value: object) -> float:
     return number
 
 
-def check_whole(field: str, value: object, least: int) -> int:
-    """Return `value` as an int; raises `InvalidInput` unless it is a whole number of at least `least`."""
+def check_whole(field: str, value: object, least: int = 1, expected: str | None = None) -> int:
+    """Return `value` as an int; raises `InvalidInput`, which says what is `expected`, unless it is whole and at least `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        refuse(field, value, f"a whole number of at least {least}")
+        refuse(field, value, expected or f"a whole number of at least {least}")
     return int(value)
 
 
@@ -95,3 +100,24 @@ def check_seed(field: str, value: object) -> int:
     if seed >= _BEYOND_SEEDS:
         refuse(field, value, "a whole number of at most 4000 digits")
     return seed
+
+
+def check_flag(field: str, value: object) -> bool:
+    """Return `value` as a bool; raises `InvalidInput` unless it is true or false: "no" and 0 would pass for one unnoticed."""
+    if type(value).__name__ not in ("bool", "bool_"):  # NumPy's, without the time that importing it takes
+        refuse(field, value, "true or false")
+    return bool(value)
+
+
+def check_choice(field: str, value: object, known: Iterable[str]) -> str:
+    """Return `value`; raises `InvalidInput` unless it is one of the names that are `known`."""
+    if not isinstance(value, str) or value not in known:
+        refuse(field, value, "one of " + ", ".join(known))
+    return value
+
+
+def check_instance(field: str, value: object, kind: type[Kind], expected: str | None = None) -> Kind:
+    """Return `value`; raises `InvalidInput`, which says what is `expected`, unless it is an instance of `kind`."""
+    if not isinstance(value, kind):
+        refuse(field, value, expected or f"an instance of {kind.__name__}")
+    return value

@@ -9,6 +9,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from teacher_student.errors import check_instance
+
 # Okabe and Ito's colours, told apart by all common kinds of colour vision; markers and dashes repeat the distinction in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -21,7 +23,9 @@ def figure_style() -> Any:
 
 
 def figure_of(ax: Axes | None) -> tuple[Figure, Axes]:
-    """Return the figure of `ax` and `ax`, or new ones."""
+    """Return the figure of `ax` and `ax`, or new ones; raises `InvalidInput` for what is no axes."""
+    if ax is not None:
+        check_instance("ax", ax, Axes, "axes of Matplotlib")
     if ax is None:
         fig, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
         return fig, ax

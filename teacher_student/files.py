@@ -49,6 +49,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Raises `InvalidInput` if the place cannot be written.
     """
     path = check_path(path, "output")
+    if not path.name:
+        refuse("output", str(path), "the name of a file")
     temporary = path.with_name(f"{_temporary_prefix(path.name)}.{os.getpid()}.{next(_COUNT)}.tmp")
     try:
         yield temporary

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.errors import refuse
+from teacher_student.errors import check_instance, check_whole, refuse
 from teacher_student.memory import bytes_of_memory
-from teacher_student.order_parameters import OrderParameters
+from teacher_student.order_parameters import OrderParameters, as_array, check_shape
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -31,9 +31,10 @@ class Weights:
 
 
 def overlaps(weights: Weights) -> OrderParameters:
-    """Return the order parameters of `weights`; raises `InvalidInput` if shapes do not fit."""
-    xi_in, W_teacher = np.asarray(weights.xi_in), np.asarray(weights.W_teacher)
-    if xi_in.ndim != 2 or W_teacher.ndim != 2 or xi_in.shape[1] != W_teacher.shape[1]:
+    """Return the order parameters of `weights`; raises `InvalidInput` if they are none, or shapes do not fit."""
+    check_instance("weights", weights, Weights)
+    xi_in, W_teacher = as_array("xi_in", weights.xi_in, 2), as_array("W_teacher", weights.W_teacher, 2)
+    if xi_in.shape[1] != W_teacher.shape[1] or xi_in.shape[1] == 0:
         refuse("xi_in", f"shape {xi_in.shape}", f"(P, N) with the N of W_teacher, whose shape is {W_teacher.shape}")
     n_inputs = xi_in.shape[1]
     return OrderParameters(
@@ -51,7 +52,10 @@ def triangular_factor(gram: FloatArray) -> FloatArray:
     """Return the lower triangular F with F F^T = `gram`, (n, n), a Gram matrix that may be singular.
 
     It comes from an eigendecomposition and a QR decomposition, never from a division by a pivot; the diagonal is not negative.
+    Raises `InvalidInput` unless `gram` is a square matrix of finite numbers.
     """
+    gram = as_array("gram", gram, 2)
+    check_shape("gram", gram, (len(gram), len(gram)), "a square")
     eigenvalues, vectors = np.linalg.eigh(gram)
     root = vectors * np.sqrt(np.clip(eigenvalues, 0.0, None))
     triangle: FloatArray = np.asarray(np.linalg.qr(root.T, mode="r"))
@@ -60,7 +64,8 @@ def triangular_factor(gram: FloatArray) -> FloatArray:
 
 
 def gram_of(state: OrderParameters) -> FloatArray:
-    """Return the Gram matrix, (M + P, M + P), of the rows (W*, xi_in) / sqrt(N)."""
+    """Return the Gram matrix, (M + P, M + P), of the rows (W*, xi_in) / sqrt(N); raises `InvalidInput` for no state."""
+    check_instance("state", state, OrderParameters)
     return np.block([[state.T, state.R_modes.T], [state.R_modes, state.Q_modes]])
 
 
@@ -70,7 +75,13 @@ def gram_factor(state: OrderParameters) -> FloatArray:
 
 
 def draw_rows(gram: FloatArray, n_inputs: int, rng: np.random.Generator) -> FloatArray:
-    """Return rows (n, N) with the Gram matrix `gram` (n, n) times N, n <= N, uniformly distributed among all such rows."""
+    """Return rows (n, N) with the Gram matrix `gram` (n, n) times N, n <= N, uniformly distributed among all such rows.
+
+    Raises `InvalidInput` for no matrix, fewer inputs than rows, or no generator.
+    """
+    gram = as_array("gram", gram, 2)
+    n_inputs = check_whole("n_inputs", n_inputs, len(gram))
+    check_instance("rng", rng, np.random.Generator)
     frame, triangle = np.linalg.qr(rng.standard_normal((n_inputs, len(gram))))
     frame *= np.sign(np.diagonal(triangle))  # makes the frame Haar distributed
     return np.asarray(np.sqrt(n_inputs) * triangular_factor(gram) @ frame.T)
@@ -78,25 +89,27 @@ def draw_rows(gram: FloatArray, n_inputs: int, rng: np.random.Generator) -> Floa
 
 def check_n_inputs(state: OrderParameters, n_inputs: object, with_velocities: bool = False) -> int:
     """Return `n_inputs` as an int; raises `InvalidInput` unless it is a whole number of at least P + M, or 2 P + M."""
+    check_instance("state", state, OrderParameters)
     least, sum_of_rows = state.n_modes + state.n_teacher, "P + M"
     if with_velocities:
         least, sum_of_rows = least + state.n_modes, "2 P + M, modes having velocities,"
-    if isinstance(n_inputs, bool) or not isinstance(n_inputs, (int, np.integer)) or n_inputs < least:
-        refuse("n_inputs", n_inputs, f"a whole number N of at least {sum_of_rows} = {least}")
-    return int(n_inputs)
+    return check_whole("n_inputs", n_inputs, least, f"a whole number N of at least {sum_of_rows} = {least}")
 
 
 def bytes_of_weights(state: OrderParameters, n_inputs: int) -> int:
-    """Return the size of student's and teacher's rows, in bytes."""
+    """Return the size of student's and teacher's rows, in bytes; raises `InvalidInput` as `check_n_inputs` does."""
+    n_inputs = check_n_inputs(state, n_inputs)
     return 8 * n_inputs * (state.n_modes + state.n_teacher)
 
 
 def draw_weights(state: OrderParameters, n_inputs: int, rng: np.random.Generator) -> Weights:
     """Return weights with exactly the overlaps of `state`, uniformly distributed among all such weights.
 
-    The inputs are isotropic, so what is learnt depends on the overlaps alone. Raises `InvalidInput` if N < P + M.
+    The inputs are isotropic, so what is learnt depends on the overlaps alone. Raises `InvalidInput` for no state, N < P + M or no
+    generator.
     """
     n_inputs = check_n_inputs(state, n_inputs)
+    check_instance("rng", rng, np.random.Generator)
     M = state.n_teacher
     rows = draw_rows(gram_of(state), n_inputs, rng)
     return Weights(
@@ -113,13 +126,13 @@ def li_huang_weights(n_inputs: int, n_units: int, n_modes: int, rng: np.random.G
     """Return student and teacher as Li and Huang (2023) draw them for their on-line setting.
 
     Both are decomposed into `n_modes` modes and share sigma and xi_out; every factor has i.i.d. Gaussian entries of
-    standard deviation (ln N)^(-1/6), and the output weights are 1 / K. Raises `InvalidInput` for sizes below 1, N < 3, or sizes
-    beyond this machine's memory.
+    standard deviation (ln N)^(-1/6), and the output weights are 1 / K. Raises `InvalidInput` for sizes below 1, N < 3, sizes
+    beyond this machine's memory, or no generator.
     """
     sizes = {"n_inputs": n_inputs, "n_units": n_units, "n_modes": n_modes}
     for (name, value), least in zip(sizes.items(), (3, 1, 1), strict=True):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            refuse(name, value, f"a whole number of at least {least}")
+        check_whole(name, value, least)
+    check_instance("rng", rng, np.random.Generator)
     held = 8 * (n_inputs * (2 * n_modes + n_units) + n_units * n_units)
     memory = bytes_of_memory()
     if held > (sys.maxsize if memory is None else memory):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from teacher_student.errors import refuse
+from teacher_student.errors import check_instance, check_non_negative, check_whole, refuse
 from teacher_student.figure_style import COLOURS, DASHES, MARKERS, figure_of, figure_style
-from teacher_student.trajectory import COSINES, normalized_overlaps, resolved_times
+from teacher_student.trajectory import normalized_overlaps, resolved_times
+from teacher_student.trajectory_form import DIMENSIONS, NORMALIZED_OVERLAPS, as_dataset, as_trajectory
 
 if TYPE_CHECKING:
     from teacher_student.analysis.scaling import Scaling
@@ -21,6 +22,23 @@ if TYPE_CHECKING:
 Spans = tuple[tuple[float, float], ...]
 
 _MAX_POINTS = 25
+_METHODS = {"overlaps": "chain of overlaps", "weights": "SGD on weights", "leap": "leaps"}
+
+
+class _Given(NamedTuple):
+    """What a figure shows, checked."""
+
+    theory: xr.Dataset | None
+    simulation: xr.Dataset | None
+    prediction: xr.Dataset | None
+    other: xr.Dataset | None = None
+
+    @property
+    def one(self) -> xr.Dataset:
+        """The theory, or without one the simulation."""
+        found = self.theory if self.theory is not None else self.simulation
+        assert found is not None  # `_given` has seen to it
+        return found
 
 
 def generalisation_error(
@@ -36,10 +54,11 @@ def generalisation_error(
 
     With a `prediction` of `teacher_student.predict`, a band shows where single runs at its N lie (one standard deviation around
     the predicted mean); `left_out` are spans of alpha in which it cannot be trusted, `other` is a second simulation. Near
-    perfect learning eps_g is not drawn where it is rounding or the integrator's tolerance. Raises `InvalidInput` if nothing is
-    given.
+    perfect learning eps_g is not drawn where it is rounding or the integrator's tolerance. Raises `InvalidInput` if neither a
+    theory nor a simulation is given, or something else in the place of one.
     """
-    _need_one(theory, simulation)
+    theory, simulation, prediction, other = _given(("eps_g",), theory, simulation, prediction, other)
+    left_out = _spans(left_out)
     with figure_style():
         fig, ax = figure_of(ax)
         ax.set_yscale("log")  # before anything is drawn: Matplotlib cannot change over where there is no number to draw
@@ -56,8 +75,9 @@ def generalisation_error(
             _band(ax, band, (), COLOURS[0], label, floor=0.1)
         for simulated, colour, marker in ((simulation, COLOURS[1], MARKERS[0]), (other, COLOURS[6], MARKERS[4])):
             if simulated is not None:
-                kind = {"overlaps": "chain of overlaps", "weights": "SGD on weights"}[simulated.attrs["method"]]
-                label = f"{kind}, $N={simulated.attrs['n_inputs']}$, {simulated.sizes['replica']} runs"
+                method, n_runs = simulated.attrs["method"], simulated.sizes["replica"]
+                runs = "1 run" if n_runs == 1 else f"{n_runs} runs"
+                label = f"{_METHODS.get(method, method)}, $N={simulated.attrs['n_inputs']}$, {runs}"
                 _points(ax, simulated["eps_g"].where(resolved_times(simulated)), (), colour, marker, label)
         for i, (start, end) in enumerate(left_out):
             text = "not judged" if i == 0 else None
@@ -78,10 +98,11 @@ def student_teacher_overlaps(
     """Draw R_km / sqrt(Q_kk T_mm) against alpha, a colour a student unit and a dash or marker a teacher unit.
 
     Bands as in `generalisation_error`. With more than four units on a side each student unit is shown with the teacher unit it
-    is closest to in the end. Returns (fig, ax); raises `InvalidInput` if nothing is given.
+    is closest to in the end. Returns (fig, ax); raises `InvalidInput` as `generalisation_error` does.
     """
-    given = _need_one(theory, simulation)
-    final = normalized_overlaps(given).values[..., -1, :, :]
+    given = _given(("Q", "R"), theory, simulation, prediction)
+    theory, simulation, prediction, _ = given
+    final = normalized_overlaps(given.one).values[..., -1, :, :]
     final = final.mean(axis=0) if final.ndim == 3 else final
     K, M = final.shape
     best = np.abs(final).argmax(axis=1)
@@ -89,7 +110,7 @@ def student_teacher_overlaps(
     with figure_style():
         fig, ax = figure_of(ax)
         for k, m in pairs if prediction is not None else []:
-            _band(ax, prediction[COSINES], (k, m), COLOURS[k % len(COLOURS)])  # type: ignore[index]
+            _band(ax, prediction[NORMALIZED_OVERLAPS], (k, m), COLOURS[k % len(COLOURS)])  # type: ignore[index]
         for trajectory in (theory, simulation):
             if trajectory is None:
                 continue
@@ -129,10 +150,11 @@ def overlap_entries(
 ) -> tuple[Figure, Axes]:
     """Draw entries of Q (the diagonal and Q_12) and R (each unit's largest in the end) against alpha; returns (fig, ax).
 
-    Bands as in `generalisation_error`. Raises `InvalidInput` if nothing is given.
+    Bands and what is raised as in `generalisation_error`.
     """
-    given = _need_one(theory, simulation)
-    R = given["R"].values[..., -1, :, :]
+    given = _given(("Q", "R"), theory, simulation, prediction)
+    theory, simulation, prediction, _ = given
+    R = given.one["R"].values[..., -1, :, :]
     R = R.mean(axis=0) if R.ndim == 3 else R
     K = R.shape[0]
     entries = [("Q", (k, k), DASHES[0]) for k in range(K)] + ([("Q", (0, 1), DASHES[2])] if K > 1 else [])
@@ -167,10 +189,11 @@ def comparison(
 ) -> tuple[Figure, Any]:
     """Draw the three panels of a comparison above each other: eps_g, normalised overlaps, entries of Q and R.
 
-    Arguments as in `generalisation_error`. Returns (fig, axes); with one of the two trajectories it shows that one. Raises
-    `InvalidInput` if nothing is given.
+    Arguments, and what is raised, as in `generalisation_error`. Returns (fig, axes); with one of the two trajectories it shows
+    that one.
     """
-    _need_one(theory, simulation)
+    theory, simulation, prediction, other = _given(("eps_g", "Q", "R"), theory, simulation, prediction, other)
+    left_out = _spans(left_out)
     with figure_style():
         fig, axes = plt.subplots(3, 1, figsize=(6.5, 8.5), sharex=True, layout="constrained")
     generalisation_error(theory, simulation, axes[0], prediction=prediction, other=other, left_out=left_out)
@@ -184,7 +207,13 @@ def comparison(
 
 
 def finite_size_scaling(scaling: Scaling, ax: Axes | None = None) -> tuple[Figure, Axes]:
-    """Draw spread and mean deviation against N with their fitted powers and the predicted ones; returns (fig, ax)."""
+    """Draw spread and mean deviation against N with their fitted powers and the predicted ones; returns (fig, ax).
+
+    Raises `InvalidInput` unless `scaling` is what `teacher_student.scaling` returns.
+    """
+    from teacher_student.analysis.scaling import Scaling  # SciPy takes a while, and most figures do not need it
+
+    check_instance("scaling", scaling, Scaling, "what teacher_student.scaling returns")
     N = np.array(scaling.n_inputs, dtype=np.float64)
     line = np.geomspace(N.min() / 1.5, N.max() * 1.5, 50)
     rows = (
@@ -214,13 +243,55 @@ def finite_size_scaling(scaling: Scaling, ax: Axes | None = None) -> tuple[Figur
     return fig, ax
 
 
-def _need_one(theory: xr.Dataset | None, simulation: xr.Dataset | None) -> xr.Dataset:
-    given = theory if theory is not None else simulation
-    if given is None:
+def _given(
+    variables: tuple[str, ...], theory: object, simulation: object, prediction: object, other: object | None = None
+) -> _Given:
+    """Return what a figure of `variables` shows; raises `InvalidInput` unless all of it fits together and there is something."""
+    needed = (*variables, "T", "v_teacher")
+    trajectories = [
+        None if each is None else as_trajectory(each, argument, needed, kind="theory" if argument == "theory" else "simulation")
+        for argument, each in (("theory", theory), ("simulation", simulation), ("other", other))
+    ]
+    found = next((each for each in trajectories[:2] if each is not None), None)
+    if found is None:
         refuse("theory, simulation", None, "at least one trajectory")
-    if given.sizes["alpha"] == 0 or not (given["alpha"].values > 0).any():
-        refuse("alpha", given["alpha"].values.tolist(), "a trajectory with an output time above 0, for a logarithmic axis")
-    return given
+    if not (found["alpha"].values > 0).any():
+        refuse("alpha", found["alpha"].values.tolist(), "a trajectory with an output time above 0, for a logarithmic axis")
+    band = None if prediction is None else _as_prediction(prediction, variables)
+    for argument, each in zip(("theory", "simulation", "other", "prediction"), (*trajectories, band), strict=True):
+        if each is None:
+            continue
+        for dimension in ("student", "teacher"):
+            if each.sizes.get(dimension, found.sizes[dimension]) != found.sizes[dimension]:
+                refuse(argument, f"{each.sizes[dimension]} as size of {dimension}", f"{found.sizes[dimension]}, as in the other")
+    return _Given(trajectories[0], trajectories[1], band, trajectories[2])
+
+
+def _as_prediction(given: object, variables: tuple[str, ...]) -> xr.Dataset:
+    """Return a prediction with its dimensions in order; raises `InvalidInput` unless it is what `predict` returns."""
+    expected = "what teacher_student.predict returns"
+    prediction = as_dataset(given, "prediction", expected)
+    if not {"moment", "alpha"} <= set(prediction.coords) or prediction["moment"].values.tolist() != ["mean", "spread"]:
+        refuse("prediction", f"dimensions {tuple(prediction.sizes)}", expected)
+    check_whole("prediction.attrs['n_inputs']", prediction.attrs.get("n_inputs"))
+    of_cosines = {NORMALIZED_OVERLAPS: ("student", "teacher")} if "R" in variables else {}
+    for name, dimensions in ({variable: DIMENSIONS[variable] for variable in variables} | of_cosines).items():
+        if name not in prediction.data_vars or set(prediction[name].dims) != {"moment", "alpha", *dimensions}:
+            refuse("prediction", f"a dataset without {name} of dimensions ('moment', 'alpha', ...)", expected)
+        if prediction[name].dtype.kind != "f" or not np.isfinite(prediction[name].values).all():
+            refuse("prediction", f"{name} that is not finite", expected)
+        prediction = prediction.assign({name: prediction[name].transpose("moment", "alpha", *dimensions)})
+    return prediction
+
+
+def _spans(left_out: object) -> Spans:
+    """Return spans of alpha as pairs of numbers; raises `InvalidInput` for anything else."""
+    given = left_out if isinstance(left_out, (tuple, list)) else (None,)
+    pairs = [span for span in given if isinstance(span, (tuple, list)) and len(span) == 2]
+    if len(pairs) < len(given):
+        refuse("left_out", left_out, "pairs of times, (start, end)")
+    ends = [[check_non_negative(f"left_out[{i}]", end) for end in pair] for i, pair in enumerate(pairs)]
+    return tuple((start, end) for start, end in ends)
 
 
 def _positive_times(trajectory: xr.Dataset) -> tuple[Any, Any]:

@@ -11,7 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.activations import get_activations
-from teacher_student.errors import check_non_negative, check_seed, check_whole, refuse
+from teacher_student.errors import (
+    check_flag,
+    check_instance,
+    check_non_negative,
+    check_positive,
+    check_seed,
+    check_whole,
+    refuse,
+)
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.output_scaling import check_applied
@@ -23,6 +31,7 @@ FloatArray = npt.NDArray[np.float64]
 POINTS_PER_DECADE = 20
 _LARGEST_BATCH = 10**15  # kernels count in 64 bits, and in floating point up to 2^53
 _MOST_STEPS = 10**18
+_MOST_TIMES = 1_000_000
 RATES = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v")
 
 
@@ -92,8 +101,7 @@ class LearningRule:
             object.__setattr__(self, "friction", check_non_negative("friction", self.friction))
             if self.momentum > 0:
                 refuse("friction", self.friction, f"either friction or a momentum, which is {self.momentum}")
-        if not isinstance(self.spherical, bool):
-            refuse("spherical", self.spherical, "true or false")
+        object.__setattr__(self, "spherical", check_flag("spherical", self.spherical))
         if self.spherical and self.has_velocity:
             refuse("spherical", self.spherical, "false, for the rule has momentum or friction")
 
@@ -184,16 +192,14 @@ class Problem:
     velocity: Velocities | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in (("initial", OrderParameters), ("rule", LearningRule)):
-            if not isinstance(getattr(self, name), kind):
-                refuse(name, getattr(self, name), f"an instance of {kind.__name__}")
+        check_instance("initial", self.initial, OrderParameters)
+        check_instance("rule", self.rule, LearningRule)
         if self.rule.spherical and (self.initial.Q_modes.diagonal() == 0).any():
             refuse("initial.Q_modes", self.initial.Q_modes.tolist(), "modes of a length above 0, for the rule keeps it")
         object.__setattr__(self, "alpha", output_times(self.alpha))
         object.__setattr__(self, "n_inputs", check_n_inputs(self.initial, self.n_inputs, self.rule.has_velocity))
         if self.velocity is not None:
-            if not isinstance(self.velocity, Velocities):
-                refuse("velocity", self.velocity, "an instance of Velocities")
+            check_instance("velocity", self.velocity, Velocities)
             if self.rule.friction is None:
                 refuse("velocity", "velocities", "none, for the rule has no friction")
             check_velocities(self.initial, self.velocity)
@@ -224,6 +230,18 @@ def check_problem(problem: object) -> None:
     """Raise `InvalidInput` unless `problem` is a `Problem`."""
     if not isinstance(problem, Problem):
         refuse("problem", type(problem).__name__, "a Problem")
+
+
+def difference_of(first: Problem, second: Problem) -> str | None:
+    """Return the first field, as "rule.noise", in which two problems differ in what learns and how, or None.
+
+    Output times, N, replicas, seed, name and description do not count: they are settings of runs.
+    """
+    for name, kind in (("initial", OrderParameters), ("rule", LearningRule)):
+        for f in fields(kind):
+            if not np.array_equal(getattr(getattr(first, name), f.name), getattr(getattr(second, name), f.name)):
+                return f"{name}.{f.name}"
+    return next((name for name in ("output_scaling", "velocity") if getattr(first, name) != getattr(second, name)), None)
 
 
 def check_size_of_runs(problem: Problem, n_inputs: object) -> int:
@@ -279,7 +297,15 @@ def whole_steps(times: FloatArray, n_inputs: int) -> npt.NDArray[np.int64]:
 
 
 def log_spaced_times(first: float, last: float, points: int | None = None) -> FloatArray:
-    """Return 0 and then `points` logarithmically spaced times from `first` to `last` (20 a decade by default)."""
+    """Return 0 and then `points` logarithmically spaced times from `first` to `last` (20 a decade by default).
+
+    Raises `InvalidInput` unless 0 < first < last <= 1e300 and there are from 2 to 1,000,000 points.
+    """
+    first, last = check_positive("first", first), check_positive("last", last)
+    if not first < last <= 1e300:
+        refuse("last", last, f"a time after first, {first}, and at most 1e300")
+    if points is not None and check_whole("points", points, 2) > _MOST_TIMES:
+        refuse("points", points, f"a whole number from 2 to {_MOST_TIMES}")
     if points is None:
         points = math.ceil(POINTS_PER_DECADE * math.log10(last / first)) + 1
     times = np.concatenate([[0.0], np.geomspace(first, last, points)])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from teacher_student.errors import InvalidInput, check_seed, refuse
+from teacher_student.errors import InvalidInput, check_seed, check_whole, refuse
 from teacher_student.networks import li_huang_weights, overlaps
 from teacher_student.order_parameters import OrderParameters, plain_committee
 from teacher_student.output_scaling import Applied, check_output_scaling, with_output_scaling
@@ -23,14 +23,14 @@ from teacher_student.velocities import Velocities
 DEFAULT_PRESET = "staircase"
 
 _SCHEDULES: dict[str, type[Schedule]] = {"piecewise": Piecewise, "power-law": PowerLaw, "cosine": Cosine}
-_MOST_TIMES = 1_000_000
 _RUN_KEYS = ("alpha", "n_inputs", "replicas", "seed")
 
 
 def load_problem(source: str | Path) -> Problem:
     """Return the problem in a TOML file, or the preset of that name.
 
-    Raises `InvalidInput` if there is neither, if the file is no TOML, or at the first field that is unknown or impossible.
+    Raises `InvalidInput` if it is no path, if there is neither, if the file is no TOML, or at the first field that is unknown or
+    impossible.
     """
     text = text_of_problem(source)
     try:
@@ -149,14 +149,9 @@ def _require_keys(prefix: str, table: dict[str, Any], known: tuple[str, ...]) ->
 def _times_of_table(table: dict[str, Any]) -> Any:
     _require_keys("run.alpha.", table, ("first", "last", "points"))
     first, last, points = table["first"], table["last"], table["points"]
-    for key in ("first", "last"):
-        if isinstance(table[key], bool) or not isinstance(table[key], (int, float)) or not table[key] > 0:
-            refuse(f"run.alpha.{key}", table[key], "a time above 0")
-    if isinstance(points, bool) or not isinstance(points, int) or not 2 <= points <= _MOST_TIMES:
-        refuse("run.alpha.points", points, f"a whole number from 2 to {_MOST_TIMES}")
-    if not first < last <= 1e300:
-        refuse("run.alpha.last", last, f"a finite time after first, {first}")
-    return log_spaced_times(first, last, points)
+    check_whole("run.alpha.points", points, 2)  # which may not be left out here
+    with_prefix = _Prefix("run.alpha.")
+    return with_prefix(log_spaced_times, {"first": first, "last": last, "points": points})
 
 
 def _output_scaling(table: dict[str, Any]) -> tuple[str, bool]:
@@ -209,8 +204,7 @@ def _initial(table: dict[str, Any]) -> OrderParameters:
     if kind == "li-huang":
         _require_keys("initial.", table, ("n_inputs", "n_units", "n_modes", "seed"))
         for key, value in table.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                refuse(f"initial.{key}", value, "a whole number")
+            check_whole(f"initial.{key}", value, 0, "a whole number")
         rng = np.random.default_rng(check_seed("initial.seed", table.pop("seed")))
         return overlaps(with_prefix(li_huang_weights, {**table, "rng": rng}))
     refuse("initial.kind", kind, "one of overlaps, plain, li-huang")

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from teacher_student.errors import check_non_negative, check_whole, refuse
+from teacher_student.errors import check_instance, check_non_negative, check_whole, refuse
 from teacher_student.problem import RATES, LearningRule, Problem
-from teacher_student.problem_file import parse_problem
 from teacher_student.schedules import later
 from teacher_student.trajectory import state_of
+from teacher_student.trajectory_form import as_trajectory, problem_of, seeds_of
 from teacher_student.velocities import DIMENSIONS as VELOCITIES
 from teacher_student.velocities import Velocities
 
@@ -40,7 +40,7 @@ def warm_restart(
     Returns
     -------
     Problem
-        With a time alpha that counts from the restart, the output times of the old problem, and a seed one above the one used
+        With a time alpha that counts from the restart, the output times of the old problem, and a seed one above those used
         so far, so that no input is drawn a second time. With friction it starts with the velocities reached; those of fixed
         momentum, which live for a few steps only, start from zero.
 
@@ -49,22 +49,22 @@ def warm_restart(
     InvalidInput
         If `trajectory` is none or empty, or has no such time or replica.
     """
-    if not isinstance(trajectory, xr.Dataset) or "problem" not in trajectory.attrs:
-        refuse("trajectory", type(trajectory).__name__, "a trajectory of theory or simulation")
-    if rule is not None and not isinstance(rule, LearningRule):
-        refuse("rule", rule, "a LearningRule")
-    times = trajectory["alpha"].values
-    if len(times) == 0:
-        refuse("trajectory", "no output times", "a trajectory that has reached one")
-    problem = parse_problem(trajectory.attrs["problem"])
-    point = trajectory.isel(alpha=_position(times, alpha, trajectory.attrs.get("n_inputs")))
+    trajectory = as_trajectory(trajectory, finite=False)
+    problem = problem_of(trajectory)
+    seed = max(seeds_of(trajectory), default=problem.seed) + 1
+    if rule is not None:
+        check_instance("rule", rule, LearningRule, "a LearningRule")
+    n_inputs = trajectory.attrs.get("n_inputs")
+    if n_inputs is not None:
+        n_inputs = check_whole("trajectory.attrs['n_inputs']", n_inputs)
+    point = trajectory.isel(alpha=_position(trajectory["alpha"].values, alpha, n_inputs))
     n_replicas = trajectory.sizes.get("replica", 0)
     if n_replicas == 0 and replica is not None:
         refuse("replica", replica, "none for a trajectory of the theory")
     if n_replicas > 1 and replica is None:
         refuse("replica", None, f"a number from 0 to {n_replicas - 1}")
     if n_replicas > 0:
-        replica = check_whole("replica", replica or 0, least=0)
+        replica = check_whole("replica", 0 if replica is None else replica, least=0)
         if replica >= n_replicas:
             refuse("replica", replica, f"a number from 0 to {n_replicas - 1}")
         point = point.isel(replica=replica)
@@ -73,7 +73,6 @@ def warm_restart(
         rates = {name: later(getattr(problem.rule, name), elapsed) for name in RATES}
         rule = dataclasses.replace(problem.rule, **rates)  # type: ignore[arg-type]
     initial = state_of(point)
-    seed = int(trajectory.attrs.get("seed", problem.seed)) + 1
     velocity = None
     if rule.friction is not None and "C_velocities" in point:
         velocity = Velocities(**{name: point[name].values for name in VELOCITIES})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ from teacher_student.errors import InvalidInput, refuse
 from teacher_student.files import check_path, replacing
 from teacher_student.order_parameters import OrderParameters, estimated_generalisation_error, unit_cosines, unit_overlaps
 from teacher_student.problem import Problem
+from teacher_student.trajectory_form import DIMENSIONS as DIMENSIONS
+from teacher_student.trajectory_form import EPS_G_ERROR, NORMALIZED_OVERLAPS, OF_TEACHER, as_dataset, as_trajectory
 
 FloatArray = npt.NDArray[np.float64]
 
 COMPLETE = "complete"
-COSINES = "R/sqrt(QT)"
-EPS_G_ERROR = "eps_g_error"
 _WHOLE_NUMBERS = ("seed", "n_inputs")  # attributes that may be beyond 64 bits
 
 _FORMAT = "teacher_student trajectory 1"
@@ -31,17 +30,6 @@ _IMPLICIT = ("LSODA", "Radau", "BDF")
 _BACK_FROM_NOISE = 100.0
 # Of the largest overlap: more than an integrator or sampled averages leave, and less than a mistake.
 _MISSING_LENGTH = 1e-4
-DIMENSIONS = {
-    "Q_modes": ("mode", "mode_"),
-    "R_modes": ("mode", "teacher"),
-    "sigma": ("mode",),
-    "xi_out": ("student", "mode"),
-    "v": ("student",),
-    "Q": ("student", "student_"),
-    "R": ("student", "teacher"),
-    "eps_g": (),
-}
-_OF_TEACHER = {"T": ("teacher", "teacher_"), "v_teacher": ("teacher",)}
 LONG_NAMES = {
     "Q_modes": "overlaps of input modes",
     "R_modes": "overlaps of input modes with teacher units",
@@ -83,7 +71,7 @@ def build_trajectory(
         arrays[EPS_G_ERROR] = eps_g_error
     dimensions = {**DIMENSIONS, **velocities.DIMENSIONS, EPS_G_ERROR: ()}
     data = {name: (leading + dimensions[name], array) for name, array in arrays.items()}
-    data |= {"T": (_OF_TEACHER["T"], T), "v_teacher": (_OF_TEACHER["v_teacher"], v_teacher)}
+    data |= {"T": (OF_TEACHER["T"], T), "v_teacher": (OF_TEACHER["v_teacher"], v_teacher)}
     coordinates = {"alpha": ("alpha", alpha, {"long_name": "alpha = steps / N"})}
     trajectory = xr.Dataset(data, coords=coordinates)
     long_names = {**LONG_NAMES, **velocities.LONG_NAMES}
@@ -93,41 +81,12 @@ def build_trajectory(
     return trajectory
 
 
-def _dataset(trajectory: object) -> xr.Dataset:
-    if not isinstance(trajectory, xr.Dataset):
-        refuse("trajectory", type(trajectory).__name__, "a trajectory of integrate or simulate")
-    return trajectory
-
-
-def check_trajectory(trajectory: object, variables: Sequence[str]) -> None:
-    """Raise `InvalidInput` unless `trajectory` has `variables` of theory, (alpha, ...), or a simulation, (replica, alpha, ...).
-
-    There have to be a replica and a time, and the times have to increase.
-    """
-    trajectory = _dataset(trajectory)
-    for name in variables:
-        if name not in trajectory:
-            refuse("trajectory", f"a dataset without {name}", "a trajectory of integrate or simulate")
-    if "alpha" not in trajectory.coords or trajectory["alpha"].dims != ("alpha",):
-        refuse("trajectory", f"dimensions {tuple(trajectory.sizes)}", "one alpha, with the output times as its coordinate")
-    leading = ("replica", "alpha") if "replica" in trajectory.dims else ("alpha",)
-    for name in variables:
-        expected = _OF_TEACHER[name] if name in _OF_TEACHER else leading + DIMENSIONS[name]
-        if trajectory[name].dims != expected:
-            refuse("trajectory", f"{name} with dimensions {trajectory[name].dims}", f"{expected}, in this order")
-    for dimension in leading:
-        if trajectory.sizes[dimension] == 0:
-            refuse("trajectory", f"no {dimension}", "at least one")
-    times = trajectory["alpha"].values
-    if times.dtype.kind not in "fiu" or not (np.diff(times) > 0).all():
-        refuse("trajectory", f"alpha {times.tolist()}", "output times that increase")
-
-
 def normalized_overlaps(trajectory: xr.Dataset) -> xr.DataArray:
     """Return R_km / sqrt(Q_kk T_mm), the cosines between student and teacher units (zero where a norm is zero)."""
+    trajectory = as_trajectory(trajectory, variables=("Q", "R", "T"), finite=False)
     R = trajectory["R"]
     cosines = unit_cosines(trajectory["Q"].values, R.values, trajectory["T"].values)
-    return xr.DataArray(cosines, dims=R.dims, coords=R.coords, name=COSINES)
+    return xr.DataArray(cosines, dims=R.dims, coords=R.coords, name=NORMALIZED_OVERLAPS)
 
 
 def resolved_eps_g(trajectory: xr.Dataset) -> float:
@@ -136,6 +95,7 @@ def resolved_eps_g(trajectory: xr.Dataset) -> float:
     eps_g is a difference of overlaps, of terms of order (sum abs(v_teacher) sqrt(T))^2. Near perfect learning it is linear in
     their errors: those of rounding, and in theory the integrator's tolerances, of which implicit methods keep far less.
     """
+    trajectory = as_trajectory(trajectory, variables=("T", "v_teacher"))
     v_teacher, norms = np.abs(trajectory["v_teacher"].values), np.diagonal(trajectory["T"].values)
     terms = float((v_teacher * np.sqrt(norms)).sum() ** 2)
     attributes = trajectory.attrs
@@ -175,11 +135,14 @@ def save_trajectory(trajectory: xr.Dataset, path: str | Path) -> None:
 
     Raises `InvalidInput` if it is no dataset, or the place cannot be written.
     """
-    dataset = _dataset(trajectory)
-    large = {name: str(dataset.attrs[name]) for name in _WHOLE_NUMBERS if abs(dataset.attrs.get(name, 0)) >= 2**63}
-    dataset = dataset.assign_attrs(large)  # NetCDF has 64 bits
+    dataset = as_dataset(trajectory, "trajectory", "a trajectory of integrate or simulate")
     with replacing(check_path(path, "output")) as temporary:
-        dataset.to_netcdf(temporary, engine="h5netcdf")
+        # Of seeds, which may be larger than the numbers that a file can hold.
+        held = {name: str(value) if isinstance(value, int) and value >= 2**63 else value for name, value in dataset.attrs.items()}
+        try:
+            dataset.assign_attrs(held).to_netcdf(temporary, engine="h5netcdf")
+        except (TypeError, ValueError) as error:
+            refuse("trajectory", f"a dataset that no file holds ({error})", "a trajectory of integrate or simulate")
 
 
 def load_trajectory(path: str | Path) -> xr.Dataset:

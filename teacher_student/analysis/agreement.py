@@ -8,8 +8,10 @@ import scipy.stats
 import xarray as xr
 
 from teacher_student.analysis.innovations import check_times, whitening
-from teacher_student.analysis.verdict import Test
+from teacher_student.analysis.verdict import Test, worst_of
 from teacher_student.errors import refuse
+from teacher_student.problem import difference_of
+from teacher_student.trajectory_form import as_trajectory, problem_of
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -28,15 +30,13 @@ def agreement(first: xr.Dataset, second: xr.Dataset) -> tuple[Test, ...]:
     Raises
     ------
     InvalidInput
-        If the problem, N or the times differ.
+        If they are no simulations, hold numbers that are not finite, or the problem, N or the times differ.
     """
-    for name in ("n_inputs", "problem"):
-        if first.attrs[name] != second.attrs[name]:
-            refuse("second", f"another {name}", "a simulation of the same problem at the same N")
+    first = as_trajectory(first, "first", kind="simulation")
+    second = as_trajectory(second, "second", kind="simulation")
+    check_same_runs(first, second, ("first", "second"))
     n_times = min(first.sizes["alpha"], second.sizes["alpha"])
     first, second = first.isel(alpha=slice(n_times)), second.isel(alpha=slice(n_times))
-    if not np.array_equal(first["alpha"], second["alpha"]):
-        refuse("second", "other times", "the same times as in the first")
     n_first, n_second = first.sizes["replica"], second.sizes["replica"]
     times = check_times(first["alpha"].values, first.attrs["n_inputs"], min(n_first, n_second))[1:]
     if not times or min(n_first, n_second) < _LEAST_RUNS:
@@ -53,7 +53,22 @@ def agreement(first: xr.Dataset, second: xr.Dataset) -> tuple[Test, ...]:
         ("spread", "ratio of variances", variances),
         ("eps_g", "Kolmogorov-Smirnov", distributions),
     )
-    return tuple(Test(name, f"{what}, worst of {len(times)} times", min(1.0, len(times) * min(p))) for name, what, p in found)
+    return tuple(Test(name, f"{what}, worst of {len(times)} times", worst_of(p)) for name, what, p in found)
+
+
+def check_same_runs(first: xr.Dataset, second: xr.Dataset, arguments: tuple[str, str]) -> None:
+    """Raise `InvalidInput`, naming the second of `arguments`, unless both simulate one problem at one N and the same times.
+
+    Times count as far as the shorter of the two goes.
+    """
+    difference = difference_of(problem_of(first, arguments[0]), problem_of(second, arguments[1]))
+    if difference is not None:
+        refuse(arguments[1], f"another {difference}", f"a simulation of the same problem as {arguments[0]}")
+    if first.attrs["n_inputs"] != second.attrs["n_inputs"]:
+        refuse(arguments[1], f"N = {second.attrs['n_inputs']}", f"{first.attrs['n_inputs']}, as in {arguments[0]}")
+    n_times = min(first.sizes["alpha"], second.sizes["alpha"])
+    if not np.array_equal(first["alpha"].values[:n_times], second["alpha"].values[:n_times]):
+        refuse(arguments[1], "other times", f"the same times as in {arguments[0]}")
 
 
 def _states(simulation: xr.Dataset) -> FloatArray:

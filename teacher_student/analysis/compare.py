@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from teacher_student.analysis.agreement import agreement
+from teacher_student.analysis.agreement import agreement, check_same_runs
 from teacher_student.analysis.verdict import DIFFERS, Test, Verdict, judge, not_judged, raises_alarm
 from teacher_student.errors import refuse
-from teacher_student.problem_file import parse_problem
 from teacher_student.theory.noise.predictions import predict
 from teacher_student.theory.noise.sampling_error import sampling_error
 from teacher_student.theory.ode.integrate import integrate, predicts_fluctuations
 from teacher_student.trajectory import resolved_times
+from teacher_student.trajectory_form import as_trajectory, problem_of
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -149,13 +149,18 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
     Raises
     ------
     InvalidInput
-        If the two are not a theory and a simulation, their shapes differ, or there is no time they share.
+        If the two are not a theory and a simulation, hold numbers that are not finite, their shapes differ, or there is no time
+        they share; if `other` is of another problem, N or times.
     """
-    for argument, trajectory, replicas in (("theory", theory, False), ("simulation", simulation, True)):
-        if not isinstance(trajectory, xr.Dataset) or ("replica" in trajectory.dims) != replicas:
-            refuse(argument, type(trajectory).__name__, f"a trajectory {'with' if replicas else 'without'} replicas")
-    if simulation.attrs.get("method") == "leap":
-        refuse("simulation", "leaps, made of the theory's drift and noise", "SGD on weights or the chain")
+    theory = as_trajectory(theory, "theory", kind="theory")
+    simulation = as_trajectory(simulation, "simulation", kind="simulation")
+    problem, _ = problem_of(theory, "theory"), problem_of(simulation, "simulation")
+    if other is not None:
+        other = as_trajectory(other, "other", kind="simulation")
+        check_same_runs(simulation, other, ("simulation", "other"))
+    for argument, runs in (("simulation", simulation), ("other", other)):
+        if runs is not None and runs.attrs["method"] == "leap":
+            refuse(argument, "leaps, made of the theory's drift and noise", "SGD on weights or the chain")
     for dimension in ("mode", "student", "teacher"):
         if theory.sizes[dimension] != simulation.sizes[dimension]:
             refuse(
@@ -168,11 +173,10 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
     simulation = simulation.isel(alpha=simulation["alpha"].values <= reached + half_step)
     if simulation.sizes["alpha"] == 0:
         refuse("simulation", "no output time", f"a time up to the theory's last, {reached}")
-    problem = parse_problem(theory.attrs["problem"])
     wanted = "covariance" in theory or predicts_fluctuations(problem)
     same_times = np.array_equal(theory["alpha"].values, simulation["alpha"].values)
     if not same_times or (wanted and "covariance" not in theory):
-        options = {name: theory.attrs[name] for name in ("method", "rtol", "atol")}
+        options = {name: theory.attrs[name] for name in ("method", "rtol", "atol") if name in theory.attrs}
         theory = integrate(problem, simulation["alpha"].values, fluctuations=wanted, progress=False, **options)
         if theory.attrs["status"] == "interrupted":
             raise KeyboardInterrupt

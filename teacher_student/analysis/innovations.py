@@ -18,12 +18,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.problem import RATES, LearningRule, Problem
-from teacher_student.problem_file import parse_problem
 from teacher_student.schedules import Schedule, scaled
 from teacher_student.theory.coordinates import Coordinates, coordinates_of
 from teacher_student.theory.noise.predictions import moving_coordinates
 from teacher_student.theory.noise.sampling_error import set_solutions
 from teacher_student.theory.ode.integrate import integrate
+from teacher_student.trajectory_form import problem_of
 
 FloatArray = npt.NDArray[np.float64]
 Spans = tuple[tuple[float, float], ...]
@@ -97,7 +97,7 @@ class Evidence:
 
 def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     """Return the evidence of a simulation, given the theory with fluctuations at the same times."""
-    problem = parse_problem(theory.attrs["problem"])
+    problem = problem_of(theory)
     N, n_replicas = int(simulation.attrs["n_inputs"]), simulation.sizes["replica"]
     coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
     y = moving_coordinates(theory, coordinates)

@@ -8,13 +8,13 @@ import xarray as xr
 from teacher_student.analysis.compare import Comparison
 from teacher_student.analysis.verdict import FALSE_ALARM_RATE, FINITE_N, NOT_JUDGED, Test
 from teacher_student.problem import Problem
-from teacher_student.problem_file import parse_problem
+from teacher_student.trajectory_form import problem_of
 
 
 def report(comparison: Comparison, seconds: dict[str, float], command: str) -> str:
     """Return the comparison as Markdown; `seconds` are those of "theory", "simulation" and perhaps "other"."""
     simulation, theory, other = comparison.simulation, comparison.theory, comparison.other
-    problem = parse_problem(simulation.attrs["problem"])
+    problem = problem_of(simulation)
     lines = [
         f"# {problem.name}",
         "",

@@ -11,11 +11,12 @@ import scipy.optimize
 import xarray as xr
 
 from teacher_student.analysis.innovations import whitening
-from teacher_student.errors import refuse
-from teacher_student.problem_file import parse_problem
+from teacher_student.errors import check_flag, refuse
+from teacher_student.problem import difference_of
 from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.noise.predictions import moving_coordinates
 from teacher_student.theory.ode.integrate import integrate
+from teacher_student.trajectory_form import as_simulations, problem_of
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -81,19 +82,23 @@ def scaling(simulations: Sequence[xr.Dataset], progress: bool = True) -> Scaling
     Raises
     ------
     InvalidInput
-        If there are fewer than three N, an N occurs twice, there are fewer than two runs, or problems differ.
+        If there are fewer than three N, an N occurs twice, there are fewer than two runs, problems differ, or numbers are not
+        finite.
     """
-    for simulation in simulations:
-        if not isinstance(simulation, xr.Dataset) or "n_inputs" not in simulation.attrs:
-            refuse("simulations", type(simulation).__name__, "trajectories of simulate")
+    check_flag("progress", progress)
+    simulations = as_simulations(simulations)
     sizes = tuple(int(simulation.attrs["n_inputs"]) for simulation in simulations)
     if len(sizes) < 3 or len(set(sizes)) < len(sizes):
         refuse("n_inputs", list(sizes), "at least three different N")
-    if len({simulation.attrs["problem"] for simulation in simulations}) > 1:
-        refuse("simulations", "several problems", "simulations of one problem")
-    for simulation in simulations:
-        if simulation.sizes.get("replica", 0) < 2:
-            refuse("replicas", simulation.sizes.get("replica", 0), "at least 2 runs at every N")
+    first = problem_of(simulations[0], "simulations[0]")
+    for i, simulation in enumerate(simulations):
+        difference = difference_of(first, problem_of(simulation, f"simulations[{i}]"))
+        if difference is not None:
+            refuse(f"simulations[{i}]", f"another {difference}", "simulations of one problem")
+        if simulation.sizes["replica"] < 2:
+            refuse("replicas", simulation.sizes["replica"], "at least 2 runs at every N")
+        if not (simulation["alpha"].values > 0).any():
+            refuse(f"simulations[{i}]", "no output time above 0", "at least one")
     measured = [_measure(simulation, progress) for simulation in simulations]
     spread, spread_error, deviation, deviation_error = (np.array(column) for column in zip(*measured, strict=True))
     N = np.array(sizes, dtype=np.float64)
@@ -111,7 +116,7 @@ def scaling(simulations: Sequence[xr.Dataset], progress: bool = True) -> Scaling
 
 def _measure(simulation: xr.Dataset, progress: bool) -> tuple[float, float, float, float]:
     """Return spread and deviation with their standard errors, by a jackknife over groups of replicas."""
-    problem = parse_problem(simulation.attrs["problem"])
+    problem = problem_of(simulation)
     coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
     simulation = simulation.isel(alpha=simulation["alpha"].values > 0)
     theory = integrate(problem, simulation["alpha"].values, fluctuations=True, progress=progress)

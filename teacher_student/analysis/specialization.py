@@ -7,14 +7,15 @@ import numpy.typing as npt
 import scipy.optimize
 import xarray as xr
 
-from teacher_student.errors import check_fraction, refuse
-from teacher_student.trajectory import check_trajectory, normalized_overlaps
+from teacher_student.errors import check_fraction
+from teacher_student.trajectory import normalized_overlaps
+from teacher_student.trajectory_form import NORMALIZED_OVERLAPS, as_trajectory
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _LONG_NAMES = {
-    "overlap": "normalised overlaps R / sqrt(QT)",
+    NORMALIZED_OVERLAPS: "normalised overlaps R / sqrt(QT)",
     "assignment": "teacher unit a student unit stands for at the last time, -1 for none",
     "closest": "teacher unit of the largest absolute overlap at the last time",
     "degree": "largest minus second largest squared normalised overlap",
@@ -42,9 +43,9 @@ def specialization(trajectory: xr.Dataset, threshold: float = 0.5) -> xr.Dataset
     -------
     xarray.Dataset
         With the trajectory's leading dimensions:
-        ``overlap`` (..., alpha, student, teacher), R_km / sqrt(Q_kk T_mm), zero where a norm is zero.
+        ``normalized_overlaps`` (..., alpha, student, teacher), R_km / sqrt(Q_kk T_mm), zero where a norm is zero.
         ``assignment`` (..., student), the one-to-one assignment of student to teacher units with the largest sum of
-        abs(overlap) at the last time; -1 for the K - M student units that get none.
+        abs(normalized_overlaps) at the last time; -1 for the K - M student units that get none.
         ``closest`` (..., student), the teacher unit of the largest abs(overlap) at the last time, which several may share.
         ``degree`` (..., alpha, student), largest minus second largest squared overlap of a student unit: 0 where it is as close
         to two teacher units, 1 where it is one of them and orthogonal to the others.
@@ -63,10 +64,7 @@ def specialization(trajectory: xr.Dataset, threshold: float = 0.5) -> xr.Dataset
         If the threshold is not between 0 and 1, there is no trajectory, or it has entries that are not finite.
     """
     threshold = check_fraction("threshold", threshold)
-    check_trajectory(trajectory, ("Q_modes", "R_modes", "sigma", "xi_out", "Q", "R", "T"))
-    for name in ("Q_modes", "R_modes", "sigma", "xi_out"):
-        if not np.isfinite(trajectory[name].values).all():
-            refuse("trajectory", f"{name} that is not finite", "finite numbers; of a run that diverged, only the times before")
+    trajectory = as_trajectory(trajectory, variables=("Q_modes", "R_modes", "sigma", "xi_out", "Q", "R", "T"))
     overlap = normalized_overlaps(trajectory)
     units = ("replica", "student") if "replica" in trajectory.dims else ("student",)
     times = (*units[:-1], "alpha")
@@ -82,7 +80,7 @@ def specialization(trajectory: xr.Dataset, threshold: float = 0.5) -> xr.Dataset
     total = tau.sum(axis=-1, keepdims=True)
     eigenvalues = np.maximum(np.linalg.eigvalsh(trajectory["Q"].values), 0.0)
     data = {
-        "overlap": (overlap.dims, overlap.values),
+        NORMALIZED_OVERLAPS: (overlap.dims, overlap.values),
         "assignment": (units, assignment(last)),
         "closest": (units, closest),
         "degree": ((*times, "student"), degree),

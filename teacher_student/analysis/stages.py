@@ -25,7 +25,8 @@ from teacher_student.analysis.smoothing import (
     resample,
 )
 from teacher_student.errors import check_non_negative, check_positive, refuse
-from teacher_student.trajectory import check_trajectory, resolved_eps_g
+from teacher_student.trajectory import resolved_eps_g
+from teacher_student.trajectory_form import as_trajectory
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -112,7 +113,7 @@ def stages(
     slope, shortest = check_positive("slope", slope), check_positive("shortest", shortest)
     window = None if window is None else check_non_negative("window", window)
     least = None if least is None else check_positive("least", least)
-    check_trajectory(trajectory, ("eps_g", "T", "v_teacher"))
+    trajectory = as_trajectory(trajectory, variables=("eps_g", "T", "v_teacher"), finite=False)
     x, logs = _logarithms(trajectory, least)
     samples = jackknife_samples(logs)
     mean = logs.mean(axis=0)
@@ -141,8 +142,8 @@ def passage_times(trajectory: xr.Dataset, level: float) -> xr.DataArray:
 
     Between output times eps_g is taken as linear in alpha. Raises `InvalidInput` for what is no trajectory or no level.
     """
-    check_trajectory(trajectory, ("eps_g",))
-    check_non_negative("level", level)
+    trajectory = as_trajectory(trajectory, variables=("eps_g",))
+    level = check_non_negative("level", level)
     eps_g, alpha = np.atleast_2d(trajectory["eps_g"].values), trajectory["alpha"].values
     times = np.full(len(eps_g), np.nan)
     for r, curve in enumerate(eps_g):

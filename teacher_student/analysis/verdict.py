@@ -94,8 +94,16 @@ def not_judged(left_out: Spans = ()) -> Verdict:
 
 
 def raises_alarm(tests: Sequence[Test]) -> bool:
-    """Return whether a p-value is below what all `tests` together reach in `FALSE_ALARM_RATE` of correct simulations."""
-    return any(test.p * len(tests) < FALSE_ALARM_RATE for test in tests)
+    """Return whether a p-value is below what all `tests` together reach in `FALSE_ALARM_RATE` of correct simulations.
+
+    A p-value that is no number raises the alarm: what could not be computed does not show agreement.
+    """
+    return not all(test.p * len(tests) >= FALSE_ALARM_RATE for test in tests)
+
+
+def worst_of(p_values: Sequence[float], searched: int | None = None) -> float:
+    """Return the smallest of `p_values` times the number `searched` through, by default theirs, at most 1; NaN if one is NaN."""
+    return float(np.minimum(1.0, (len(p_values) if searched is None else searched) * np.min(p_values)))
 
 
 def judge(theory: xr.Dataset, simulation: xr.Dataset) -> Verdict:
@@ -151,13 +159,11 @@ def _mean_tests(evidence: Evidence, shifted: bool) -> tuple[FloatArray, tuple[Te
         deviates = _z_of_mean(whole.runs, factor * whole.shift)
         sums.append(_two_sided(_discounted(deviates, whole.averages, len(whole.runs)), deviates))
     return z, (
-        Test(
-            "largest innovation", f"z = {largest:.2f} of {n} (either sign)", min(1.0, 2 * n * float(scipy.stats.norm.sf(largest)))
-        ),
+        Test("largest innovation", f"z = {largest:.2f} of {n} (either sign)", worst_of([scipy.stats.norm.sf(largest)], 2 * n)),
         Test("all innovations", f"rms z = {np.sqrt(np.mean(z**2)):.3f} of {n}", _two_sided(z, plain)),
         Test("their distribution", "Kolmogorov-Smirnov, standard normal", float(scipy.stats.kstest(z, "norm").pvalue)),
         _parameter_test(evidence, factor),
-        Test("whole deviation", f"worst of {len(sums)} times", min(1.0, len(sums) * min(sums))),
+        Test("whole deviation", f"worst of {len(sums)} times", worst_of(sums)),
     )
 
 
@@ -173,7 +179,7 @@ def _discounted(z: FloatArray, averages: FloatArray, n_replicas: int) -> FloatAr
 def _two_sided(z: FloatArray, plain: FloatArray) -> float:
     """Return how likely sums of squares so large as that of `z`, or so small as that of `plain`, not discounted, are."""
     distribution = scipy.stats.chi2(len(z))
-    return float(min(1.0, 2.0 * min(distribution.sf((z**2).sum()), distribution.cdf((plain**2).sum()))))
+    return worst_of([distribution.sf((z**2).sum()), distribution.cdf((plain**2).sum())])
 
 
 def _scores(innovations: list[Sample]) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -197,7 +203,7 @@ def _parameter_test(evidence: Evidence, factor: float) -> Test:
     z /= np.sqrt(1.0 + _UPPER_LIMIT * len(scores) * (averages[:, seen] ** 2).sum(axis=0) / spread[seen] ** 2)
     which = int(z.argmax())
     finding = f"{list(evidence.parameters)[seen[which]]} at z = {z[which]:.2f} (either sign)"
-    return Test("parameters", finding, min(1.0, 2 * len(seen) * float(scipy.stats.norm.sf(z[which]))))
+    return Test("parameters", finding, worst_of([scipy.stats.norm.sf(z[which])], 2 * len(seen)))
 
 
 def _estimates(evidence: Evidence) -> tuple[Estimate, ...]:
@@ -240,5 +246,5 @@ def _spread_test(evidence: Evidence) -> Test:
     allowed = evidence.variance_error
     chi2 = scipy.stats.chi2(2.0 / error**2)
     below = chi2.cdf(ratio * 2.0 / error**2 / (1.0 - allowed)) if allowed < 1.0 else 1.0
-    p = 2.0 * min(chi2.sf(ratio * 2.0 / error**2 / (1.0 + allowed)), below)
-    return Test("spread", f"variance / predicted = {ratio:.3f} +- {error:.3f}, allowed for {allowed:.3f}", min(1.0, float(p)))
+    p = worst_of([chi2.sf(ratio * 2.0 / error**2 / (1.0 + allowed)), below])
+    return Test("spread", f"variance / predicted = {ratio:.3f} +- {error:.3f}, allowed for {allowed:.3f}", p)

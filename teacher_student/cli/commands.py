@@ -189,13 +189,14 @@ def _sweep(options: argparse.Namespace) -> int:
 def _plot(options: argparse.Namespace) -> int:
     from teacher_student.plots import comparison
     from teacher_student.trajectory import load_trajectory
+    from teacher_student.trajectory_form import kind_of
 
     trajectories = [load_trajectory(file) for file in options.files]
     pictures = [file.with_suffix(".png") for file in options.files]
     for picture in pictures:
         check_writable(picture.parent, picture)
     for picture, trajectory in zip(pictures, trajectories, strict=True):
-        simulated = "replica" in trajectory.dims
+        simulated = kind_of(trajectory) == "simulation"
         figure, _ = comparison(None if simulated else trajectory, trajectory if simulated else None)
         save_figure(figure, picture)
         print(picture)

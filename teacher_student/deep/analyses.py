@@ -14,7 +14,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from teacher_student.deep import figures
-from teacher_student.deep.checks import check_whole
 from teacher_student.deep.cost import compare_costs
 from teacher_student.deep.fits import LEAST_POINTS, Fit, fit_power_laws, fit_width_laws, width_verdict
 from teacher_student.deep.importance import ablate, mode_importance
@@ -22,7 +21,7 @@ from teacher_student.deep.latent import check_directions, latent_geometry
 from teacher_student.deep.requests import requested_data, requested_network, requested_problem, trained, with_modes
 from teacher_student.deep.training import uninterrupted
 from teacher_student.deep.widths import least_modes
-from teacher_student.errors import refuse
+from teacher_student.errors import check_whole, refuse
 from teacher_student.files import output_folder, replacing, save_figure
 
 _ERRORS = "lower bounds: ranked numbers are not independent"

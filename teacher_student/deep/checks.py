@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.errors import refuse
+from teacher_student.errors import check_whole, refuse
 
 Array = npt.NDArray[Any]
 
@@ -26,24 +25,6 @@ def _is_finite(value: object) -> bool:
         return math.isfinite(value)  # type: ignore[arg-type]
     except OverflowError:  # a whole number that no float can hold
         return False
-
-
-def check_whole(name: str, value: object, least: int = 1) -> None:
-    """Raise `InvalidInput` unless `value` is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        refuse(name, value, f"a whole number of at least {least}")
-
-
-def check_flag(name: str, value: object) -> None:
-    """Raise `InvalidInput` unless `value` is true or false: "no" and 0 would pass for one of them unnoticed."""
-    if not isinstance(value, (bool, np.bool_)):
-        refuse(name, value, "True or False")
-
-
-def check_choice(name: str, value: object, known: Sequence[str]) -> None:
-    """Raise `InvalidInput` unless `value` is one of the names that are known."""
-    if not isinstance(value, str) or value not in known:
-        refuse(name, value, "one of " + ", ".join(known))
 
 
 def whole_numbers(name: str, value: Any) -> tuple[int, ...]:

@@ -8,13 +8,13 @@ from typing import Any
 
 from sklearn.base import clone
 
-from teacher_student.deep.checks import check_whole
 from teacher_student.deep.data import Data
 from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.network import Architecture, n_parameters
 from teacher_student.deep.parameters import check_modes
 from teacher_student.deep.threads import one_blas_thread
 from teacher_student.deep.training import uninterrupted
+from teacher_student.errors import check_whole
 
 
 def operations_per_sample(architecture: Architecture) -> int:

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.deep.activations import get_activation
-from teacher_student.deep.checks import check_whole, checked_samples
+from teacher_student.deep.checks import checked_samples
 from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.gradient import forward, network_output
 from teacher_student.deep.network import Layers, ModeLayer, PlainLayer
 from teacher_student.deep.threads import one_blas_thread
-from teacher_student.errors import refuse
+from teacher_student.errors import check_whole, refuse
 
 Array = npt.NDArray[Any]
 
@@ -64,8 +64,9 @@ def ablate(model: ModeMLPClassifier, X: Array, y: Array, matrix: int, rng: np.ra
     for fewer than two draws, which have no spread.
     """
     layers = model.layers_
-    if isinstance(matrix, bool) or not isinstance(matrix, (int, np.integer)) or not 0 <= matrix < len(layers):
-        refuse("matrix", matrix, f"one of the weight matrices 0 to {len(layers) - 1}")
+    expected = f"one of the weight matrices 0 to {len(layers) - 1}"
+    if check_whole("matrix", matrix, 0, expected) >= len(layers):
+        refuse("matrix", matrix, expected)
     check_whole("n_draws", n_draws, 2)
     X, y = checked_samples(X, y, model.architecture_.sizes[0])
     labels = model._labels(y)

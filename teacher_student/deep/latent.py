@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.deep.activations import get_activation
-from teacher_student.deep.checks import check_whole, checked_samples
+from teacher_student.deep.checks import checked_samples
 from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.gradient import forward
 from teacher_student.deep.threads import one_blas_thread
-from teacher_student.errors import refuse
+from teacher_student.errors import check_whole, refuse
 
 Array = npt.NDArray[Any]
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.deep.activations import gaussian_moments
-from teacher_student.deep.checks import check_choice, whole_numbers
-from teacher_student.errors import refuse
+from teacher_student.deep.checks import whole_numbers
+from teacher_student.errors import check_choice, refuse
 
 Array = npt.NDArray[np.floating]
 

@@ -8,10 +8,10 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from teacher_student.deep.activations import get_activation
-from teacher_student.deep.checks import check_choice, check_flag, check_number, check_whole, whole_numbers
+from teacher_student.deep.checks import check_number, whole_numbers
 from teacher_student.deep.network import DECOMPOSITIONS, build_architecture, check_initialisation
 from teacher_student.deep.optimiser import OPTIMISERS, SCHEDULES
-from teacher_student.errors import refuse
+from teacher_student.errors import check_choice, check_flag, check_whole, refuse
 
 _DTYPES = ("float32", "float64")
 _CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "decomposition": DECOMPOSITIONS}

@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from teacher_student.deep.checks import check_whole
 from teacher_student.deep.data import Data, load_data
 from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.model_file import load_model
 from teacher_student.deep.parameters import check_parameters
 from teacher_student.deep.problem_file import DeepProblem, deep_presets, load_deep_problem
 from teacher_student.deep.training import uninterrupted
-from teacher_student.errors import refuse
+from teacher_student.errors import check_whole, refuse
 
 
 def requested_problem(options: argparse.Namespace) -> DeepProblem:
@@ -103,6 +102,7 @@ def _is_model(source: str) -> bool:
 def _matrix(options: argparse.Namespace, problem: DeepProblem, n_matrices: int) -> int:
     """Return the weight matrix of the command line, of the problem, or the middle one."""
     chosen = options.matrix if options.matrix is not None else problem.importance.get("matrix", n_matrices // 2)
-    if isinstance(chosen, bool) or not isinstance(chosen, int) or not 0 <= chosen < n_matrices:
-        refuse("matrix", chosen, f"one of the weight matrices 0 to {n_matrices - 1}")
-    return chosen
+    expected = f"one of the weight matrices 0 to {n_matrices - 1}"
+    if check_whole("matrix", chosen, 0, expected) >= n_matrices:
+        refuse("matrix", chosen, expected)
+    return int(chosen)

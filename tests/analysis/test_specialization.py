@@ -53,7 +53,7 @@ def test_norms_and_teacher_scale_do_not_enter() -> None:
     T = np.diag([4.0, 9.0])
     R = np.array([[[1.8, 0.0], [0.0, 0.3]]])
     result = ts.specialization(trajectory_of([1.0], R, T))
-    np.testing.assert_allclose(result["overlap"].values[0], [[0.9, 0.0], [0.0, 0.1]], atol=1e-12)
+    np.testing.assert_allclose(result["normalized_overlaps"].values[0], [[0.9, 0.0], [0.0, 0.1]], atol=1e-12)
     np.testing.assert_allclose(result["degree"].values[0], [0.81, 0.01], atol=1e-12)
     assert result["onset"].values[0] == 1.0  # above the threshold from the first time on
 
@@ -72,7 +72,7 @@ def test_units_of_the_li_huang_preset_that_have_reached_their_teacher_unit_have_
     # Teacher units overlap strongly, up to a cosine of 0.99; two student units still wait at the last time.
     result = ts.specialization(ts.integrate(ts.load_problem("li-huang-2023"), progress=False))
     assert result["assignment"].values.tolist() == list(range(8))
-    reached = np.diagonal(result["overlap"].values[-1]) > 0.95
+    reached = np.diagonal(result["normalized_overlaps"].values[-1]) > 0.95
     assert reached.tolist() == [True, True, False, False, True, True, True, True]
     assert np.isfinite(result["onset"].values).tolist() == reached.tolist()
     assert sorted(result["order"].values) == [-1, -1, 0, 1, 2, 3, 4, 5]
@@ -143,7 +143,7 @@ def test_simulated_replicas_specialise_when_the_theory_does(record_check: Callab
     theory = ts.specialization(ts.integrate(problem, runs["alpha"].values, progress=False))
     found = ts.specialization(runs)
     assert found["degree"].dims == ("replica", "alpha", "student")
-    assert found["overlap"].dims == ("replica", "alpha", "student", "teacher")
+    assert found["normalized_overlaps"].dims == ("replica", "alpha", "student", "teacher")
     assert (found["assignment"].values[:, 0] == 0).all()
     assert (found["order"].values[:, 0] == 0).all()
     for k in (0, 1):

@@ -17,7 +17,7 @@ import xarray as xr
 import teacher_student as ts
 from teacher_student.errors import InvalidInput
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.noise.predictions import COSINES, moving_coordinates, predict
+from teacher_student.theory.noise.predictions import NORMALIZED_OVERLAPS, moving_coordinates, predict
 
 TIMES = np.array([0.4, 1.2, 3.0])
 LARGEST_Z = 5.0
@@ -39,7 +39,7 @@ def rms(z: np.ndarray) -> float:
 def run(problem: ts.Problem, n_inputs: int, replicas: int, seed: int) -> xr.Dataset:
     runs = ts.simulate(problem, TIMES, n_inputs=n_inputs, replicas=replicas, seed=seed, method="overlaps", progress=False)
     norms = np.sqrt(runs["Q"].values.diagonal(axis1=2, axis2=3)[..., np.newaxis] * problem.initial.T.diagonal())
-    runs[COSINES] = (("replica", "alpha", "student", "teacher"), runs["R"].values / norms)
+    runs[NORMALIZED_OVERLAPS] = (("replica", "alpha", "student", "teacher"), runs["R"].values / norms)
     return runs
 
 
@@ -89,7 +89,7 @@ def mean_z(name: str, mean: np.ndarray, runs: xr.Dataset) -> np.ndarray:
     return ((runs[name].mean("replica").values - mean) / error).ravel()
 
 
-OBSERVABLES = ("eps_g", "Q", "R", COSINES, "Q_modes", "R_modes", "sigma", "xi_out", "v")
+OBSERVABLES = ("eps_g", "Q", "R", NORMALIZED_OVERLAPS, "Q_modes", "R_modes", "sigma", "xi_out", "v")
 
 
 def test_predicted_spread_is_that_of_runs(theory: xr.Dataset, runs: xr.Dataset) -> None:
@@ -125,7 +125,7 @@ def test_without_the_shift_the_mean_is_not_that_of_runs(fast_theory: xr.Dataset,
     assert not believable(mean_z(name, limit[name].values, small_runs))
 
 
-@pytest.mark.parametrize("name", ["eps_g", "Q", "R", COSINES])
+@pytest.mark.parametrize("name", ["eps_g", "Q", "R", NORMALIZED_OVERLAPS])
 def test_the_mean_needs_the_curvature(fast_theory: xr.Dataset, small_runs: xr.Dataset, name: str) -> None:
     flat = predict(fast_theory.assign(covariance=0.0 * fast_theory["covariance"]), SMALL_N).sel(moment="mean")
     assert not believable(mean_z(name, flat[name].values, small_runs))
@@ -154,7 +154,7 @@ def test_a_single_unit_has_the_moments_of_its_formula() -> None:
     gradient = np.array([-R / (2 * Q**1.5 * np.sqrt(T)), 1 / np.sqrt(Q * T)])
     mixed = -1 / (2 * Q**1.5 * np.sqrt(T))
     curvature = 0.75 * R / (Q**2.5 * np.sqrt(T)) * V[:, 0, 0] / 2 + mixed * V[:, 0, 1]
-    prediction = predict(theory, N)[COSINES].values[:, :, 0, 0]
+    prediction = predict(theory, N)[NORMALIZED_OVERLAPS].values[:, :, 0, 0]
     np.testing.assert_allclose(
         prediction[0], R / np.sqrt(Q * T) + (np.einsum("ia,ai->a", gradient, m) + curvature) / N, rtol=1e-7
     )
@@ -169,7 +169,7 @@ def test_frozen_factors_have_no_spread_and_keep_their_values(make_problem: Calla
         for t in (0, 1):
             np.testing.assert_array_equal(prediction[name].sel(moment="mean")[t], getattr(problem.initial, name))
     late = prediction.sel(moment="spread").isel(alpha=1)
-    assert all((late[name] > 0.0).all() for name in ("Q_modes", "R_modes", "v", "Q", "R", COSINES, "eps_g"))
+    assert all((late[name] > 0.0).all() for name in ("Q_modes", "R_modes", "v", "Q", "R", NORMALIZED_OVERLAPS, "eps_g"))
     assert all((prediction[name].sel(moment="spread").isel(alpha=0) == 0.0).all() for name in prediction.data_vars)
 
 

@@ -10,14 +10,14 @@ from teacher_student.errors import refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import generalisation_error, unit_cosines, unit_overlaps
 from teacher_student.problem import Problem
-from teacher_student.problem_file import parse_problem
 from teacher_student.theory.coordinates import Coordinates, coordinates_of
-from teacher_student.trajectory import COSINES, DIMENSIONS
+from teacher_student.trajectory_form import DIMENSIONS, NORMALIZED_OVERLAPS, OF_NOISE, as_dataset, as_trajectory, problem_of
 from teacher_student.velocities import DIMENSIONS as VELOCITIES
 
 FloatArray = npt.NDArray[np.float64]
 
-_DIMENSIONS = {**DIMENSIONS, COSINES: ("student", "teacher")}
+_DIMENSIONS = {**DIMENSIONS, NORMALIZED_OVERLAPS: ("student", "teacher")}
+_EXPECTED = "a trajectory of integrate(..., fluctuations=True)"
 # Central differences: what is differentiated are polynomials and arcsines of order one.
 _FIRST_STEP = 1e-5
 _SECOND_STEP = 1e-3
@@ -44,20 +44,22 @@ def predict(theory: xr.Dataset, n_inputs: int) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        The variables of a trajectory and "R/sqrt(QT)", with a leading dimension ``moment``: "mean" and "spread". To leading
-        order in 1/N a function q of the state has the mean q + (grad q . m + Hessian q : V / 2) / N and the variance
-        grad q . V grad q / N.
+        The variables of a trajectory and ``normalized_overlaps``, R / sqrt(Q T), with a leading dimension ``moment``: "mean" and
+        "spread". To leading order in 1/N a function q of the state has the mean q + (grad q . m + Hessian q : V / 2) / N and the
+        variance grad q . V grad q / N.
 
     Raises
     ------
     InvalidInput
-        If `theory` holds no fluctuations, or N is too small.
+        If `theory` is no trajectory or holds no fluctuations, or N is too small.
     """
-    if not isinstance(theory, xr.Dataset) or "covariance" not in theory:
-        refuse("theory", type(theory).__name__, "a trajectory of integrate(..., fluctuations=True)")
-    problem = parse_problem(theory.attrs["problem"])
+    if any(name not in as_dataset(theory, "theory", _EXPECTED) for name in OF_NOISE):
+        refuse("theory", type(theory).__name__, _EXPECTED)
+    theory = as_trajectory(theory, "theory", kind="theory")
+    problem = problem_of(theory, "theory")
     N = check_n_inputs(problem.initial, n_inputs)
     coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
+    check_coordinates(theory, coordinates)
     y = moving_coordinates(theory, coordinates)
     V, m = theory["covariance"].values, theory["shift"].values
     mean, spread = (_unflatten(rows, problem) for rows in _moments(y, V / N, m / N, problem, coordinates))
@@ -67,6 +69,14 @@ def predict(theory: xr.Dataset, n_inputs: int) -> xr.Dataset:
     result = xr.Dataset(data, coords={"moment": ["mean", "spread"], "alpha": theory["alpha"]})
     result.attrs = {"source": "prediction", "n_inputs": N, "problem": theory.attrs["problem"]}
     return result
+
+
+def check_coordinates(theory: xr.Dataset, coordinates: Coordinates) -> None:
+    """Raise `InvalidInput` unless the linear noise of `theory` is that of these `coordinates`, in their order."""
+    for name in ("coordinate", "coordinate_"):
+        labels = theory[name].values.tolist() if name in theory.coords else None
+        if labels != list(coordinates.labels):
+            refuse("theory", f"{name} {labels}", f"the coordinates that learn in its problem, {list(coordinates.labels)}")
 
 
 def _moments(
@@ -95,7 +105,7 @@ def _observables(y: FloatArray, problem: Problem, coordinates: Coordinates) -> F
     Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
     rule = problem.rule
     eps_g = generalisation_error(Q, R, T, factors["v"], v_teacher, rule.activation, rule.teacher_activation)
-    arrays = {**factors, "Q": Q, "R": R, COSINES: unit_cosines(Q, R, T), "eps_g": eps_g}
+    arrays = {**factors, "Q": Q, "R": R, NORMALIZED_OVERLAPS: unit_cosines(Q, R, T), "eps_g": eps_g}
     return np.concatenate([arrays[name].reshape(*y.shape[:-1], -1) for name in _DIMENSIONS], axis=-1)
 
 

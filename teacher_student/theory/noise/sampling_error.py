@@ -9,12 +9,12 @@ import numpy.typing as npt
 import scipy.integrate
 import xarray as xr
 
-from teacher_student.errors import Diverged, refuse
-from teacher_student.problem_file import parse_problem
+from teacher_student.errors import Diverged
 from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 from teacher_student.theory.stretches import smooth_stretches
-from teacher_student.trajectory import DIMENSIONS, EPS_G_ERROR, build_trajectory
+from teacher_student.trajectory import build_trajectory
+from teacher_student.trajectory_form import DIMENSIONS, EPS_G_ERROR, as_trajectory, problem_of
 from teacher_student.velocities import DIMENSIONS as VELOCITIES
 
 FloatArray = npt.NDArray[np.float64]
@@ -49,8 +49,7 @@ def sampling_error(theory: xr.Dataset) -> xr.Dataset:
     are strongly correlated. The generalisation error of a given state is an average of its own: that of eps_g includes the
     trajectory's ``eps_g_error``.
     """
-    if not isinstance(theory, xr.Dataset) or "replica" in theory.dims or "problem" not in theory.attrs:
-        refuse("theory", type(theory).__name__, "a trajectory of the theory")
+    theory = as_trajectory(theory, "theory", kind="theory")
     errors = _between_sets(theory, [name for name in (*DIMENSIONS, *VELOCITIES) if name in theory])
     if EPS_G_ERROR in theory:
         errors["eps_g"] = np.hypot(errors["eps_g"], theory[EPS_G_ERROR])
@@ -62,7 +61,7 @@ def _between_sets(theory: xr.Dataset, names: list[str]) -> xr.Dataset:
     of_sets = set_solutions(theory)
     if len(of_sets) == 0:
         return xr.zeros_like(theory[names])
-    problem, times = parse_problem(theory.attrs["problem"]), theory["alpha"].values
+    problem, times = problem_of(theory, "theory"), theory["alpha"].values
     coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
     trajectories = [build_trajectory(problem, times, coordinates.parts(rows), replicas=False, attributes={}) for rows in of_sets]
     joined = xr.concat([each[names] for each in trajectories], "set")
@@ -71,7 +70,7 @@ def _between_sets(theory: xr.Dataset, names: list[str]) -> xr.Dataset:
 
 def set_solutions(theory: xr.Dataset) -> FloatArray:
     """Return the learning coordinates with each set of points alone, (sets, alpha, n); no sets where averages are closed."""
-    problem, times = parse_problem(theory.attrs["problem"]), theory["alpha"].values
+    problem, times = problem_of(theory, "theory"), theory["alpha"].values
     coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
     f = right_hand_side(problem.initial, problem.rule, coordinates)
     if not isinstance(f, SampledDrift) or len(coordinates.moving) == 0:
