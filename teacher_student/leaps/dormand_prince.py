@@ -26,6 +26,8 @@ STAGES = np.array(
     ]
 )
 ERROR = np.array([71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
+# A leap is short, and takes a few steps; next to a jump of the right-hand side they may stay too short for ever.
+_MOST_STEPS = 10_000
 # Absolute error over relative error of a step.
 _ABSOLUTE = 1e-4
 
@@ -40,8 +42,11 @@ def carry(model: LeapModel, y: FloatArray, alpha: float, length: float, step: fl
     k = np.empty((7, n))
     trial = np.empty(n)
     slope_of(equations, alpha, y, k[0])
-    done = 0.0
+    done, tried = 0.0, 0
     while done < length:
+        tried += 1
+        if tried > _MOST_STEPS:
+            return 0.0
         last = step >= length - done
         size = length - done if last else step
         for stage in range(1, 7):

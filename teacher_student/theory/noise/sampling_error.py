@@ -6,14 +6,13 @@ import copy
 
 import numpy as np
 import numpy.typing as npt
-import scipy.integrate
 import xarray as xr
 
 from teacher_student.errors import Diverged
 from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.ode.solvers import INTERRUPTED, Task, solve_with_scipy
 from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
-from teacher_student.theory.stretches import smooth_stretches
-from teacher_student.trajectory import build_trajectory
+from teacher_student.trajectory import COMPLETE, build_trajectory
 from teacher_student.trajectory_form import DIMENSIONS, EPS_G_ERROR, as_trajectory, problem_of
 from teacher_student.velocities import DIMENSIONS as VELOCITIES
 
@@ -79,26 +78,12 @@ def set_solutions(theory: xr.Dataset) -> FloatArray:
     for points in f.point_sets:
         alone = copy.copy(f)
         alone.point_sets = [points]
-        of_sets.append(_solution(alone, times, theory.attrs["rtol"], theory.attrs["atol"]))
+        rtol, atol = theory.attrs["rtol"], theory.attrs["atol"]
+        task = Task(problem, coordinates, alone, times, rtol, atol, keep_solution=False, report=lambda alpha: None)
+        outcome = solve_with_scipy(task, "LSODA")
+        if outcome.status == INTERRUPTED:
+            raise KeyboardInterrupt
+        if outcome.status != COMPLETE:
+            raise Diverged(f"theory of one set of points {outcome.status}", None)
+        of_sets.append(outcome.rows)
     return np.array(of_sets)
-
-
-def _solution(f: SampledDrift, times: FloatArray, rtol: float, atol: float) -> FloatArray:
-    """Return the solution of dy/dalpha = f at the output `times`, (alpha, n)."""
-    y = f.coordinates.start[f.coordinates.moving]
-    rows = np.tile(y, (len(times), 1))
-    for stretch in smooth_stretches(f.rule, float(times[-1])):
-        here = (times > stretch.start) & (times <= stretch.end)
-        solution = scipy.integrate.solve_ivp(
-            lambda alpha, y, stretch=stretch: f(stretch.within(alpha), y),
-            (stretch.start, stretch.end),
-            y,
-            method="LSODA",
-            t_eval=np.unique([*times[here], stretch.end]),
-            rtol=rtol,
-            atol=atol,
-        )
-        if not solution.success:
-            raise Diverged(f"theory of one set of points diverged at alpha = {solution.t[-1]:.6g}", None)
-        rows[here], y = solution.y.T[: here.sum()], solution.y[:, -1]
-    return rows

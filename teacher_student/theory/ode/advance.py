@@ -8,11 +8,13 @@ import numpy.typing as npt
 from teacher_student.kernels import njit
 from teacher_student.layout import state_at
 from teacher_student.theory.equations import Equations, fill_change_of_rates, fill_jacobian, place, slope
+from teacher_student.theory.ode.progress import WINDOW
 from teacher_student.theory.ode.stepper import (
     DONE,
     EVALUATIONS,
     IMPLICIT,
     JACOBIANS,
+    MARK,
     PIECES,
     REJECTED,
     STEPS,
@@ -32,6 +34,9 @@ FloatArray = npt.NDArray[np.float64]
 
 # How `advance` ended.
 REACHED, PAUSED, BEYOND, STUCK = range(4)
+# The pace that `teacher_student.theory.ode.progress` judges, in attempts at a step. Where the right-hand side jumps and leads back to
+# the jump from both sides, attempts stay short for ever.
+_MOST_ATTEMPTS = 3e5
 # Central differences of a right-hand side of order one: truncation and rounding are both about 1e-10.
 _JACOBIAN_STEP = 1e-5
 
@@ -91,6 +96,17 @@ def begin(equations: Equations, walk: Walk, end: float, rtol: float, atol: float
     walk.counts[EVALUATIONS] += 2
 
 
+@njit(cache=True, inline="always")
+def makes_no_progress(walk: Walk, end: float) -> bool:
+    """Return whether the attempts since the last mark are too slow a pace to `end`; every `WINDOW` set the next mark."""
+    attempts = walk.counts[STEPS] + walk.counts[REJECTED]
+    if attempts - walk.counts[MARK] < WINDOW:
+        return False
+    alpha, marked = walk.alpha[0], walk.alpha[2]
+    walk.counts[MARK], walk.alpha[2] = attempts, alpha
+    return alpha < 2.0 * marked and (alpha - marked) * _MOST_ATTEMPTS < (end - alpha) * WINDOW
+
+
 @njit(cache=True)
 def advance(
     equations: Equations,
@@ -124,7 +140,7 @@ def advance(
         arrives = alpha + 1.01 * h >= end
         if arrives:
             h = end - alpha
-        if not arrives and (h < 1e-14 * alpha or h < 1e-200):
+        if not arrives and (h < 1e-14 * alpha or h < 1e-200 or makes_no_progress(walk, end)):
             return STUCK
         implicit = counts[IMPLICIT] == 1
         if implicit:

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.bounds import bounds_of, first_out_of_bounds
+from teacher_student.order_parameters import unit_overlaps
 from teacher_student.problem import Problem
 from teacher_student.theory.coordinates import Coordinates
 from teacher_student.theory.ode.advance import REACHED, STUCK
 from teacher_student.theory.ode.march import March
+from teacher_student.theory.ode.progress import Progress
 from teacher_student.theory.right_hand_side import ClosedDrift
 from teacher_student.theory.stretches import Stretch, smooth_stretches
 from teacher_student.trajectory import COMPLETE
@@ -23,6 +25,12 @@ from teacher_student.trajectory import COMPLETE
 FloatArray = npt.NDArray[np.float64]
 
 SCIPY_METHODS = ("LSODA", "Radau", "BDF", "DOP853", "RK45", "RK23")
+
+INTERRUPTED = "interrupted"
+# Of low orders, some take a hundred times as many steps as the compiled method.
+_MOST_STEPS = 1e7
+# A unit of a smaller Q_kk, in units of the largest at the start or of 1, has died as far as numbers can tell.
+_DEAD = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +62,16 @@ class Task:
         beyond = first_out_of_bounds(self.coordinates.parts(y), initial)
         return None if beyond is None else f"{beyond[0]} = {beyond[1]:.6g}"
 
+    def standstill(self, y: FloatArray, step: float) -> str:
+        """Return why steps like the last one, of length `step`, do not lead on from the state `y` (n,), as far as it tells."""
+        initial = self.problem.initial
+        factors = self.coordinates.parts(y)
+        Q = unit_overlaps(*(factors[name] for name in ("Q_modes", "R_modes", "sigma", "xi_out")))[0].diagonal()
+        k = int(np.argmin(Q))
+        if not Q[k] < _DEAD * max(1.0, float(initial.Q.max())):
+            return f"the steps become too short, {step:.3g} each"
+        return f"unit {k} dies (Q[{k},{k}] = {Q[k]:.3g}), and the steps become too short, {step:.3g} each"
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
@@ -75,11 +93,12 @@ def solve_compiled(task: Task) -> Outcome:
             window = stretch.within(-np.inf), stretch.within(np.inf)
             outcome = march.go(stretch.end, window, task.report)
             if outcome != REACHED:
-                reason = task.beyond(march.walk.y) or ("the steps become too short" if outcome == STUCK else "out of bounds")
+                y = march.walk.y
+                reason = task.beyond(y) or (task.standstill(y, march.walk.alpha[1]) if outcome == STUCK else "out of bounds")
                 status = f"diverged at alpha = {march.walk.alpha[0]:.6g}: {reason}"
                 break
     except KeyboardInterrupt:
-        status = "interrupted"
+        status = INTERRUPTED
     f.equations.window[:] = -np.inf, np.inf
     kept = task.keep_solution and len(march.ends) > 1
     return Outcome(march.rows[: march.done], status, march.n_evaluations, march.solution if kept else None)
@@ -92,6 +111,7 @@ def solve_with_scipy(task: Task, method: str) -> Outcome:
     rows, done, status = np.empty((len(task.times), len(task.start))), 0, COMPLETE
     y, n_evaluations = task.start, 0
     interpolants: list[Any] = []
+    progress = Progress(float(task.times[-1]), _MOST_STEPS)
     if task.times[0] == 0.0:
         rows[0], done = y, 1
     try:
@@ -101,6 +121,8 @@ def solve_with_scipy(task: Task, method: str) -> Outcome:
             evaluated_before = n_evaluations
             while solver.status == "running" and status == COMPLETE:
                 failure = _step(solver) or task.beyond(solver.y)
+                if failure is None and not progress.is_made(solver.t):
+                    failure = task.standstill(solver.y, solver.step_size)
                 y, n_evaluations = solver.y, evaluated_before + solver.nfev
                 if failure is not None:
                     status = f"diverged at alpha = {solver.t:.6g}: {failure}"
@@ -116,7 +138,7 @@ def solve_with_scipy(task: Task, method: str) -> Outcome:
             if status != COMPLETE:
                 break
     except KeyboardInterrupt:
-        status = "interrupted"
+        status = INTERRUPTED
     solution = scipy.integrate.OdeSolution([0.0, *(each.t for each in interpolants)], interpolants) if interpolants else None
     return Outcome(rows[:done], status, n_evaluations, solution)
 

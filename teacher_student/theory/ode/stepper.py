@@ -22,7 +22,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 # Entries of `Walk.counts`.
-EVALUATIONS, JACOBIANS, STEPS, REJECTED, IMPLICIT, SUSPICIONS, PATIENCE, DONE, PIECES, N_COUNTS = range(10)
+EVALUATIONS, JACOBIANS, STEPS, REJECTED, IMPLICIT, SUSPICIONS, PATIENCE, DONE, PIECES, MARK, N_COUNTS = range(11)
 # The explicit method is stable for abs(h lambda) up to this on the negative axis.
 _STABLE = 6.1
 # The implicit method's estimate is the error of an embedded one of order 4: at tolerances from 1e-7 to 1e-9 the errors of
@@ -33,10 +33,11 @@ _OVERSTATED = 0.1
 class Walk(NamedTuple):
     """An integration in progress, which every step changes.
 
-    `alpha` (2,) holds the time and the length of the next step, `y` and `f` (n,) state and slope there, `counts` what the names
-    above say (`IMPLICIT` is 1 while the implicit method steps, `DONE` the number of output times passed, `PIECES` that of the
-    interpolants stored), `J` (n, n) and `change` (n,) the derivatives of the slope by y and alpha. The others are work space:
-    `new` (n,), `stages` (16, n), `interpolant` (8, n), `W` (n, n), `pivots` (n,) and `mode` (n,), of the fastest direction.
+    `alpha` (3,) holds the time, the length of the next step and the time when progress was last judged, `y` and `f` (n,) state
+    and slope there, `counts` what the names above say (`IMPLICIT` is 1 while the implicit method steps, `DONE` the number of
+    output times passed, `PIECES` that of the interpolants stored, `MARK` the attempts when progress was last judged), `J` (n, n)
+    and `change` (n,) the derivatives of the slope by y and alpha. The others are work space: `new` (n,), `stages` (16, n),
+    `interpolant` (8, n), `W` (n, n), `pivots` (n,) and `mode` (n,), of the fastest direction.
     """
 
     alpha: FloatArray
@@ -59,7 +60,7 @@ def new_walk(y: FloatArray) -> Walk:
     counts = np.zeros(N_COUNTS, dtype=np.int64)
     counts[PATIENCE] = 5
     return Walk(
-        alpha=np.zeros(2),
+        alpha=np.zeros(3),
         y=y.copy(),
         f=np.empty(n),
         counts=counts,

@@ -31,6 +31,7 @@ from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import generalisation_error, unit_overlaps
 from teacher_student.theory.coordinates import coordinates_of, state_vector
 from teacher_student.theory.noise.diffusion import step_moments
+from teacher_student.theory.ode.progress import Progress
 from teacher_student.theory.right_hand_side import right_hand_side
 from teacher_student.theory.stability.fixed_points import FixedPoint, physical_basis
 
@@ -40,6 +41,7 @@ _N_POINTS = 2**15
 # Of the state's norm: linear to this accuracy, and far above the error of the fixed point.
 _AMPLITUDE = 1e-5
 _NO_NOISE = 1e-12
+_MOST_STEPS = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,8 +195,12 @@ def _time_to_level(point: FixedPoint, deviation: FloatArray, fraction: float, ra
     coordinates = coordinates_of(state, rule)
     drift = right_hand_side(state, rule, coordinates)
     target = fraction * point.eps_g
+    end = 10.0 * np.log(1.0 / _AMPLITUDE) / rate
+    progress = Progress(end, _MOST_STEPS)
 
     def above(alpha: float, y: FloatArray) -> float:
+        if not progress.is_made(alpha):
+            refuse("point", f"steps that become too short at alpha = {alpha:.4g}", "unstable directions that end it")
         factors = coordinates.parts(y)
         Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
         error = generalisation_error(Q, R, state.T, factors["v"], state.v_teacher, rule.activation, rule.teacher_activation)
@@ -202,7 +208,6 @@ def _time_to_level(point: FixedPoint, deviation: FloatArray, fraction: float, ra
 
     above.terminal = True  # type: ignore[attr-defined]
     start = coordinates.start[coordinates.moving] + deviation
-    end = 10.0 * np.log(1.0 / _AMPLITUDE) / rate
     solution = scipy.integrate.solve_ivp(drift, (0.0, end), start, method="LSODA", rtol=1e-10, atol=1e-13, events=above)
     if len(solution.t_events[0]) == 0:
         refuse("point", f"eps_g still above {fraction} of the plateau at alpha = {end:.4g}", "unstable directions that end it")
