@@ -1,7 +1,7 @@
 """Mode-decomposed multilayer perceptrons on data; needs scikit-learn, `pip install 'teacher_student[deep]'`.
 
-Every function and class is a name of this package, as those of the rest are of `teacher_student`; `figures` is a module of functions
-that draw, as `teacher_student.plots` is.
+Every function and class is a name of this package, as those of the rest are of `teacher_student`; `figures` is a module of
+functions that draw, as `teacher_student.plots` is.
 """
 
 from __future__ import annotations
