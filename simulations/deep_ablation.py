@@ -31,9 +31,9 @@ def main() -> None:
             model = ts.deep.ModeMLPClassifier((WIDTH, WIDTH), max_iter=30, random_state=seed, **kind)
             ts.deep.uninterrupted(model.fit(data.X_train, data.y_train))
             rng = np.random.default_rng(seed)
-            results.append(ts.deep.importance.ablate(model, data.X_test, data.y_test, MATRIX, rng, n_draws=10))
+            results.append(ts.deep.ablate(model, data.X_test, data.y_test, MATRIX, rng, n_draws=10))
         P = results[0].removed[-1]
-        accuracy = {order: np.array([result.accuracy[order] for result in results]) for order in ts.deep.importance.ORDERS}
+        accuracy = {order: np.array([result.accuracy[order] for result in results]) for order in results[0].accuracy}
         for removed in (0, MODES // 4, MODES // 2, 3 * MODES // 4):
             shown = ", ".join(
                 f"{order} {values[:, removed].mean():.3f} +- {values[:, removed].std(ddof=1) / np.sqrt(SEEDS):.3f}"
@@ -42,7 +42,7 @@ def main() -> None:
             print(f"{title}, {removed} of {P} modes removed: {shown}")
         spread = np.sqrt(np.mean([result.random_spread**2 for result in results], axis=0))
         mean = {order: values.mean(axis=0) for order, values in accuracy.items()}
-        ts.deep.figures.ablation(ts.deep.importance.Ablation(MATRIX, results[0].removed, mean, spread), ax=ax)
+        ts.deep.figures.ablation(ts.deep.Ablation(MATRIX, results[0].removed, mean, spread), ax=ax)
         kind = "modes" if title == "modes" else "singular modes after standard training"
         ax.set_title(f"{kind}, mean of {SEEDS} networks", fontsize=9)
     axes[0].get_legend().remove()  # the other is the same

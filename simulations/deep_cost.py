@@ -21,7 +21,7 @@ def main() -> None:
 
     data = ts.deep.load_data("digits")
     settings = {"hidden_layer_sizes": (WIDTH, WIDTH), "max_iter": 10, "random_state": options.seed}
-    costs = ts.deep.cost.compare_costs(data, MODES, settings)
+    costs = ts.deep.compare_costs(data, MODES, settings)
     standard = costs[0]
     for cost in costs:
         print(

@@ -36,7 +36,7 @@ def main() -> None:
                 if not trained:
                     model.set_params(learning_rate=1e-30)
                 ts.deep.uninterrupted(model.fit(data.X_train, data.y_train))
-                laws = ts.deep.fits.fit_power_laws(ts.deep.importance.mode_importance(model.layers_[MATRIX]))
+                laws = ts.deep.fit_power_laws(ts.deep.mode_importance(model.layers_[MATRIX]))
                 supported += laws.two_supported
                 ranges.append(laws.tau[0] / laws.tau[-1])
             when = "after training" if trained else "before training"

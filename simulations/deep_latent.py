@@ -30,7 +30,7 @@ def main() -> None:
         for seed in range(options.seed, options.seed + SEEDS):
             model = ts.deep.ModeMLPClassifier((WIDTH, WIDTH, WIDTH), max_iter=20, random_state=seed, **kind)
             ts.deep.uninterrupted(model.fit(data.X_train, data.y_train))
-            results.setdefault(name, []).append(ts.deep.latent.latent_geometry(model, data.X_test, data.y_test))
+            results.setdefault(name, []).append(ts.deep.latent_geometry(model, data.X_test, data.y_test))
     for quantity in ("dimension", "angle", "permuted_angle"):
         for name, runs in results.items():
             values = np.array([getattr(run, quantity) for run in runs])

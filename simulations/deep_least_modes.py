@@ -23,13 +23,13 @@ def main() -> None:
     options = parser.parse_args()
 
     data = ts.deep.load_data("digits")
-    result = ts.deep.widths.least_modes(data, WIDTHS, MODES, fraction=FRACTION, seeds=SEEDS, first_seed=options.seed, max_iter=20)
-    fits = ts.deep.fits.fit_width_laws(result.widths, result.mean, result.error)
+    result = ts.deep.least_modes(data, WIDTHS, MODES, fraction=FRACTION, seeds=SEEDS, first_seed=options.seed, max_iter=20)
+    fits = ts.deep.fit_width_laws(result.widths, result.mean, result.error)
     for N, standard, least, error in zip(WIDTHS, result.standard.mean(axis=1), result.mean, result.error, strict=True):
         print(f"N = {N}: standard accuracy {standard:.3f}, least P {least:.2f} +- {error:.2f}")
     for fit in fits:
         print(f"{fit.name}: {fit.parameters} (BIC {fit.bic:.1f})")
-    print(ts.deep.fits.width_verdict(fits))
+    print(ts.deep.width_verdict(fits))
     fig, axes = plt.subplots(2, 1, figsize=(6.5, 7), layout="constrained")
     ts.deep.figures.accuracy_against_modes(result, ax=axes[0])
     ts.deep.figures.least_modes(result, fits, ax=axes[1])

@@ -33,7 +33,8 @@ class ModeMLPClassifier(ClassifierMixin, ModeMLP):
     hidden_layer_sizes : int or sequence of int
         Neurons of the hidden layers.
     n_modes : int or sequence of int
-        P, for all weight matrices or one each; the output matrix counts too.
+        P, for all weight matrices or one each; the output matrix counts too. "shared" has one number, which may be repeated for
+        each matrix or each layer of neurons.
     decomposition : str
         "modes": input and output modes of its own for every matrix (1L2P). "shared": a matrix's output modes are the next
         one's input modes (1L1P). "low-rank": sigma fixed to 1. "svd": modes start orthonormal, and the loss of each step has

@@ -106,6 +106,14 @@ class ModeMLP(BaseEstimator):
         going_on = self.warm_start and hasattr(self, "theta_")
         return self._learn(X, y, going_on, self.max_iter, self.early_stopping)
 
+    def initialise(self, X: Any, y: Any) -> Self:
+        """Draw the weights with which `fit` would start on `X` and `y`, and take no step: the network before training.
+
+        If `random_state` is a whole number, `fit` starts with the same weights. Raises `InvalidInput` as `fit` does.
+        """
+        check_parameters(self)
+        return self._learn(X, y, going_on=False, n_epochs=0, hold_out=False)
+
     def _pass(self, X: Any, y: Any, **known: Any) -> Self:
         """Train for one epoch, after those that there were; `known` is what the targets of later calls may be."""
         check_parameters(self)

@@ -87,8 +87,9 @@ Layers = tuple[ModeLayer | PlainLayer, ...]
 def build_architecture(sizes: tuple[int, ...], n_modes: Any, decomposition: object, activation: str) -> Architecture:
     """Return the architecture of one of the `DECOMPOSITIONS`, with `n_modes` a number or one a weight matrix.
 
-    "svd" has at most min(N_in, N_out) modes a matrix, for more cannot be orthogonal. Raises `InvalidInput` for unknown
-    names and for numbers of modes that do not fit.
+    "shared" has one number for all, which may be repeated for each matrix or each layer of neurons, inputs included. "svd" has at
+    most min(N_in, N_out) modes a matrix, for more cannot be orthogonal. Raises `InvalidInput` for unknown names and for numbers
+    of modes that do not fit.
     """
     check_choice("decomposition", decomposition, DECOMPOSITIONS)
     gaussian_moments(activation)
@@ -96,12 +97,16 @@ def build_architecture(sizes: tuple[int, ...], n_modes: Any, decomposition: obje
     if decomposition == "none":
         return Architecture(sizes, (0,) * n_matrices, activation)
     modes = whole_numbers("n_modes", n_modes)
-    if np.ndim(n_modes) == 0:
+    if decomposition == "shared":
+        if len(set(modes)) > 1:
+            refuse("n_modes", n_modes, 'one number, such as 70: neighbours share modes; "modes" has its own for each matrix')
+        if len(modes) not in (1, n_matrices, n_matrices + 1):
+            refuse("n_modes", n_modes, f"a number, or the same for each of the {n_matrices} matrices or {n_matrices + 1} layers")
+        modes = modes[:1]
+    if np.ndim(n_modes) == 0 or decomposition == "shared":
         modes *= n_matrices
     if len(modes) != n_matrices:
-        refuse("n_modes", n_modes, f"a number, or one for each of the {n_matrices} weight matrices")
-    if decomposition == "shared" and len(set(modes)) > 1:
-        refuse("n_modes", n_modes, "one number of modes for all layers, since they share modes")
+        refuse("n_modes", n_modes, f"a number, or a list of one for each of the {n_matrices} weight matrices")
     if decomposition == "svd":
         modes = tuple(min(P, n_in, n_out) for P, n_in, n_out in zip(modes, sizes[:-1], sizes[1:], strict=True))
     shared, sigma_learns = decomposition == "shared", decomposition != "low-rank"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from teacher_student.deep import ModeMLPClassifier, ModeMLPRegressor, training
-from teacher_student.deep.network import DECOMPOSITIONS
+from teacher_student.deep.network import DECOMPOSITIONS, build_architecture
 from teacher_student.deep.optimiser import Adam, scheduled_rate, sgd_step
 from teacher_student.errors import Diverged, InvalidInput
 
@@ -262,6 +263,46 @@ def test_other_spellings_of_parameters_are_understood(name: str, value: Any, exp
     X, y = blobs(20)
     model = ModeMLPClassifier(**{**SMALL, "max_iter": 1, name: value}).fit(X, y)
     assert (model.architecture_.n_modes, model.theta_.dtype) == expected
+
+
+SHAPES = {  # what Li and Huang's networks of three matrices have: one P, one a matrix, one a layer of neurons, a column
+    ("modes", 7): (7, 7, 7),
+    ("modes", (7, 7, 7)): (7, 7, 7),
+    ("modes", (30, 20, 10)): (30, 20, 10),
+    ("modes", (7, 7, 7, 7)): "a number, or a list of one for each of the 3 weight matrices",
+    ("modes", ((7,), (7,), (7,))): "a whole number or a flat list of them, such as [70, 70, 70]",
+    ("shared", 7): (7, 7, 7),
+    ("shared", (7,)): (7, 7, 7),
+    ("shared", (7, 7, 7)): (7, 7, 7),
+    ("shared", (7, 7, 7, 7)): (7, 7, 7),
+    ("shared", (7, 7)): "a number, or the same for each of the 3 matrices or 4 layers",
+    ("shared", (30, 20, 10)): 'one number, such as 70: neighbours share modes; "modes" has its own for each matrix',
+    ("none", 7): (0, 0, 0),
+}
+
+
+@pytest.mark.parametrize(("decomposition", "n_modes"), SHAPES)
+def test_every_shape_of_n_modes_is_accepted_or_refused_with_the_way_to_say_it(decomposition: str, n_modes: Any) -> None:
+    expected = SHAPES[decomposition, n_modes]
+    if isinstance(expected, str):
+        with pytest.raises(InvalidInput, match=f"^n_modes: got .*, expected {re.escape(expected)}$"):
+            build_architecture((12, 8, 8, 3), n_modes, decomposition, "relu")
+    else:
+        assert build_architecture((12, 8, 8, 3), n_modes, decomposition, "relu").n_modes == expected
+
+
+@pytest.mark.parametrize("decomposition", DECOMPOSITIONS)
+def test_networks_before_training_are_those_that_training_starts_from(decomposition: str) -> None:
+    X, y = blobs(20)
+    settings = {**SMALL, "decomposition": decomposition, "random_state": 3}
+    before = ModeMLPClassifier(**settings).initialise(X, y)
+    assert (before.n_iter_, before.loss_curve_) == (0, [])
+    hardly = ModeMLPClassifier(**{**settings, "learning_rate": 1e-30, "max_iter": 1}).fit(X, y)
+    np.testing.assert_allclose(before.theta_, hardly.theta_, rtol=0, atol=1e-25)
+    fitted = ModeMLPClassifier(**{**settings, "max_iter": 1}).fit(X, y)
+    assert np.abs(fitted.theta_ - hardly.theta_).max() > 1e-3  # the negative control
+    with pytest.raises(InvalidInput, match=r"^n_modes: got"):
+        ModeMLPClassifier(**{**SMALL, "n_modes": 0}).initialise(X, y)
 
 
 def test_adam_takes_the_steps_of_its_definition() -> None:

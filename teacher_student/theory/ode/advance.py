@@ -34,7 +34,7 @@ FloatArray = npt.NDArray[np.float64]
 
 # How `advance` ended.
 REACHED, PAUSED, BEYOND, STUCK = range(4)
-# The pace that `teacher_student.theory.ode.progress` judges, in attempts at a step. Where the right-hand side jumps and leads back to
+# The pace that `progress` judges, in attempts at a step. Where the right-hand side jumps and leads back to
 # the jump from both sides, attempts stay short for ever.
 _MOST_ATTEMPTS = 3e5
 # Central differences of a right-hand side of order one: truncation and rounding are both about 1e-10.
