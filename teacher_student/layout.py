@@ -138,13 +138,18 @@ def factors_of(slow: npt.NDArray[Any], sizes: Sizes) -> Factors:
     return Factors(slow, **views_of)
 
 
+def slow_of(source: object, suffix: str = "") -> FloatArray:
+    """Return the slow factors (n_slow,) of anything that has them as attributes, of velocities with their names' `suffix`."""
+    return np.concatenate([np.ravel(getattr(source, name + suffix)) for name in SLOW_FACTORS])
+
+
 def rates_of_slow(sizes: Sizes) -> IntArray:
     """Return which of `RATES` moves each slow factor's entry, (n_slow,)."""
     return np.repeat(np.arange(1, len(RATES)), [sizes.size_of(part) for part in SLOW_FACTORS.values()])
 
 
 def join(gram: FloatArray, with_teacher: FloatArray, slow: FloatArray) -> FloatArray:
-    """Return flat states (..., n_full) of their three parts, each with the same leading dimensions; of one block of directions."""
+    """Return flat states (..., n_full), of one block, of their three parts, each with the same leading dimensions."""
     leading = slow.shape[:-2]
     return np.concatenate([part.reshape(*leading, -1) for part in (gram, with_teacher, slow)], axis=-1)
 
