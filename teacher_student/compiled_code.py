@@ -32,6 +32,8 @@ step_moments(coordinates.start, state, rule, coordinates, np.zeros((1, state.n_m
 for method in ("overlaps", "weights"):
     ts.simulate(problem, [1 / 400], n_inputs=400, replicas=2, method=method, progress=False)
 """
+# Which module of `teacher_student.sgd` has the steps of a method.
+_MODULES = {"weights": "weights", "overlaps": "chain"}
 
 
 def ensure_a_place() -> None:
@@ -91,7 +93,7 @@ def compiling_simulations() -> Iterator[Callable[[], object]]:
 
 def _is_compiled(method: str) -> bool:
     """Return whether there is compiled code of a simulation that can still be used; True if numba does not tell."""
-    kernel: Any = importlib.import_module(f"teacher_student.sgd.{method}").run_steps
+    kernel: Any = importlib.import_module(f"teacher_student.sgd.{_MODULES[method]}").run_steps
     try:
         return bool(kernel._cache._cache_file._load_index())
     except Exception:  # these are inner parts of numba

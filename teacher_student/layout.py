@@ -149,6 +149,39 @@ def state_at(full: FloatArray, sizes: Sizes) -> State:
     )
 
 
+class Factors(NamedTuple):
+    """Slow factors as one array, `slow` (n_slow, ...), and its views `sigma` (P, ...), `xi_out` (K, P, ...) and `v` (K, ...)."""
+
+    slow: Any
+    sigma: Any
+    xi_out: Any
+    v: Any
+
+
+def factors_of(slow: npt.NDArray[Any], sizes: Sizes) -> Factors:
+    """Return `slow`, (n_slow, ...), with views of its factors, contiguous if it is."""
+    ends = np.cumsum([sizes.size_of(part) for part in SLOW_FACTORS.values()]).tolist()
+    spans = zip(SLOW_FACTORS.items(), [0, *ends], ends, strict=False)
+    views_of = {name: slow[begin:end].reshape(*sizes.shape_of(part), *slow.shape[1:]) for (name, part), begin, end in spans}
+    return Factors(slow, **views_of)
+
+
+def slow_of(source: object, suffix: str = "") -> FloatArray:
+    """Return the slow factors (n_slow,) of anything that has them as attributes, of velocities with their names' `suffix`."""
+    return np.concatenate([np.ravel(getattr(source, name + suffix)) for name in SLOW_FACTORS])
+
+
+def rates_of_slow(sizes: Sizes) -> IntArray:
+    """Return which of `RATES` moves each slow factor's entry, (n_slow,)."""
+    return np.repeat(np.arange(1, len(RATES)), [sizes.size_of(part) for part in SLOW_FACTORS.values()])
+
+
+def join(gram: FloatArray, with_teacher: FloatArray, slow: FloatArray) -> FloatArray:
+    """Return flat states (..., n_full), of one block, of their three parts, each with the same leading dimensions."""
+    leading = slow.shape[:-2]
+    return np.concatenate([part.reshape(*leading, -1) for part in (gram, with_teacher, slow)], axis=-1)
+
+
 def positions(sizes: Sizes) -> dict[str, IntArray]:
     """Return where every named part lies in the flat state, as an array of positions in the part's shape.
 

@@ -2,86 +2,100 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from teacher_student.bundles import Eta, Units
 from teacher_student.kernels import njit
+from teacher_student.layout import Factors, Sizes, factors_of, rates_of_slow
+from teacher_student.sgd.heavy_ball import HeavyBall
 
 FloatArray = npt.NDArray[np.float64]
 
 
-@njit(cache=True, nogil=True)
-def add_gradient(
-    g: Any,
-    g_prime: Any,
-    g_teacher: Any,
-    u: FloatArray,
-    rho: FloatArray,
-    label_noise: float,
-    sigma: FloatArray,
-    xi_out: FloatArray,
-    v: FloatArray,
-    v_teacher: FloatArray,
-    work: FloatArray,
-    d: FloatArray,
-    slow: FloatArray,
-) -> float:
-    """Return delta = student - label of one sample with mode fields `u` (P,) and teacher fields `rho` (M,).
+class Work(NamedTuple):
+    """Work space of a step: of a sample, the summed gradients of the slow factors, and the rates of their entries.
 
-    Writes d_a = sum_k v_k g'(lambda_k) xi_out[k,a] sigma[a] into `d` (P,), so that the loss gradient for xi_in[a] is
-    delta d_a x / sqrt(N), and adds the gradients for sigma, xi_out and v to `slow` (P + K P + K,). `work` is (2, K).
+    Shapes: fields `u` (P,) and `rho` (M,); `activity` and `slope` (K,), g and v g'; `d` (P,); `rate` and `which` (n_slow,), the
+    latter as `teacher_student.layout.rates_of_slow` has it.
     """
+
+    u: Any
+    rho: Any
+    activity: Any
+    slope: Any
+    d: Any
+    gradient: Factors
+    rate: Any
+    which: Any
+
+
+def work_space(sizes: Sizes) -> Work:
+    """Return work space with gradients of zero."""
+    K, P, n_slow = sizes.K, sizes.P, sizes.n_slow
+    gradient = factors_of(np.zeros(n_slow), sizes)
+    return Work(
+        np.empty(P), np.empty(sizes.M), np.empty(K), np.empty(K), np.empty(P), gradient, np.empty(n_slow), rates_of_slow(sizes)
+    )
+
+
+@njit(cache=True, nogil=True)
+def add_gradient(units: Units, factors: Factors, v_teacher: FloatArray, label_noise: float, work: Work) -> float:
+    """Return delta = student - label of one sample with the fields in `work`.
+
+    Writes d_a = sum_k v_k g'(lambda_k) xi_out[k,a] sigma[a] into work.d, so that the loss gradient for xi_in[a] is
+    delta d_a x / sqrt(N), and adds the gradients for sigma, xi_out and v to work.gradient.
+    """
+    sigma, xi_out, v = factors.sigma, factors.xi_out, factors.v
+    u, rho, activity, slope, gradient = work.u, work.rho, work.activity, work.slope, work.gradient
     K, P = xi_out.shape
-    activity, slope = work[0], work[1]
     delta = -label_noise
     for m in range(len(rho)):
-        delta -= v_teacher[m] * g_teacher(rho[m])
+        delta -= v_teacher[m] * units.g_teacher(rho[m])
     for k in range(K):
         field = 0.0
         for a in range(P):
             field += xi_out[k, a] * sigma[a] * u[a]
-        activity[k] = g(field)
-        slope[k] = v[k] * g_prime(field)
+        activity[k] = units.g(field)
+        slope[k] = v[k] * units.g_prime(field)
         delta += v[k] * activity[k]
     for a in range(P):
         total = 0.0
         for k in range(K):
             total += slope[k] * xi_out[k, a]
-            slow[P + k * P + a] += delta * u[a] * slope[k] * sigma[a]
-        slow[a] += delta * u[a] * total
-        d[a] = total * sigma[a]
+            gradient.xi_out[k, a] += delta * u[a] * slope[k] * sigma[a]
+        gradient.sigma[a] += delta * u[a] * total
+        work.d[a] = total * sigma[a]
     for k in range(K):
-        slow[P + K * P + k] += delta * activity[k]
+        gradient.v[k] += delta * activity[k]
     return delta
 
 
 @njit(cache=True, nogil=True, inline="always")
-def step_slow_factors(
-    slow: FloatArray,
-    sigma: FloatArray,
-    xi_out: FloatArray,
-    v: FloatArray,
-    rates: FloatArray,
-    weight_decay: float,
-    batch_size: int,
-    n_inputs: int,
-) -> None:
-    """Apply one step of rate eta / N along the mean of the summed gradients `slow` and clear them.
+def rates_of_entries(eta: Eta, work: Work) -> None:
+    """Write the rates of the slow factors' entries into work.rate."""
+    for i in range(len(work.rate)):
+        work.rate[i] = eta[work.which[i]]
 
-    `rates` are (eta_xi_in, eta_sigma, eta_xi_out, eta_v); a factor of rate zero does not move.
+
+@njit(cache=True, nogil=True, inline="always")
+def step_slow_factors(slow: FloatArray, work: Work, mean: float, shrink: float, heavy_ball: HeavyBall | None) -> None:
+    """Step the slow factors along their summed gradients, which are cleared.
+
+    `slow` (1, n_slow) holds their values, or (2, n_slow) values and velocities; the step of plain SGD is -eta (mean gradient +
+    shrink value). A factor of rate zero without velocity does not move, whatever its gradient.
     """
-    K, P = xi_out.shape
-    mean, shrink = 1.0 / (float(batch_size) * n_inputs), weight_decay / n_inputs
-    if rates[1] > 0.0:
-        for a in range(P):
-            sigma[a] -= rates[1] * (mean * slow[a] + shrink * sigma[a])
-    if rates[2] > 0.0:
-        for a in range(P):
-            for k in range(K):
-                xi_out[k, a] -= rates[2] * (mean * slow[P + k * P + a] + shrink * xi_out[k, a])
-    if rates[3] > 0.0:
-        for k in range(K):
-            v[k] -= rates[3] * (mean * slow[P + K * P + k] + shrink * v[k])
-    slow[:] = 0.0
+    gradient, rate = work.gradient.slow, work.rate
+    for i in range(len(gradient)):
+        if heavy_ball is None:
+            if rate[i] > 0.0:
+                slow[0, i] -= rate[i] * (mean * gradient[i] + shrink * slow[0, i])
+        else:
+            velocity = heavy_ball.keep * slow[1, i]
+            if rate[i] > 0.0:
+                velocity -= rate[i] * (mean * gradient[i] + shrink * slow[0, i])
+            slow[1, i] = velocity
+            slow[0, i] += heavy_ball.scale * velocity
+        gradient[i] = 0.0
