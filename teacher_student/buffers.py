@@ -32,7 +32,8 @@ def view(typing_context: Any, buffer: Any, begin: Any, shape: Any) -> Any:
             for length, given in zip(cgutils.unpack_tuple(builder, arguments[2]), signature.args[2], strict=True)
         ]
         itemsize = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(buffer.dtype)))
-        strides, stride = [], itemsize
+        strides: list[Any] = []
+        stride = itemsize
         for length in reversed(lengths):
             strides.insert(0, stride)
             stride = builder.mul(stride, length)

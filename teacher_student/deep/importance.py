@@ -120,7 +120,7 @@ def _layer(model: ModeMLPClassifier, matrix: object) -> ModeLayer | PlainLayer:
     expected = f"one of the weight matrices 0 to {len(layers) - 1}"
     if check_whole("matrix", matrix, 0, expected) >= len(layers):
         refuse("matrix", matrix, expected)
-    return layers[int(matrix)]  # type: ignore[call-overload, no-any-return]
+    return layers[int(matrix)]  # type: ignore[call-overload]
 
 
 def _accuracies(model: ModeMLPClassifier, above: Layers, modes: ModeLayer, weighted: Array, order: Array, labels: Array) -> Array:

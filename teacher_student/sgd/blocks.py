@@ -200,9 +200,7 @@ def move_rows(rows: FloatArray, inputs: FloatArray, shrinks: bool, pending: Pend
 
 
 @njit(cache=True, nogil=True, inline="always")
-def foresee(
-    products: FloatArray, inputs_at: int, begin: int, end: int, pending: Pending, heavy_ball: HeavyBall | None
-) -> None:
+def foresee(products: FloatArray, inputs_at: int, begin: int, end: int, pending: Pending, heavy_ball: HeavyBall | None) -> None:
     """Bring the fields of modes and velocities of inputs from `end` on to the weights after the step with `begin` to `end`.
 
     `inputs_at` is the row of `products` where those of the inputs with each other begin.

@@ -10,8 +10,7 @@ from teacher_student.kernels import cfunc
 from teacher_student.layout import state_at
 from teacher_student.theory.closed_forces import closed_forces
 from teacher_student.theory.drift import add_decay, keep_lengths, move
-from teacher_student.theory.equations import RIGHT_HAND_SIDE
-from teacher_student.theory.model import Model, forces_at
+from teacher_student.theory.model import RIGHT_HAND_SIDE, Model, forces_at
 
 FloatArray = npt.NDArray[np.float64]
 

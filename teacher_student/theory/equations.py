@@ -14,12 +14,10 @@ from teacher_student.gaussian_averages.pointers import VECTOR
 from teacher_student.kernels import njit
 from teacher_student.schedules import is_constant
 from teacher_student.theory.coordinates import Coordinates
-from teacher_student.theory.model import MODEL, Model
+from teacher_student.theory.model import MODEL, RIGHT_HAND_SIDE, Model
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-RIGHT_HAND_SIDE = types.void(MODEL, types.float64, VECTOR, VECTOR)
 
 
 class Equations(NamedTuple):

@@ -8,15 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from teacher_student.activations import get_activations
 from teacher_student.buffers import view
-from teacher_student.bundles import Rule, Teacher, Units, rule_bundle, teacher_bundle
-from teacher_student.gaussian_averages import averages_of
+from teacher_student.bundles import Rule, Teacher, Units
 from teacher_student.gaussian_averages.pointers import AVERAGES, MATRIX, VECTOR
 from teacher_student.kernels import njit
 from teacher_student.layout import Sizes
-from teacher_student.order_parameters import OrderParameters
-from teacher_student.problem import LearningRule
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -91,6 +87,11 @@ MODEL = _tuple_type(
     MATRIX,
     VECTOR,
 )
+
+
+# What writes dy/dalpha of a flat state at a time into its last argument; of one type for all models, so that integrators, linear
+# noise and leaps are compiled without it, and once.
+RIGHT_HAND_SIDE = types.void(MODEL, types.float64, VECTOR, VECTOR)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -193,32 +194,3 @@ def work_size(sizes: Sizes) -> int:
     n, r = K + M, P + M
     forces = sizes.blocks * P * (n_rows + M) + P * P + sizes.n_slow
     return forces + r * r + K * r + 2 * K * K + 2 * n * n + n + 3 * K * n + 4 * K * P + P * P + P * M + M * n_rows
-
-
-def memory_of(rule: LearningRule) -> FloatArray:
-    """Return the matrix `memory` of `rule`, which has no momentum at fixed beta."""
-    return np.zeros((1, 1)) if rule.friction is None else np.array([[0.0, 1.0], [0.0, -rule.friction]])
-
-
-def model_of(state: OrderParameters, rule: LearningRule, sizes: Sizes, points: FloatArray | None = None) -> Model:
-    """Return the model of a student and teacher of the `sizes`, the teacher that of `state`.
-
-    Momentum at fixed beta becomes the plain rule that it amounts to at leading order in 1/N. `points` are those of sampled
-    averages, which are taken over nothing where there are none.
-    """
-    rule = rule.without_momentum
-    student, teacher = get_activations(rule.activation, rule.teacher_activation)
-    # Where no family has both activations, one of the right type that is never called stands in.
-    family = averages_of(student, teacher) or averages_of(*get_activations("erf"))
-    assert family is not None
-    return Model(
-        sizes=sizes,
-        averages=Averages(family.averages, family.parameters),
-        points=np.empty((0, sizes.M + sizes.P)) if points is None else np.ascontiguousarray(points),
-        units=Units(student.g, student.g_prime, teacher.g),
-        teacher=teacher_bundle(state),
-        rule=rule_bundle(rule),
-        inputs=Inputs(np.ones(sizes.blocks), np.ones(sizes.blocks)),
-        memory=memory_of(rule),
-        work=np.empty(work_size(sizes)),
-    )

@@ -16,7 +16,7 @@ from teacher_student.problem import LearningRule
 from teacher_student.schedules import schedule_rows
 from teacher_student.theory.coordinates import Coordinates
 from teacher_student.theory.equations import Equations, equations_of, slope
-from teacher_student.theory.model import model_of
+from teacher_student.theory.assembly import model_of
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -9,8 +9,7 @@ from teacher_student.bundles import eta_at
 from teacher_student.kernels import cfunc
 from teacher_student.layout import state_at
 from teacher_student.theory.drift import add_decay, keep_lengths, move
-from teacher_student.theory.equations import RIGHT_HAND_SIDE
-from teacher_student.theory.model import Model, forces_at
+from teacher_student.theory.model import RIGHT_HAND_SIDE, Model, forces_at
 from teacher_student.theory.sampled_forces import sampled_forces
 
 FloatArray = npt.NDArray[np.float64]

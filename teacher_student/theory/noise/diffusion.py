@@ -20,7 +20,8 @@ from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates, coordinates_of
 from teacher_student.theory.drift import linear_drift
-from teacher_student.theory.model import Model, model_of
+from teacher_student.theory.assembly import model_of
+from teacher_student.theory.model import Model
 from teacher_student.theory.noise.momentum_noise import friction_correction, momentum_correction
 from teacher_student.theory.noise.spherical import moments_at_fixed_lengths
 from teacher_student.theory.step import Step, step_at, step_size, write_increment, write_step
