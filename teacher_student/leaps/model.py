@@ -10,9 +10,9 @@ import numpy.typing as npt
 from teacher_student.errors import refuse
 from teacher_student.kernels import njit
 from teacher_student.problem import Problem
+from teacher_student.theory.assembly import model_of
 from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.equations import Equations, equations_of, within
-from teacher_student.theory.assembly import model_of
 from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 
 FloatArray = npt.NDArray[np.float64]

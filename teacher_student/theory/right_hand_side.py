@@ -14,9 +14,9 @@ from teacher_student.gaussian_averages.sampled import symmetric_points
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.schedules import schedule_rows
+from teacher_student.theory.assembly import model_of
 from teacher_student.theory.coordinates import Coordinates
 from teacher_student.theory.equations import Equations, equations_of, slope
-from teacher_student.theory.assembly import model_of
 
 FloatArray = npt.NDArray[np.float64]
 

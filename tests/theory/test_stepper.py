@@ -15,7 +15,7 @@ import teacher_student as ts
 from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.equations import fill_change_of_rates, slope
 from teacher_student.theory.noise.fluctuations import jacobian
-from teacher_student.theory.ode.advance import REACHED
+from teacher_student.theory.ode.advance import REACHED, Limits
 from teacher_student.theory.ode.linear_equations import factorise, solve
 from teacher_student.theory.ode.march import METHOD, March
 from teacher_student.theory.ode.stepper import (
@@ -196,7 +196,7 @@ def test_stiff_linear_problem(record_check: Callable[..., None]) -> None:
 
 def march_through(of: ts.Problem, times: FloatArray, keep_pieces: bool = False, **options: Any) -> March:
     f, start = drift_of(of)
-    march = March(f.equations, start, times, 1e-9, 1e-12, 1e3, 1e3, keep_pieces)
+    march = March(f.equations, start, times, Limits(1e-9, 1e-12, 1e3, 1e3), keep_pieces)
     for name, value in options.items():
         setattr(march, name, value)
     assert march.go(float(times[-1]), (-1.0, 1e300), lambda alpha: None) == REACHED
@@ -266,7 +266,7 @@ def test_solution_between_output_times() -> None:
 def test_an_interruption_keeps_what_was_computed() -> None:
     f, start = drift_of(problem())
     times = np.linspace(0.0, 400.0, 200)
-    march = March(f.equations, start, times, 1e-9, 1e-12, 1e3, 1e3)
+    march = March(f.equations, start, times, Limits(1e-9, 1e-12, 1e3, 1e3))
     march.budget = 50
 
     def interrupt(alpha: float) -> None:

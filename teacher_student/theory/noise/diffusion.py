@@ -18,9 +18,9 @@ from teacher_student.layout import pack, positions, state_at, unpack
 from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
+from teacher_student.theory.assembly import model_of
 from teacher_student.theory.coordinates import Coordinates, coordinates_of
 from teacher_student.theory.drift import linear_drift
-from teacher_student.theory.assembly import model_of
 from teacher_student.theory.model import Model
 from teacher_student.theory.noise.momentum_noise import friction_correction, momentum_correction
 from teacher_student.theory.noise.spherical import moments_at_fixed_lengths

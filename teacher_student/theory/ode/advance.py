@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -41,8 +43,35 @@ _MOST_ATTEMPTS = 3e5
 _JACOBIAN_STEP = 1e-5
 
 
+class Limits(NamedTuple):
+    """Tolerances of a step, and bounds of Q_kk and v_k beyond which an integration ends."""
+
+    rtol: float
+    atol: float
+    largest_Q: float
+    largest_v: float
+
+
+class Methods(NamedTuple):
+    """The explicit method, and the linearly implicit one for where stability rules."""
+
+    explicit: Explicit
+    rosenbrock: Rosenbrock
+
+
+class Output(NamedTuple):
+    """Where states go: those at the output `times` to `rows` (times, n), and, if `ends` (m,) has any entries, the ends of the
+    steps there and their interpolants to `pieces` (m, 8, n).
+    """
+
+    times: Any
+    rows: Any
+    ends: Any
+    pieces: Any
+
+
 @njit(cache=True, inline="always")
-def is_beyond(equations: Equations, y: FloatArray, largest_Q: float, largest_v: float) -> bool:
+def is_beyond(equations: Equations, limits: Limits, y: FloatArray) -> bool:
     """Return whether the state `y` (n,) is not finite, or has a Q_kk or v_k beyond its bound."""
     place(equations, y)
     for number in equations.full:
@@ -57,19 +86,19 @@ def is_beyond(equations: Equations, y: FloatArray, largest_Q: float, largest_v: 
                 weight = state.xi_out[k, a] * state.sigma[a]
                 for b in range(sizes.P):
                     Q_kk += weight * state.gram[d, a, b] * state.xi_out[k, b] * state.sigma[b]
-        if not Q_kk <= largest_Q or not abs(state.v[k]) <= largest_v:
+        if not Q_kk <= limits.largest_Q or not abs(state.v[k]) <= limits.largest_v:
             return True
     return False
 
 
 @njit(cache=True, inline="always")
-def cut_short(equations: Equations, walk: Walk, largest_Q: float, largest_v: float) -> float:
+def cut_short(equations: Equations, limits: Limits, walk: Walk) -> float:
     """Write the first state beyond the bounds into `walk.new`, found to 1 % of the step; return its place there, 0 to 1."""
     inside, outside = 0.0, 1.0
     while outside - inside > 0.01:
         middle = 0.5 * (inside + outside)
         interpolate(walk.interpolant, middle, walk.new)
-        if is_beyond(equations, walk.new, largest_Q, largest_v):
+        if is_beyond(equations, limits, walk.new):
             outside = middle
         else:
             inside = middle
@@ -78,9 +107,9 @@ def cut_short(equations: Equations, walk: Walk, largest_Q: float, largest_v: flo
 
 
 @njit(cache=True, inline="always")
-def begin(equations: Equations, walk: Walk, end: float, rtol: float, atol: float) -> None:
+def begin(equations: Equations, limits: Limits, walk: Walk, end: float) -> None:
     """Prepare `walk` to start or go on after a jump: slope and first step (Hairer, Norsett and Wanner, I, section II.4)."""
-    alpha, y, f = walk.alpha[0], walk.y, walk.f
+    alpha, y, f, rtol, atol = walk.alpha[0], walk.y, walk.f, limits.rtol, limits.atol
     slope(equations, alpha, y, f)
     size, speed = in_units(y, y, y, rtol, atol), in_units(f, y, y, rtol, atol)
     h = 0.01 * size / speed if size > 1e-5 and 1e-5 < speed < np.inf else 1e-6
@@ -108,28 +137,11 @@ def makes_no_progress(walk: Walk, end: float) -> bool:
 
 
 @njit(cache=True)
-def advance(
-    equations: Equations,
-    explicit: Explicit,
-    rosenbrock: Rosenbrock,
-    walk: Walk,
-    end: float,
-    rtol: float,
-    atol: float,
-    largest_Q: float,
-    largest_v: float,
-    times: FloatArray,
-    rows: FloatArray,
-    ends: FloatArray,
-    pieces: FloatArray,
-    budget: int,
-) -> int:
-    """Step to `end` or until `budget` evaluations or the room for interpolants are used up; return how it ended.
-
-    States at the output `times` go to `rows` (times, n). If `ends` (m,) has any entries, the ends of the steps go there, and the
-    interpolants to `pieces` (m, 8, n).
-    """
-    counts = walk.counts
+def advance(equations: Equations, methods: Methods, limits: Limits, walk: Walk, output: Output, end: float, budget: int) -> int:
+    """Step to `end` or until `budget` evaluations or the room for interpolants are used up; return how it ended."""
+    counts, rtol, atol = walk.counts, limits.rtol, limits.atol
+    explicit, rosenbrock = methods.explicit, methods.rosenbrock
+    times, rows, ends, pieces = output.times, output.rows, output.ends, output.pieces
     last_evaluation = counts[EVALUATIONS] + budget
     derivatives_known, rejected = False, False
     while walk.alpha[0] < end:
@@ -168,7 +180,7 @@ def advance(
         reached = end if arrives else alpha + h
         slope(equations, reached, walk.new, walk.stages[12])
         choose_method(walk, h)
-        beyond = is_beyond(equations, walk.new, largest_Q, largest_v)
+        beyond = is_beyond(equations, limits, walk.new)
         passes = counts[DONE] < len(times) and times[counts[DONE]] <= reached
         if beyond or passes or len(ends) > 0:
             if implicit:
@@ -176,7 +188,7 @@ def advance(
             else:
                 explicit_interpolant(equations, explicit, walk, h)
         if beyond:
-            reached = alpha + h * cut_short(equations, walk, largest_Q, largest_v)
+            reached = alpha + h * cut_short(equations, limits, walk)
         while counts[DONE] < len(times) and times[counts[DONE]] <= reached:
             interpolate(walk.interpolant, (times[counts[DONE]] - alpha) / h, rows[counts[DONE]])
             counts[DONE] += 1

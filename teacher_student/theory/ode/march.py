@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.theory.equations import Equations
-from teacher_student.theory.ode.advance import PAUSED, advance, begin
+from teacher_student.theory.ode.advance import PAUSED, Limits, Methods, Output, advance, begin
 from teacher_student.theory.ode.stepper import DONE, EVALUATIONS, PIECES, Walk, interpolate, new_walk
-from teacher_student.theory.ode.tableaux import DOP853, RODAS5P, Explicit, Rosenbrock
+from teacher_student.theory.ode.tableaux import DOP853, RODAS5P
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -21,6 +21,7 @@ METHOD = "DOP853+Rodas5P"
 # A call of compiled code cannot be interrupted; it lasts about as long, in seconds.
 _CALL = 0.1
 _PIECES = 256
+_PAIR = Methods(DOP853, RODAS5P)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ class March:
         State at alpha = 0.
     times : (m,) array
         Output times.
-    rtol, atol, largest_Q, largest_v : float
+    limits : Limits
         Tolerances, and bounds beyond which the march ends.
     keep_pieces : bool
         Keep the interpolants for `solution`.
@@ -60,13 +61,9 @@ class March:
     equations: Equations
     y: FloatArray
     times: FloatArray
-    rtol: float
-    atol: float
-    largest_Q: float
-    largest_v: float
+    limits: Limits
     keep_pieces: bool = False
-    explicit: Explicit = DOP853
-    rosenbrock: Rosenbrock = RODAS5P
+    methods: Methods = _PAIR
     rows: FloatArray = field(init=False)
     walk: Walk = field(init=False)
     ends: list[FloatArray] = field(init=False, default_factory=lambda: [np.zeros(1)])
@@ -101,28 +98,13 @@ class March:
         `report` is called every so often with the time reached; what it raises leaves the march as it is then.
         """
         self.equations.window[:] = window
-        begin(self.equations, self.walk, end, self.rtol, self.atol)
+        begin(self.equations, self.limits, self.walk, end)
         capacity = _PIECES if self.keep_pieces else 0
         ends, pieces = np.empty(capacity), np.empty((capacity, 8, len(self.y)))
-        outcome = PAUSED
+        output, outcome = Output(self.times, self.rows, ends, pieces), PAUSED
         while outcome == PAUSED:
             started, evaluated = time.perf_counter(), int(self.walk.counts[EVALUATIONS])
-            outcome = advance(
-                self.equations,
-                self.explicit,
-                self.rosenbrock,
-                self.walk,
-                end,
-                self.rtol,
-                self.atol,
-                self.largest_Q,
-                self.largest_v,
-                self.times,
-                self.rows,
-                ends,
-                pieces,
-                self.budget,
-            )
+            outcome = advance(self.equations, self.methods, self.limits, self.walk, output, end, self.budget)
             # What is left of the last call's speed decides how much the next one may do.
             speed = (int(self.walk.counts[EVALUATIONS]) - evaluated) / max(1e-9, time.perf_counter() - started)
             self.budget = max(20, min(4 * self.budget, int(_CALL * speed)))

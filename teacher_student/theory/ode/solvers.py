@@ -15,7 +15,7 @@ from teacher_student.bounds import bounds_of, first_out_of_bounds
 from teacher_student.order_parameters import unit_overlaps
 from teacher_student.problem import Problem
 from teacher_student.theory.coordinates import Coordinates
-from teacher_student.theory.ode.advance import REACHED, STUCK
+from teacher_student.theory.ode.advance import REACHED, STUCK, Limits
 from teacher_student.theory.ode.march import March
 from teacher_student.theory.ode.progress import Progress
 from teacher_student.theory.right_hand_side import ClosedDrift
@@ -86,7 +86,8 @@ class Outcome:
 def solve_compiled(task: Task) -> Outcome:
     """Solve by `teacher_student.theory.ode.march`; `task.f` is a `ClosedDrift`."""
     f: ClosedDrift = task.f
-    march = March(f.equations, task.start, task.times, task.rtol, task.atol, *bounds_of(task.problem.initial), task.keep_solution)
+    limits = Limits(task.rtol, task.atol, *bounds_of(task.problem.initial))
+    march = March(f.equations, task.start, task.times, limits, task.keep_solution)
     status = COMPLETE
     try:
         for stretch in task.stretches:
