@@ -213,10 +213,12 @@ def unpack(full: FloatArray, sizes: Sizes) -> dict[str, FloatArray]:
 
 
 def pack(parts: Mapping[str, FloatArray], sizes: Sizes) -> FloatArray:
-    """Return the flat state (n_full,) of the named `parts`."""
-    full = np.empty(sizes.n_full)
+    """Return flat states (..., n_full) of the named `parts`, each with the same leading dimensions."""
+    leading = np.shape(parts["v"])[:-1]
+    full = np.empty((*leading, sizes.n_full))
     for name, position in positions(sizes).items():
-        full[position] = parts[name]
-    gram = views(full, sizes).gram
-    gram[:, sizes.P :, : sizes.P] = np.swapaxes(gram[:, : sizes.P, sizes.P :], 1, 2)
+        full[..., position] = parts[name]
+    if sizes.rows > 1:
+        gram = views(np.arange(sizes.n_full), sizes).gram
+        full[..., gram[:, sizes.P :, : sizes.P]] = full[..., np.swapaxes(gram[:, : sizes.P, sizes.P :], 1, 2)]
     return full

@@ -148,7 +148,7 @@ def test_averages_do_not_break_the_symmetry_of_units(n_units: int) -> None:
     coordinates = coordinates_of(initial, rule)
     y = coordinates.start[coordinates.moving]
     f = SampledDrift(initial, rule, coordinates)
-    for row in (f(0.0, y), f.by_set(rule.rates, y)[0]):
+    for row in (f(0.0, y), f.by_set(0.0, y)[0]):
         full = coordinates.expand(np.zeros_like(y))
         full[coordinates.moving] = row
         dR = full[n_units**2 : n_units**2 + 2 * n_units].reshape(n_units, 2)

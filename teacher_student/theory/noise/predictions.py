@@ -7,12 +7,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.errors import refuse
+from teacher_student.layout import pack
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import generalisation_error, unit_cosines, unit_overlaps
 from teacher_student.problem import Problem
 from teacher_student.theory.coordinates import Coordinates, coordinates_of
 from teacher_student.trajectory_form import DIMENSIONS, NORMALIZED_OVERLAPS, OF_NOISE, as_dataset, as_trajectory, problem_of
-from teacher_student.velocities import DIMENSIONS as VELOCITIES
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -25,10 +25,8 @@ _SECOND_STEP = 1e-3
 
 def moving_coordinates(trajectory: xr.Dataset, coordinates: Coordinates) -> FloatArray:
     """Return the moving coordinates of a trajectory, (alpha, n) for theory and (replica, alpha, n) for a simulation."""
-    velocities = VELOCITIES if "C_velocities" in trajectory else ()
-    parts = [trajectory[name] for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v", *velocities)]
-    leading = parts[0].shape[:-2]
-    return np.concatenate([part.values.reshape(*leading, -1) for part in parts], axis=-1)[..., coordinates.moving]
+    parts = {name: trajectory[name].values for name in coordinates.sizes.names}
+    return pack(parts, coordinates.sizes)[..., coordinates.moving]
 
 
 def predict(theory: xr.Dataset, n_inputs: int) -> xr.Dataset:
