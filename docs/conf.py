@@ -21,6 +21,7 @@ version = release = teacher_student.__version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx_gallery.gen_gallery"]
 exclude_patterns = ["_build", "_studies"]
 nitpicky = False
+numfig = True  # equations are numbered by page: (2.5)
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings state types and shapes

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 ensure_a_place()
 
-# Names are imported on first use: xarray, SciPy and matplotlib take time that `--help` need not pay.
+# Names are imported on first use, so that `--help` need not wait for xarray, SciPy and matplotlib.
 _WHERE = {
     "Diverged": "errors",
     "InvalidInput": "errors",

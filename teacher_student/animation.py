@@ -30,7 +30,7 @@ def animate(trajectory: xr.Dataset, path: str | Path, n_frames: int = 60) -> Non
     """Write a GIF of `trajectory` with `n_frames` frames, evenly spaced in ln alpha.
 
     On the left eps_g against alpha, on the right the cosines R_km / sqrt(Q_kk T_mm), teacher units as columns. Of a simulation
-    it shows the first replica: a mean over replicas that specialise differently is the state of none.
+    it shows the first replica, because replicas specialise differently and their mean is no network's state.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""When a run counts as diverged, for theory and simulation alike."""
+"""The bounds beyond which a run has diverged, the same for theory and simulation."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from teacher_student.order_parameters import OrderParameters, unit_overlaps
 
 FloatArray = npt.NDArray[np.float64]
 
-# With a bounded activation a student above its largest stable rate does not overflow: its norms grow for ever, as
-# (eta^2 alpha)^(2/3). No teacher of norm T asks for a student whose norm is a thousand times larger.
+# With a bounded activation the norms of a student above its largest stable rate grow for ever, as (eta^2 alpha)^(2/3), without
+# overflow. To learn a teacher of norm T a student never needs a norm a thousand times larger.
 LARGEST_RATIO = 1e3
 
 
@@ -21,7 +21,7 @@ def bounds_of(initial: OrderParameters) -> tuple[float, float]:
 
 
 def first_out_of_bounds(factors: dict[str, FloatArray], initial: OrderParameters) -> tuple[str, float] | None:
-    """Return the name and value of an order parameter that left every reasonable bound, or None.
+    """Return the name and value of an order parameter that exceeds its bound, or None.
 
     `factors` holds Q_modes, R_modes, sigma, xi_out and v of one state. The bound on Q is `LARGEST_RATIO` times the largest of
     1, T and the initial Q; that on v the same with v_teacher and the initial v.

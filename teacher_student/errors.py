@@ -1,4 +1,4 @@
-"""What goes wrong, named: input that is refused, and runs that leave every bound."""
+"""The two exceptions of the package, refused input and diverged runs, and the checks that refuse."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InvalidInput(ValueError):
 
 
 class Diverged(ArithmeticError):
-    """A run left every reasonable bound.
+    """A run has diverged: a number is not finite, or exceeds its bound.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Where results go: places checked before the work, files that are whole or absent."""
+"""Files of results: their places are checked before the work, and a file is written whole or left out."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""numba's decorators for kernels, with compiled code that is kept until any source of the package changes.
+"""numba's decorators for kernels. Compiled code is kept until any source of the package changes.
 
-numba keeps a function's compiled code while the function's own file stays the same. But the code holds what it calls and the
-constants it reads, which are of other files: after an update that changed only those, the old version's numbers would go on.
-And numba stops at a file of compiled code that is damaged.
+numba keeps a function's compiled code while the function's own file stays the same. But the code contains the functions
+that it calls and the constants that it reads, which are in other files. After an update of those alone it would still compute
+the old version's numbers. And numba stops at a file of compiled code that is damaged.
 
 Kernels with one caller are marked `inline="always"`, unless that makes the caller slower: they are then compiled as a part of it
 and with its options, which is faster than to compile them once more by themselves.

@@ -51,7 +51,7 @@ def overlaps(weights: Weights) -> OrderParameters:
 def triangular_factor(gram: FloatArray) -> FloatArray:
     """Return the lower triangular F with F F^T = `gram`, (n, n), a Gram matrix that may be singular.
 
-    It comes from an eigendecomposition and a QR decomposition, never from a division by a pivot; the diagonal is not negative.
+    It comes from an eigendecomposition and a QR decomposition, without division by a pivot; the diagonal is at least 0.
     Raises `InvalidInput` unless `gram` is a square matrix of finite numbers.
     """
     gram = as_array("gram", gram, 2)
@@ -70,7 +70,7 @@ def gram_of(state: OrderParameters) -> FloatArray:
 
 
 def gram_factor(state: OrderParameters) -> FloatArray:
-    """Return the triangular factor, (M + P, M + P), of the Gram matrix of (W*, xi_in) / sqrt(N)."""
+    """Return the triangular factor, (M + P, M + P), of the Gram matrix of (W*, xi_in) / sqrt(N) (docs/theory.rst: `factor`)."""
     return triangular_factor(gram_of(state))
 
 
@@ -105,8 +105,8 @@ def bytes_of_weights(state: OrderParameters, n_inputs: int) -> int:
 def draw_weights(state: OrderParameters, n_inputs: int, rng: np.random.Generator) -> Weights:
     """Return weights with exactly the overlaps of `state`, uniformly distributed among all such weights.
 
-    The inputs are isotropic, so what is learnt depends on the overlaps alone. Raises `InvalidInput` for no state, N < P + M or no
-    generator.
+    The inputs are isotropic, so the law of learning depends on the overlaps only. Raises `InvalidInput` for no state, N < P + M or
+    no generator.
     """
     n_inputs = check_n_inputs(state, n_inputs)
     check_instance("rng", rng, np.random.Generator)

@@ -1,4 +1,4 @@
-"""The macroscopic state of student and teacher: overlaps of modes and weights, and what follows from them."""
+"""The macroscopic state of student and teacher: overlaps of modes and weights, and the quantities that follow from them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from teacher_student.kernels import njit
 
 FloatArray = npt.NDArray[np.float64]
 
-# A Gram matrix typed in with twelve digits passes; a wrong one misses by far more.
+# A Gram matrix typed with twelve digits passes; a wrong one is off by far more.
 _GRAM_TOLERANCE = 1e-9
-# Products of several overlaps stay finite below it; no order parameter of a network comes near.
+# Products of several overlaps stay finite below it; order parameters of networks are far smaller.
 _LARGEST = 1e30
 
 
 @dataclass(frozen=True, eq=False)
 class OrderParameters:
-    """The state that closes under on-line learning at N -> infinity; immutable, impossible states are refused.
+    """The state that closes under on-line learning at N -> infinity (docs/theory.rst: `overlaps`); immutable.
 
     Parameters
     ----------
@@ -169,10 +169,10 @@ def generalisation_error(
     activation: str,
     teacher_activation: str | None = None,
 ) -> FloatArray:
-    """Return eps_g = c^T L c / 2, c = (v, -v_teacher), over the leading dimensions of `Q`, `R` and `v`.
+    """Return eps_g = c^T L c / 2, c = (v, -v_teacher), over the leading dimensions of `Q`, `R`, `v` (docs/theory.rst: `error`).
 
-    Shapes: `Q` (..., K, K), `R` (..., K, M), `T` (M, M), `v` (..., K), `v_teacher` (M,). Without closed form it is as near as
-    `estimated_generalisation_error` says.
+    Shapes: `Q` (..., K, K), `R` (..., K, M), `T` (M, M), `v` (..., K), `v_teacher` (M,). Without closed form it has the error
+    that `estimated_generalisation_error` returns.
     """
     return estimated_generalisation_error(Q, R, T, v, v_teacher, activation, teacher_activation)[0]
 

@@ -3,8 +3,8 @@
 The output is omega sum_k v_k g(lambda_k) with omega = omega(K), that of the teacher has the factor omega(M). SGD follows the
 gradient of this output, so that omega appears once in every step: with v' = omega v the steps of xi_in, sigma and xi_out are
 those of a network with output weights v' and no factor, and v'_k moves by -omega^2 eta_v / N delta g(lambda_k). A problem with a
-factor is therefore one without, with output weights omega v and the rate omega^2 eta_v, and nothing else in this package knows of
-factors.
+factor is therefore equivalent to one without, with output weights omega v and the rate omega^2 eta_v
+(docs/theory.rst: `output-factor`). All other modules see the problem without factor.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def check_output_scaling(output_scaling: object) -> str:
 
 
 def check_applied(output_scaling: object) -> None:
-    """Raise `InvalidInput` unless this is the name of a factor that changes nothing any more: "1", or one that is `Applied`."""
+    """Raise `InvalidInput` unless this names a factor that the numbers contain already: "1", or one that is `Applied`."""
     name = check_output_scaling(output_scaling)
     if name != "1" and not isinstance(name, Applied):
         refuse("output_scaling", name, f'"1" here, and the factor by ts.with_output_scaling(problem, "{name}")')

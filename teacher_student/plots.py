@@ -61,7 +61,7 @@ def generalisation_error(
     left_out = _spans(left_out)
     with figure_style():
         fig, ax = figure_of(ax)
-        ax.set_yscale("log")  # before anything is drawn: Matplotlib cannot change over where there is no number to draw
+        ax.set_yscale("log")  # before anything is drawn: Matplotlib cannot change the scale of axes without numbers
         if theory is not None:
             alpha, shown = _positive_times(theory)
             resolved = resolved_times(theory)
@@ -224,7 +224,7 @@ def finite_size_scaling(scaling: Scaling, ax: Axes | None = None) -> tuple[Figur
         fig, ax = figure_of(ax)
         for (text, values, errors, fit, predicted), colour, marker in zip(rows, COLOURS, MARKERS, strict=False):
             label = f"{text}: $N^{{{fit.value:.3f} \\pm {fit.error:.3f}}}$"
-            # A value below two errors is shown as what it is on a logarithmic axis: an upper bound.
+            # On a logarithmic axis a value below two errors is an upper bound, and is drawn as one.
             resolved = values > 2.0 * errors
             style: dict[str, Any] = {"linestyle": "none", "color": colour, "markersize": 4.5, "capsize": 2}
             ax.errorbar(N[resolved], values[resolved], yerr=errors[resolved], marker=marker, label=label, **style)

@@ -37,7 +37,7 @@ RATES = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v")
 
 @dataclass(frozen=True)
 class LearningRule:
-    """How the student learns: online SGD with one rate a factor.
+    """The learning rule: on-line SGD with one rate for each factor (docs/theory.rst: `step`, with velocities `heavyball`).
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class Problem:
     initial : OrderParameters
         The state at alpha = 0. Simulations start from weights with exactly these overlaps.
     rule : LearningRule
-        What learns, and how fast.
+        The learning rule.
     alpha : float or increasing sequence, optional
         Output times alpha = steps / N; a number is the last time of a logarithmic grid.
     n_inputs : int, optional
@@ -168,8 +168,8 @@ class Problem:
     name, description : str, optional
         For titles and reports.
     output_scaling : str, optional
-        Not to be given: how `with_output_scaling` or a problem file records the factor of the outputs, "1/K" or "1/sqrt(K)",
-        that the output weights and eta_v already contain. It changes no number of a run.
+        Set by `with_output_scaling` and by problem files: the factor of the outputs, "1/K" or "1/sqrt(K)", that the output
+        weights and eta_v already contain. It changes no number of a run.
     velocity : Velocities, optional
         Velocities at alpha = 0 of a rule with friction; by default zero. A factor that does not learn moves by its own until
         friction has stopped it.
@@ -177,7 +177,7 @@ class Problem:
     Raises
     ------
     InvalidInput
-        If anything of this is impossible; the message names the field.
+        If one of these values is impossible; the message names the field.
     """
 
     initial: OrderParameters

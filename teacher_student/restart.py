@@ -1,4 +1,4 @@
-"""Warm restarts: the problem that goes on, under the same rule or another, where a trajectory ended."""
+"""Warm restarts: the problem that continues, under the same rule or another, from a state of a trajectory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ROUNDING = 1e-12
 def warm_restart(
     trajectory: xr.Dataset, rule: LearningRule | None = None, *, alpha: float | None = None, replica: int | None = None
 ) -> Problem:
-    """Return the problem of `trajectory` with a state that it reached as the initial one.
+    """Return the problem of `trajectory` with one of its states as the initial one.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Learning rates as functions of alpha, as data, and the one compiled function that SGD and theory both evaluate them with.
+"""Learning rates as functions of alpha. They are data, and SGD and theory evaluate them with one compiled function.
 
-Step number n, counted from 0, is taken with the rates at alpha = n / N, the time before the step.
+Step number n, counted from 0, uses the rates at alpha = n / N, the time before the step.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class PowerLaw:
     start : float
         Rate at t = 0.
     alpha : float
-        Time at which the fall sets in, above 0.
+        Time at which the rate begins to fall, above 0.
     exponent : float
         0 or above.
     elapsed : float
@@ -111,7 +111,7 @@ class PowerLaw:
 
 @dataclass(frozen=True)
 class Cosine:
-    """A rate that goes from `start` to `end` along half a cosine, and stays there or does so again.
+    """A rate that goes from `start` to `end` along half a cosine, once or repeatedly.
 
     Parameters
     ----------

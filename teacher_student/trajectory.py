@@ -25,10 +25,10 @@ _WHOLE_NUMBERS = ("seed", "n_inputs")  # attributes that may be beyond 64 bits
 _FORMAT = "teacher_student trajectory 1"
 # Of a sum of terms that cancel, relative to the largest: each is rounded at 1e-16.
 _ROUNDING = 1e-14
-# They damp what is left of errors, which explicit methods, at the limit of their stability, do not.
+# They damp the remaining errors; explicit methods at the limit of their stability keep them.
 _IMPLICIT = ("LSODA", "Radau", "BDF")
 _BACK_FROM_NOISE = 100.0
-# Of the largest overlap: more than an integrator or sampled averages leave, and less than a mistake.
+# Of the largest overlap: above the errors of an integrator or of sampled averages, below a mistake.
 _MISSING_LENGTH = 1e-4
 LONG_NAMES = {
     "Q_modes": "overlaps of input modes",
@@ -53,7 +53,7 @@ def build_trajectory(
     replicas: bool,
     attributes: dict[str, Any],
 ) -> xr.Dataset:
-    """Return the trajectory with the measured `factors` and what follows from them.
+    """Return the trajectory with the measured `factors` and the variables that follow from them.
 
     `factors` are Q_modes, R_modes, sigma, xi_out and v, and velocities if the rule has friction. Where Gaussian averages have no
     closed form it also has the error of eps_g, `EPS_G_ERROR`.
@@ -109,13 +109,13 @@ def resolved_times(trajectory: xr.Dataset) -> xr.DataArray:
     """Return at which times eps_g, of replicas their mean, means something, (alpha,) of bool."""
     eps_g = trajectory["eps_g"].mean("replica") if "replica" in trajectory.dims else trajectory["eps_g"]
     least = resolved_eps_g(trajectory)
-    # Once eps_g has fallen below, noise rises above again, but not far; learning that is undone does.
+    # Once eps_g has fallen below, noise rises above the level again by little; learning that is undone rises far above.
     fallen = np.logical_or.accumulate(eps_g.values <= least)
     return eps_g > np.where(fallen, _BACK_FROM_NOISE * least, least)
 
 
 def state_of(point: xr.Dataset) -> OrderParameters:
-    """Return the state of a trajectory at one time, of one run; raises `InvalidInput` if no network has it.
+    """Return the state of a trajectory at one time, of one run; raises `InvalidInput` if no network can have it.
 
     At perfect learning, modes have no part outside the teacher, and the integrator's errors, most of all of sampled averages,
     can leave the square of its length negative, which it cannot be: there it is zero, and Q_modes changes by that little.

@@ -1,4 +1,4 @@
-"""The velocities of heavy-ball momentum with friction, a part of the state beside the order parameters."""
+"""The velocities of heavy-ball momentum with friction, the second part of the state (docs/theory.rst: `velocity-overlaps`)."""
 
 from __future__ import annotations
 

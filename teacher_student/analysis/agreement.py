@@ -1,4 +1,4 @@
-"""Whether two simulations of one problem at the same N are the same process in law: weights against the chain, without theory."""
+"""Whether two simulations of one problem at the same N, on weights and by the chain, have the same law: tests without theory."""
 
 from __future__ import annotations
 
@@ -102,6 +102,6 @@ def _variance_ratio(a: FloatArray, b: FloatArray) -> float:
     a, b = _directions(a, b)
     if a.shape[1] == 0:
         return 1.0
-    # Squares are skewed, their logarithm hardly so.
+    # Squares are skewed; their logarithms are nearly symmetric.
     logarithms = [np.log(((x - x.mean(axis=0)) ** 2).sum(axis=1) * len(x) / (len(x) - 1)) for x in (a, b)]
     return float(scipy.stats.ttest_ind(*logarithms, equal_var=False).pvalue)

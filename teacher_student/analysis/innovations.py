@@ -1,9 +1,9 @@
-"""What happens between times of measurement: innovations of runs around their theory, in units of the predicted spread.
+"""Innovations: what runs gain between times of measurement beyond their theory, in units of the predicted spread.
 
-Between two times the deviation xi of a run from the ODE is carried on by the propagator Phi of the linear noise and gains
-something new, the innovation xi_j - Phi_j xi_(j-1). Innovations of different intervals are independent, with the covariance
-W_j = V_j - Phi_j V_(j-1) Phi_j^T, so that along the eigenvectors of W_j, in units of their deviation, all of them are
-independent and standard normal, and their means are zero up to the predicted shift of order 1/N.
+Between two times the propagator Phi of the linear noise carries on the deviation epsilon of a run from the ODE. The run gains the
+innovation epsilon_j - Phi_j epsilon_(j-1). Innovations of different intervals are independent, with the covariance
+V_j - Phi_j V_(j-1) Phi_j^T. Along its eigenvectors, in units of their deviation, all of them are independent and
+standard normal, and their means are zero up to the predicted shift of order 1/N (docs/theory.rst: `innovation`).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _TIMES_PER_DECADE = 6
 # quasi-random averages, and the next order in 1/N, are of that size.
 _SMALLEST_EIGENVALUE = 0.05
 # Variances that have decayed to less than this part of their peak, as where a student without noise arrives at its teacher,
-# are as good as zero to the linear noise; and below the second, times N, the ODE's own error of 1e-9 shows in the deviations.
+# count as zero in the linear noise. Below the second, times N, the ODE's own error of 1e-9 shows in the deviations.
 _SMALLEST_OF_PEAK = 1e-5
 _SMALLEST_VARIANCE = 1e-14
 _RELATIVE_STEP = 1e-3
-# Where sampled averages leave the theory less certain than this, in standard errors of the runs' mean, it is not judged.
+# Times at which the error of sampled averages is larger than this, in standard errors of the runs' mean, are not judged.
 _LARGEST_SAMPLING_ERROR = 0.5
 
 
@@ -72,7 +72,7 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """All that a verdict rests on.
+    """The evidence from which a verdict is made.
 
     Attributes
     ----------
@@ -196,7 +196,7 @@ def _covariance_error(theory: xr.Dataset) -> float:
 
 
 def _parameters(rule: LearningRule) -> dict[str, float]:
-    """Return the parameters of `rule` that can be told, by name."""
+    """Return the parameters of `rule` that can be estimated, by name."""
     constants = {"noise": rule.noise, "weight_decay": rule.weight_decay, "friction": rule.friction or 0.0}
     parameters: dict[str, float] = {}
     for name, largest in zip(RATES, rule.largest_rates, strict=True):

@@ -1,4 +1,4 @@
-"""A comparison as Markdown: what was run, the verdict and what it rests on, and all deviations."""
+"""A comparison as Markdown: the runs, the verdict with its tests, and all deviations."""
 
 from __future__ import annotations
 

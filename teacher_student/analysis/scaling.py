@@ -21,7 +21,7 @@ from teacher_student.trajectory_form import as_simulations, problem_of
 FloatArray = npt.NDArray[np.float64]
 
 LEAST_REPLICAS = 8
-# Runs at N compared with those at the largest N: costs grow as N, so that small N may take more of them.
+# The ratio of runs at N to those at the largest N. Costs grow as N, so that small N can have more runs.
 _REPLICAS_EXPONENT = 0.75
 
 
@@ -38,7 +38,7 @@ class Exponent:
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """Spread and deviation of runs at several N, in units of the theory's V and m.
+    """Spread and deviation of runs at several N, in units of the theory's V and y_1 (docs/theory.rst: `covariance`, `shift`).
 
     Attributes
     ----------
@@ -47,8 +47,8 @@ class Scaling:
     spread, spread_error : (n,) arrays
         Root mean square over coordinates and times of standard deviation / sqrt(V_ii); predicted is N^(-1/2).
     deviation, deviation_error : (n,) arrays
-        The mean's deviation from the ODE projected on the predicted shift m, in units of m; predicted is N^(-1). May be
-        negative where runs are too few to resolve it.
+        The mean's deviation from the ODE projected on the predicted shift y_1, in units of y_1; predicted is N^(-1). It may be
+        negative if the runs are too few to resolve it.
     spread_exponent, deviation_exponent : Exponent
         Fitted powers of N, predicted to be -1/2 and -1 with amplitude 1.
     """
@@ -125,7 +125,7 @@ def _measure(simulation: xr.Dataset, progress: bool) -> tuple[float, float, floa
     runs = moving_coordinates(simulation, coordinates) - moving_coordinates(theory, coordinates)
     variance = np.diagonal(theory["covariance"].values, axis1=1, axis2=2)
     shift = theory["shift"].values
-    # The matched filter for a deviation along m in noise of covariance V.
+    # The matched filter for a deviation along the shift in noise of covariance V.
     filters = [whitening(V, 1e-12 * float(np.diagonal(V).max())) for V in theory["covariance"].values]
     weights = np.array([matrix.T @ matrix @ m for matrix, m in zip(filters, shift, strict=True)])
     n_groups = min(len(runs), 40)
@@ -146,7 +146,7 @@ def _measure(simulation: xr.Dataset, progress: bool) -> tuple[float, float, floa
 def fit_power(N: FloatArray, values: FloatArray, errors: FloatArray, guess: float) -> Exponent:
     """Fit amplitude N^exponent to values with standard errors, by least squares on the values themselves.
 
-    Values that are zero within their errors, or negative, count like all others.
+    Values that are zero within their errors, or negative, have the same weight as all others.
     """
     centre = np.exp(np.average(np.log(N), weights=(N**guess / errors) ** 2))
 

@@ -1,4 +1,4 @@
-"""Specialisation: which teacher unit each student unit stands for, how far and since when, and which modes carry the weights."""
+"""Specialisation: which teacher unit each student unit has learnt, how well and since when, and which modes carry the weights."""
 
 from __future__ import annotations
 

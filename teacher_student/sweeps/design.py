@@ -1,4 +1,4 @@
-"""What a sweep is: a problem, the fields that vary, and the points at which it is run."""
+"""The design of a sweep: a problem, the fields that vary, and the points at which it is run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METHODS = ("weights", "overlaps")
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """A problem, which of its fields vary, and what is run at every point.
+    """A problem, the fields that vary, and the runs at every point.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Sweep:
     Raises
     ------
     InvalidInput
-        If any of this is impossible. The problems themselves are checked by `problem_at`.
+        If one of these values is impossible. `problem_at` checks the problems themselves.
     """
 
     problem: Any

@@ -1,4 +1,4 @@
-"""What a worker does: theory and simulation at a batch of points, packed into one vector of numbers."""
+"""The work of a worker: theory and simulation at a batch of points, packed into one vector of numbers."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def run_batch(work: Work) -> Results:
     headers: list[dict[str, Any]] = []
     pieces: list[FloatArray] = [np.zeros(0)]
     failed: dict[int, str] = {}
-    with ThreadPoolExecutor(1) as executor:  # the sweep fills the cores with points, not with replicas
+    with ThreadPoolExecutor(1) as executor:  # the sweep runs points, and not replicas, in parallel
         for index, settings, seed in work.points:
             if (headers or failed) and time.perf_counter() - begin > LONGEST:
                 break
             try:
                 header, arrays = _run_point(work, settings, seed, executor)
-            except Exception as error:  # of memory, for one: the other points can still be run
+            except Exception as error:  # for example lack of memory: the other points can still be run
                 failed[index] = " ".join(f"failed: {type(error).__name__}: {error}".split())
                 continue
             shapes = [[name, list(array.shape)] for name, array in arrays.items()]
@@ -109,7 +109,7 @@ def _run_point(
 
 
 def _kept(run: Callable[[], xr.Dataset]) -> xr.Dataset:
-    """Return the trajectory of `run`, or what there is of it if it diverges."""
+    """Return the trajectory of `run`; if it diverges, the part before."""
     try:
         return run()
     except Diverged as error:

@@ -1,4 +1,4 @@
-"""The folder of a sweep: what it is a sweep of, and the results of finished points, a file a batch."""
+"""The folder of a sweep: its definition, and the results of finished points in one file for each batch."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _stored_text(path: Path, folder: Path) -> str | None:
 
 
 def stored_headers(folder: Path, n_points: int) -> dict[Path, list[dict[str, Any]]]:
-    """Return the headers of all finished points by file; a file that is damaged or foreign counts as not there."""
+    """Return the headers of all finished points by file; damaged and foreign files are ignored."""
     found = {path: _headers(path, n_points) for path in sorted((folder / _RESULTS).glob("*.npz"))}
     return {path: headers for path, headers in found.items() if headers}
 
@@ -119,7 +119,7 @@ def stored_points(path: Path, headers: list[dict[str, Any]]) -> Iterator[tuple[d
 
 
 def tidy(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote left behind."""
+    """Remove the files of processes that were killed while they wrote."""
     remove_leftovers(folder, SWEEP)
     remove_leftovers(folder, DATASET)
     remove_leftovers(folder / _RESULTS)

@@ -1,4 +1,4 @@
-"""Runs a sweep: batches of points to workers, results to files as they come in, and the dataset at the end."""
+"""The driver of a sweep: sends batches of points to workers, stores results as they arrive, and builds the dataset."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from teacher_student.sweeps.results import DATASET, SWEEP, claimed, finished_poi
 from teacher_student.sweeps.sweep_file import load_sweep
 from teacher_student.sweeps.workers import DIED, Workers, check_script, cluster_workers, local_workers, worker_count
 
-# A batch is to take about this long: all that is lost when the sweep is killed is what is in flight.
+# A batch should take about this long: if the sweep is killed, the batches at work are lost.
 _SECONDS_PER_BATCH = 1.0
 
 
@@ -38,7 +38,7 @@ def sweep(
 ) -> xr.Dataset:
     """Run theory and simulation at all points of a sweep, and return their results as one dataset.
 
-    Finished points are kept in `folder`. If the sweep is interrupted or killed, at any moment, the same call goes on from there
+    Finished points are kept in `folder`. If the sweep is interrupted or killed, at any moment, the same call continues it
     and ends in the same dataset, bit for bit.
 
     Parameters

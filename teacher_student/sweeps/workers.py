@@ -1,4 +1,4 @@
-"""Where the points of a sweep run: processes on this machine, or a dask.distributed cluster."""
+"""The workers of a sweep: processes on this machine, or a dask.distributed cluster."""
 
 from __future__ import annotations
 
