@@ -105,8 +105,8 @@ def bytes_of_weights(state: OrderParameters, n_inputs: int) -> int:
 def draw_weights(state: OrderParameters, n_inputs: int, rng: np.random.Generator) -> Weights:
     """Return weights with exactly the overlaps of `state`, uniformly distributed among all such weights.
 
-    The inputs are isotropic, so the law of learning depends on the overlaps only. Raises `InvalidInput` for no state, N < P + M or
-    no generator.
+    The inputs are isotropic, so the law of learning depends on the overlaps only. Raises `InvalidInput` for no state, N < P +
+    M or no generator.
     """
     n_inputs = check_n_inputs(state, n_inputs)
     check_instance("rng", rng, np.random.Generator)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.deep.checks import check_choice, check_number
+from teacher_student.deep.checks import check_number
 from teacher_student.deep.cifar import read_batch
 from teacher_student.deep.idx import read_images_and_labels
-from teacher_student.errors import InvalidInput, check_whole, refuse
+from teacher_student.errors import InvalidInput, check_choice, check_whole, refuse
 
 Array = npt.NDArray[Any]
 

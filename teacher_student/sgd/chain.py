@@ -79,8 +79,8 @@ class ChainReplicas(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Work space of a step: `units` and `in_lanes` as in `write_activities`, `modes` as in `write_fields`, and `numbers`, which is
-    that of `refill`.
+    """Work space of a step: `units` and `in_lanes` as in `write_activities`, `modes` as in `write_fields`, and `numbers`,
+    which is that of `refill`.
     """
 
     units: Any
@@ -189,8 +189,9 @@ def run_steps(
 ) -> None:
     """Take taken[0] steps of the chain in place; write into `taken`, (LANES,), how many came before an error that is not finite.
 
-    `factors` are views of `run.slow`. Rates are those of `rule` at alpha = step / N for the runs' steps from `first_step` on; with
-    `rule.spherical` modes are rescaled to their lengths after each step. All right-hand sides use the values before the step.
+    `factors` are views of `run.slow`. Rates are those of `rule` at alpha = step / N for the runs' steps from `first_step` on;
+    with `rule.spherical` modes are rescaled to their lengths after each step. All right-hand sides use the values before the
+    step.
     """
     F_teacher, v_teacher, F, draws, used = run.F_teacher, run.v_teacher, run.F, run.draws, run.used
     slow, sigma, xi_out, v = factors.slow, factors.sigma, factors.xi_out, factors.v
@@ -207,7 +208,8 @@ def run_steps(
         if not constant:
             eta = eta_at(schedules, (first_step + step) / n_inputs)
         moves = eta.xi_in > 0.0
-        # The first sample of a batch adds to the state, shrunk, or by heavy ball to nothing, the others to what the first has made.
+        # The first sample of a batch adds to the state, shrunk, or by heavy ball to nothing, the others to what the first has
+        # made.
         base, kept, shrink = 0, 1.0, rule.weight_decay / n_inputs
         if heavy_ball is not None:
             moves, kept = heavy_ball.moves, 0.0

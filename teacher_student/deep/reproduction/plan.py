@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from teacher_student.deep.checks import check_number, check_whole, whole_numbers
+from teacher_student.deep.checks import check_number, whole_numbers
 from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.latent import check_directions
 from teacher_student.deep.network import build_architecture
 from teacher_student.deep.parameters import check_parameters
 from teacher_student.deep.problem_file import DeepProblem
-from teacher_student.errors import InvalidInput, refuse
+from teacher_student.errors import InvalidInput, check_whole, refuse
 
 # Which networks are looked into: what they change in the parameters of the problem.
 KINDS: dict[str, dict[str, Any]] = {
