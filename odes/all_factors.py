@@ -26,7 +26,7 @@ FACTORS = {
 
 def error(problem, values) -> np.ndarray:
     """Return eps_g of the factors `values`."""
-    Q, R = ts.order_parameters.unit_overlaps(values["Q_modes"], values["R_modes"], values["sigma"], values["xi_out"])
+    Q, R = ts.order_parameters.unit_overlaps(values)
     T, v_teacher = problem.initial.T, problem.initial.v_teacher
     return ts.order_parameters.generalisation_error(Q, R, T, values["v"], v_teacher, problem.rule.activation)
 

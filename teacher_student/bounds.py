@@ -30,7 +30,7 @@ def first_out_of_bounds(factors: dict[str, FloatArray], initial: OrderParameters
         broken = ~np.isfinite(array)
         if broken.any():
             return _label(name, broken), float(array[broken].flat[0])
-    Q, _ = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
+    Q, _ = unit_overlaps(factors)
     largest_Q, largest_v = bounds_of(initial)
     for name, array, largest in (("Q", Q, largest_Q), ("v", factors["v"], largest_v)):
         beyond = ~(np.abs(array) <= largest)

@@ -51,6 +51,16 @@ VELOCITIES = {
     "v_velocity": Part(("student",), "velocities of output weights"),
     "C_velocities": Part(("mode", "mode_"), "overlaps of input modes with velocities of input modes"),
 }
+# What follows from the state at one time.
+DERIVED = {
+    "Q": Part(("student", "student_"), "student-student overlaps"),
+    "R": Part(("student", "teacher"), "student-teacher overlaps"),
+    "eps_g": Part((), "generalisation error"),
+}
+OF_TEACHER = {
+    "T": Part(("teacher", "teacher_"), "teacher-teacher overlaps"),
+    "v_teacher": Part(("teacher",), "output weights of the teacher"),
+}
 # Which rate moves what: xi_in, whose overlaps are the first two factors, and the slow factors.
 RATES = ("eta_xi_in", *(f"eta_{name}" for name in SLOW_FACTORS))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -145,12 +146,10 @@ def plain_committee(
         raise InvalidInput(re.sub(r"\b([QR])_modes\b", r"\1", str(error))) from None  # the names that were given
 
 
-def unit_overlaps(
-    Q_modes: FloatArray, R_modes: FloatArray, sigma: FloatArray, xi_out: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Return Q (..., K, K) and R (..., K, M) of arrays of states with any leading dimensions."""
-    B = xi_out * sigma[..., np.newaxis, :]
-    return B @ Q_modes @ np.swapaxes(B, -1, -2), B @ R_modes
+def unit_overlaps(factors: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """Return Q (..., K, K) and R (..., K, M) of the named parts of states with any leading dimensions."""
+    B = factors["xi_out"] * factors["sigma"][..., np.newaxis, :]
+    return B @ factors["Q_modes"] @ np.swapaxes(B, -1, -2), B @ factors["R_modes"]
 
 
 def unit_cosines(Q: FloatArray, R: FloatArray, T: FloatArray) -> FloatArray:

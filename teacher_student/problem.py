@@ -20,6 +20,7 @@ from teacher_student.errors import (
     check_whole,
     refuse,
 )
+from teacher_student.layout import RATES as RATES
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.output_scaling import check_applied
@@ -32,7 +33,6 @@ POINTS_PER_DECADE = 20
 _LARGEST_BATCH = 10**15  # kernels count in 64 bits, and in floating point up to 2^53
 _MOST_STEPS = 10**18
 _MOST_TIMES = 1_000_000
-RATES = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v")
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.errors import check_instance, check_non_negative, check_whole, refuse
+from teacher_student.layout import VELOCITIES
 from teacher_student.problem import RATES, LearningRule, Problem
 from teacher_student.schedules import later
 from teacher_student.trajectory import state_of
 from teacher_student.trajectory_form import as_trajectory, problem_of, seeds_of
-from teacher_student.velocities import DIMENSIONS as VELOCITIES
 from teacher_student.velocities import Velocities
 
 # Of a time, relative: that of sums and quotients.

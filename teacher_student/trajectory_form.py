@@ -9,25 +9,18 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from teacher_student import velocities
+from teacher_student import layout
 from teacher_student.errors import InvalidInput, check_instance, check_non_negative, check_whole, refuse
+from teacher_student.layout import DERIVED, FACTORS, VELOCITIES
 from teacher_student.problem import Problem
 from teacher_student.problem_file import parse_problem
 
 NORMALIZED_OVERLAPS = "normalized_overlaps"
 EPS_G_ERROR = "eps_g_error"
 
-DIMENSIONS = {
-    "Q_modes": ("mode", "mode_"),
-    "R_modes": ("mode", "teacher"),
-    "sigma": ("mode",),
-    "xi_out": ("student", "mode"),
-    "v": ("student",),
-    "Q": ("student", "student_"),
-    "R": ("student", "teacher"),
-    "eps_g": (),
-}
-OF_TEACHER = {"T": ("teacher", "teacher_"), "v_teacher": ("teacher",)}
+DIMENSIONS = {name: part.dimensions for name, part in {**FACTORS, **DERIVED}.items()}
+OF_VELOCITIES = {name: part.dimensions for name, part in VELOCITIES.items()}
+OF_TEACHER = {name: part.dimensions for name, part in layout.OF_TEACHER.items()}
 OF_NOISE = {
     "covariance": ("coordinate", "coordinate_"),
     "shift": ("coordinate",),
@@ -123,7 +116,7 @@ def _check_times(argument: str, times: npt.NDArray[Any]) -> None:
 def _dimensions_in(trajectory: xr.Dataset) -> dict[str, tuple[str, ...]]:
     """Return the dimensions, in order, of all variables that a trajectory can have and this one has."""
     leading = ("replica", "alpha") if "replica" in trajectory.dims else ("alpha",)
-    per_time = {**DIMENSIONS, **velocities.DIMENSIONS, EPS_G_ERROR: (), **OF_NOISE}
+    per_time = {**DIMENSIONS, **OF_VELOCITIES, EPS_G_ERROR: (), **OF_NOISE}
     found = {name: leading + dimensions for name, dimensions in per_time.items()} | OF_TEACHER
     return {name: dimensions for name, dimensions in found.items() if name in trajectory.data_vars}
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import xarray as xr
-from teacher_student.theory.fixed_points import NoFixedPoint
 
 import teacher_student as ts
 from teacher_student.errors import one_line, shown
+from teacher_student.theory.stability.fixed_points import NoFixedPoint
 
 SAMPLES: dict[str, Any] = {"message": "it ended", "residual": 0.25, "trajectory": xr.Dataset({"eps_g": ("alpha", [1.0, 2.0])})}
 

@@ -10,13 +10,13 @@ import xarray as xr
 from teacher_student.analysis.innovations import check_times, whitening
 from teacher_student.analysis.verdict import Test, worst_of
 from teacher_student.errors import refuse
+from teacher_student.layout import FACTORS
 from teacher_student.problem import difference_of
 from teacher_student.trajectory_form import as_trajectory, problem_of
 
 FloatArray = npt.NDArray[np.float64]
 
 _LEAST_RUNS = 4
-_FACTORS = ("Q_modes", "R_modes", "sigma", "xi_out", "v")
 
 
 def agreement(first: xr.Dataset, second: xr.Dataset) -> tuple[Test, ...]:
@@ -73,7 +73,7 @@ def check_same_runs(first: xr.Dataset, second: xr.Dataset, arguments: tuple[str,
 
 def _states(simulation: xr.Dataset) -> FloatArray:
     leading = simulation["sigma"].shape[:2]
-    return np.concatenate([simulation[name].values.reshape(*leading, -1) for name in _FACTORS], axis=2)
+    return np.concatenate([simulation[name].values.reshape(*leading, -1) for name in FACTORS], axis=2)
 
 
 def _directions(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:

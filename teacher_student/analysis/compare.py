@@ -12,6 +12,7 @@ import xarray as xr
 from teacher_student.analysis.agreement import agreement, check_same_runs
 from teacher_student.analysis.verdict import DIFFERS, Test, Verdict, judge, not_judged, raises_alarm
 from teacher_student.errors import refuse
+from teacher_student.layout import FACTORS
 from teacher_student.theory.noise.predictions import predict
 from teacher_student.theory.noise.sampling_error import sampling_error
 from teacher_student.theory.ode.integrate import integrate, predicts_fluctuations
@@ -20,7 +21,7 @@ from teacher_student.trajectory_form import as_trajectory, problem_of
 
 FloatArray = npt.NDArray[np.float64]
 
-VARIABLES = ("eps_g", "Q_modes", "R_modes", "sigma", "xi_out", "v", "Q", "R")
+VARIABLES = ("eps_g", *FACTORS, "Q", "R")
 
 # Replicas that start from the same overlaps differ there by rounding only, which is no spread to compare with.
 _ROUNDING = 1e-10

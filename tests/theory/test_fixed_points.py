@@ -124,7 +124,7 @@ def test_failure_is_told_with_the_residual() -> None:
 
 
 def test_a_search_that_meets_states_without_a_derivative_ends_in_a_failure_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A student that knows nothing of the teacher and whose output fades: Newton's steps go far outside the states of networks."""
+    """A student that knows nothing of the teacher and whose output fades: Newton leaves the states of networks."""
     state = ts.plain_committee(Q=[[0.05]], R=[[0.0]], T=[[1.0]], v=[0.5], v_teacher=[1.0])
     met = []
 

@@ -100,7 +100,7 @@ def _observables(y: FloatArray, problem: Problem, coordinates: Coordinates) -> F
     """Return all observables of states y (..., n), flattened in the order of `_DIMENSIONS`, (..., n_observables)."""
     factors = coordinates.parts(y)
     T, v_teacher = problem.initial.T, problem.initial.v_teacher
-    Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
+    Q, R = unit_overlaps(factors)
     rule = problem.rule
     eps_g = generalisation_error(Q, R, T, factors["v"], v_teacher, rule.activation, rule.teacher_activation)
     arrays = {**factors, "Q": Q, "R": R, NORMALIZED_OVERLAPS: unit_cosines(Q, R, T), "eps_g": eps_g}

@@ -9,12 +9,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.errors import Diverged
+from teacher_student.layout import VELOCITIES
 from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.ode.solvers import INTERRUPTED, Task, solve_with_scipy
 from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 from teacher_student.trajectory import COMPLETE, build_trajectory
 from teacher_student.trajectory_form import DIMENSIONS, EPS_G_ERROR, as_trajectory, problem_of
-from teacher_student.velocities import DIMENSIONS as VELOCITIES
 
 FloatArray = npt.NDArray[np.float64]
 

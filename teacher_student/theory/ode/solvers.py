@@ -66,7 +66,7 @@ class Task:
         """Return why steps like the last one, of length `step`, do not lead on from the state `y` (n,), as far as it tells."""
         initial = self.problem.initial
         factors = self.coordinates.parts(y)
-        Q = unit_overlaps(*(factors[name] for name in ("Q_modes", "R_modes", "sigma", "xi_out")))[0].diagonal()
+        Q = unit_overlaps(factors)[0].diagonal()
         k = int(np.argmin(Q))
         if not Q[k] < _DEAD * max(1.0, float(initial.Q.max())):
             return f"the steps become too short, {step:.3g} each"

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import scipy.optimize
 
 from teacher_student.errors import check_fraction, refuse
+from teacher_student.layout import SLOW_FACTORS
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import RATES, Problem, check_problem
 from teacher_student.theory.stability.fixed_points import FixedPoint, NoFixedPoint, fixed_point
@@ -19,7 +20,7 @@ from teacher_student.theory.stability.fixed_points import FixedPoint, NoFixedPoi
 FloatArray = npt.NDArray[np.float64]
 
 _RULE_FIELDS = (*RATES, "noise", "weight_decay")
-_SCALED_FACTORS = {"sigma": "eta_sigma", "xi_out": "eta_xi_out", "v": "eta_v", "v_teacher": None}
+_SCALED_FACTORS = {**{name: f"eta_{name}" for name in SLOW_FACTORS}, "v_teacher": None}
 _MAX_HALVINGS = 12
 # Larger moves between neighbouring points may be jumps to another branch, so the step is halved first.
 _LARGEST_MOVE = 0.3

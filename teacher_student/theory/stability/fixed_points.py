@@ -13,7 +13,7 @@ import scipy.linalg
 import scipy.optimize
 
 from teacher_student.errors import InvalidInput, check_fraction, check_non_negative, refuse
-from teacher_student.layout import positions
+from teacher_student.layout import OF_TEACHER, SLOW_FACTORS, positions
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, check_problem
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, state_vector
@@ -168,8 +168,8 @@ def _start(problem: Problem, near: OrderParameters | float | None) -> OrderParam
         return initial
     if isinstance(near, OrderParameters):
         eta_xi_in, *others = problem.rule.rates
-        names = ("T", "v_teacher", "Q_modes", "R_modes", "sigma", "xi_out", "v")
-        rates = dict(zip(names, (0, 0, eta_xi_in, eta_xi_in, *others), strict=True))
+        rates = {**dict.fromkeys(OF_TEACHER, 0.0), "Q_modes": eta_xi_in, "R_modes": eta_xi_in}
+        rates |= zip(SLOW_FACTORS, others, strict=True)
         for name, rate in rates.items():
             own, other = getattr(initial, name), getattr(near, name)
             if rate == 0 and not np.array_equal(own, other):

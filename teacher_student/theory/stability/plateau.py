@@ -202,7 +202,7 @@ def _time_to_level(point: FixedPoint, deviation: FloatArray, fraction: float, ra
         if not progress.is_made(alpha):
             refuse("point", f"steps that become too short at alpha = {alpha:.4g}", "unstable directions that end it")
         factors = coordinates.parts(y)
-        Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
+        Q, R = unit_overlaps(factors)
         error = generalisation_error(Q, R, state.T, factors["v"], state.v_teacher, rule.activation, rule.teacher_activation)
         return float(error) - target
 

@@ -100,7 +100,7 @@ def gradient_of_eps_g(state: OrderParameters, rule: LearningRule, coordinates: C
     y = coordinates.start[coordinates.moving]
     steps = 1e-5 * np.vstack([np.eye(len(y)), -np.eye(len(y))])
     factors = coordinates.parts(y + steps)
-    Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
+    Q, R = unit_overlaps(factors)
     eps_g = generalisation_error(Q, R, state.T, factors["v"], state.v_teacher, rule.activation, rule.teacher_activation)
     return (eps_g[: len(y)] - eps_g[len(y) :]) / 2e-5
 
