@@ -12,6 +12,7 @@ come all modes, then their velocities. The second row of `slow` holds the veloci
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -168,12 +169,17 @@ class Factors(NamedTuple):
     v: Any
 
 
+@functools.cache
+def _spans(sizes: Sizes) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
+    """Return where each slow factor begins and ends in a row of the slow factors, and its shape."""
+    ends = np.cumsum([sizes.size_of(part) for part in SLOW_FACTORS.values()]).tolist()
+    return tuple(zip([0, *ends[:-1]], ends, map(sizes.shape_of, SLOW_FACTORS.values()), strict=True))
+
+
 def factors_of(slow: npt.NDArray[Any], sizes: Sizes) -> Factors:
     """Return `slow`, (n_slow, ...), with views of its factors, contiguous if it is."""
-    ends = np.cumsum([sizes.size_of(part) for part in SLOW_FACTORS.values()]).tolist()
-    spans = zip(SLOW_FACTORS.items(), [0, *ends], ends, strict=False)
-    views_of = {name: slow[begin:end].reshape(*sizes.shape_of(part), *slow.shape[1:]) for (name, part), begin, end in spans}
-    return Factors(slow, **views_of)
+    further = slow.shape[1:]
+    return Factors(slow, *[slow[begin:end].reshape(shape + further) for begin, end, shape in _spans(sizes)])
 
 
 def slow_of(source: object, suffix: str = "") -> FloatArray:
@@ -181,9 +187,10 @@ def slow_of(source: object, suffix: str = "") -> FloatArray:
     return np.concatenate([np.ravel(getattr(source, name + suffix)) for name in SLOW_FACTORS])
 
 
+@functools.cache
 def rates_of_slow(sizes: Sizes) -> IntArray:
-    """Return which of `RATES` moves each slow factor's entry, (n_slow,)."""
-    return np.repeat(np.arange(1, len(RATES)), [sizes.size_of(part) for part in SLOW_FACTORS.values()])
+    """Return which of `RATES` moves each slow factor's entry, (n_slow,), not to be written."""
+    return np.repeat(np.arange(1, len(RATES)), [end - begin for begin, end, _ in _spans(sizes)])
 
 
 def join(gram: FloatArray, with_teacher: FloatArray, slow: FloatArray) -> FloatArray:

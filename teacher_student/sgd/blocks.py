@@ -200,19 +200,27 @@ def move_rows(rows: FloatArray, inputs: FloatArray, shrinks: bool, pending: Pend
 
 
 @njit(cache=True, nogil=True, inline="always")
-def foresee(products: FloatArray, inputs_at: int, begin: int, end: int, pending: Pending, heavy_ball: HeavyBall | None) -> None:
+def foresee(
+    products: FloatArray,
+    inputs_at: int,
+    begin: int,
+    end: int,
+    keep: FloatArray,
+    h: FloatArray,
+    decay: float,
+    heavy_ball: HeavyBall | None,
+) -> None:
     """Bring the fields of modes and velocities of inputs from `end` on to the weights after the step with `begin` to `end`.
 
-    `inputs_at` is the row of `products` where those of the inputs with each other begin.
+    `inputs_at` is the row of `products` where those of the inputs with each other begin; the rest as in `Pending`.
     """
-    keep, h = pending.keep, pending.h
     P = len(h)
     for a in range(P):
         for t in range(end, BLOCK):
             if heavy_ball is None:
                 field = keep[a, begin] * products[a, t]
             else:
-                field = keep[a, begin] * products[P + a, t] - pending.decay[begin] * products[a, t]
+                field = keep[a, begin] * products[P + a, t] - decay * products[a, t]
             for s in range(begin, end):
                 field += h[a, s] * products[inputs_at + s, t]
             if heavy_ball is None:
@@ -243,13 +251,13 @@ def rescale_step(
     N: int,
     lengths: FloatArray,
     squares: FloatArray,
-    pending: Pending,
+    keep: FloatArray,
+    h: FloatArray,
 ) -> None:
-    """Scale the pending step with the inputs `begin` to `end` so that row a ends with the length `lengths[a]`.
+    """Scale the step with the inputs `begin` to `end` in `keep` and `h` so that row a ends with the length `lengths[a]`.
 
     In units of sqrt(N): `squares` (P,) are the squares of the lengths before the step, and become those after it.
     """
-    keep, h = pending.keep, pending.h
     for a in range(len(h)):
         change = 0.0
         for s in range(begin, end):

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.activations import Activation
-from teacher_student.bundles import Rule, eta_at
+from teacher_student.bundles import Rule, Units, eta_at
 from teacher_student.kernels import njit
 from teacher_student.layout import Factors, Sizes, factors_of, join, slow_of, unpack
 from teacher_student.networks import gram_of, triangular_factor
@@ -33,7 +33,7 @@ from teacher_student.schedules import is_constant
 from teacher_student.sgd.draws import empty_draws, refill
 from teacher_student.sgd.heavy_ball import HeavyBall
 from teacher_student.sgd.lane_activations import lane_form
-from teacher_student.sgd.lane_fields import SLOPE, VALUE, LaneUnits, write_activities, write_fields
+from teacher_student.sgd.lane_fields import SLOPE, VALUE, write_activities, write_fields
 from teacher_student.sgd.lanes import ALL_LANES, LANES, absolute, load, store, vectors, which_above
 from teacher_student.sgd.normals import normal_stream
 from teacher_student.sgd.triangle import fold, rescale
@@ -79,14 +79,14 @@ class ChainReplicas(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Work space of a step: `units` and `in_lanes` as in `write_activities`, `modes` as in `write_fields`, and `numbers`,
-    which is that of `refill`.
-    """
+    """What a step works with: arrays of `write_fields`, `write_activities` and `refill`, and the `lane_form` of activations."""
 
     units: Any
     in_lanes: Any
     modes: Any
     numbers: Any
+    student: Any
+    teacher: Any
 
 
 def start(
@@ -157,8 +157,10 @@ def advance(
         in_lanes=in_lanes,
         modes=np.empty((2, P)) if alone else vectors(2, P),
         numbers=np.empty(math.prod(run.draws.shape[:3])),
+        student=lane_form(student),
+        teacher=lane_form(teacher),
     )
-    units = LaneUnits(lane_form(student), student.g, student.g_prime, lane_form(teacher), teacher.g)
+    units = Units(student.g, student.g_prime, teacher.g)
     run_steps(run, factors_of(run.slow, run.sizes), units, rule, heavy_ball, work, n_inputs, first_step, taken)
     return taken[: len(run.streams)]
 
@@ -179,7 +181,7 @@ def measure(run: ChainReplicas) -> dict[str, FloatArray]:
 def run_steps(
     run: ChainReplicas,
     factors: Factors,
-    activations: LaneUnits,
+    functions: Units,
     rule: Rule,
     heavy_ball: HeavyBall | None,
     work: Work,
@@ -189,13 +191,13 @@ def run_steps(
 ) -> None:
     """Take taken[0] steps of the chain in place; write into `taken`, (LANES,), how many came before an error that is not finite.
 
-    `factors` are views of `run.slow`. Rates are those of `rule` at alpha = step / N for the runs' steps from `first_step` on;
-    with `rule.spherical` modes are rescaled to their lengths after each step. All right-hand sides use the values before the
-    step.
+    `factors` are views of `run.slow`. Rates are those of `rule` at alpha = step / N for the steps from `first_step` on. With
+    `rule.spherical` modes are rescaled to their lengths after each step. All right-hand sides use the values before the step.
     """
     F_teacher, v_teacher, F, draws, used = run.F_teacher, run.v_teacher, run.F, run.draws, run.used
     slow, sigma, xi_out, v = factors.slow, factors.sigma, factors.xi_out, factors.v
-    units, in_lanes, modes, schedules = work.units, work.in_lanes, work.modes, rule.schedules
+    units, in_lanes, modes, student, teacher = work.units, work.in_lanes, work.modes, work.student, work.teacher
+    streams, spares, numbers, lengths, schedules = run.streams, run.spares, work.numbers, run.lengths, rule.schedules
     P, K, M, columns = len(sigma), len(v), len(v_teacher), F.shape[2]
     rank = M + F.shape[1]
     n_ahead, batch_size, width = draws.shape[:3]
@@ -208,17 +210,16 @@ def run_steps(
         if not constant:
             eta = eta_at(schedules, (first_step + step) / n_inputs)
         moves = eta.xi_in > 0.0
-        # The first sample of a batch adds to the state, shrunk, or by heavy ball to nothing, the others to what the first has
-        # made.
+        # The first sample of a batch adds to the state, shrunk, or to nothing by heavy ball, the others to what it has made.
         base, kept, shrink = 0, 1.0, rule.weight_decay / n_inputs
         if heavy_ball is not None:
             moves, kept = heavy_ball.moves, 0.0
         if now == n_ahead:
-            refill(draws, run.streams, run.spares, work.numbers, n_inputs, rank)
+            refill(draws, streams, spares, numbers, n_inputs, rank)
             now = 0
         for sample in range(batch_size):
             write_fields(F_teacher, F, sigma, xi_out, draws, now, sample, units, modes)
-            write_activities(activations, K, M, units, in_lanes)
+            write_activities(functions, student, teacher, K, M, units, in_lanes)
             delta = -rule.noise * load(draws, (now, sample, width - 1))
             for m in range(M):
                 delta -= v_teacher[m] * load(units, (VALUE, K + m))
@@ -259,7 +260,7 @@ def run_steps(
         if moves:
             fold(F, M)
             if rule.spherical:
-                rescale(F, M, run.lengths)
+                rescale(F, M, lengths)
         now += 1
         if alive == 0:
             break

@@ -127,9 +127,9 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _entries(value: tuple[Any, ...]) -> list[tuple[str, Any]]:
-    """Return what moves in a tuple with names, arrays and generators, by name."""
+    """Return what may move in a tuple with names by name: arrays, generators and further tuples."""
     named = zip(value._fields, value, strict=True)  # type: ignore[attr-defined]  # of a NamedTuple
-    return [(field, entry) for field, entry in named if isinstance(entry, np.ndarray | np.random.Generator)]
+    return [(field, entry) for field, entry in named if isinstance(entry, np.ndarray | np.random.Generator | tuple)]
 
 
 def _restore(run: Any, name: str, arrays: dict[str, Any], states: dict[str, Any]) -> None:

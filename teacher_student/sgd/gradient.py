@@ -13,19 +13,19 @@ from teacher_student.layout import Factors, Sizes, factors_of, rates_of_slow
 from teacher_student.sgd.heavy_ball import HeavyBall
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 
 class Work(NamedTuple):
-    """Work space of a step: of a sample, the summed gradients of the slow factors, and the rates of their entries.
+    """Work space of a step: what a sample gives, the summed gradients of the slow factors, and the rates of their entries.
 
-    Shapes: fields `u` (P,) and `rho` (M,); `activity` and `slope` (K,), g and v g'; `d` (P,); `rate` and `which` (n_slow,), the
-    latter as `teacher_student.layout.rates_of_slow` has it.
+    Shapes: fields `u` (P,) and `rho` (M,); `activity` (2, K), g and v g'; `d` (P,); `rate` and `which` (n_slow,), the latter as
+    `teacher_student.layout.rates_of_slow` has it.
     """
 
     u: Any
     rho: Any
     activity: Any
-    slope: Any
     d: Any
     gradient: Factors
     rate: Any
@@ -34,22 +34,31 @@ class Work(NamedTuple):
 
 def work_space(sizes: Sizes) -> Work:
     """Return work space with gradients of zero."""
-    K, P, n_slow = sizes.K, sizes.P, sizes.n_slow
-    gradient = factors_of(np.zeros(n_slow), sizes)
-    return Work(
-        np.empty(P), np.empty(sizes.M), np.empty(K), np.empty(K), np.empty(P), gradient, np.empty(n_slow), rates_of_slow(sizes)
-    )
+    which = rates_of_slow(sizes)
+    fields = (np.empty(sizes.P), np.empty(sizes.M), np.empty((2, sizes.K)), np.empty(sizes.P))
+    return Work(*fields, factors_of(np.zeros(len(which)), sizes), np.empty(len(which)), which)
 
 
+# An array that is taken out of a tuple is counted, which costs as much as some ten products: what a sample needs comes by itself.
 @njit(cache=True, nogil=True)
-def add_gradient(units: Units, factors: Factors, v_teacher: FloatArray, label_noise: float, work: Work) -> float:
-    """Return delta = student - label of one sample with the fields in `work`.
+def add_gradient(
+    units: Units,
+    sigma: FloatArray,
+    xi_out: FloatArray,
+    v: FloatArray,
+    v_teacher: FloatArray,
+    u: FloatArray,
+    rho: FloatArray,
+    label_noise: float,
+    work: Work,
+) -> float:
+    """Return delta = student - label of one sample with mode fields `u` (P,) and teacher fields `rho` (M,).
 
     Writes d_a = sum_k v_k g'(lambda_k) xi_out[k,a] sigma[a] into work.d, so that the loss gradient for xi_in[a] is
     delta d_a x / sqrt(N), and adds the gradients for sigma, xi_out and v to work.gradient.
     """
-    sigma, xi_out, v = factors.sigma, factors.xi_out, factors.v
-    u, rho, activity, slope, gradient = work.u, work.rho, work.activity, work.slope, work.gradient
+    activity, d, gradient = work.activity, work.d, work.gradient
+    of_sigma, of_xi_out, of_v = gradient.sigma, gradient.xi_out, gradient.v
     K, P = xi_out.shape
     delta = -label_noise
     for m in range(len(rho)):
@@ -58,36 +67,38 @@ def add_gradient(units: Units, factors: Factors, v_teacher: FloatArray, label_no
         field = 0.0
         for a in range(P):
             field += xi_out[k, a] * sigma[a] * u[a]
-        activity[k] = units.g(field)
-        slope[k] = v[k] * units.g_prime(field)
-        delta += v[k] * activity[k]
+        activity[0, k] = units.g(field)
+        activity[1, k] = v[k] * units.g_prime(field)
+        delta += v[k] * activity[0, k]
     for a in range(P):
         total = 0.0
         for k in range(K):
-            total += slope[k] * xi_out[k, a]
-            gradient.xi_out[k, a] += delta * u[a] * slope[k] * sigma[a]
-        gradient.sigma[a] += delta * u[a] * total
-        work.d[a] = total * sigma[a]
+            slope = activity[1, k]
+            total += slope * xi_out[k, a]
+            of_xi_out[k, a] += delta * u[a] * slope * sigma[a]
+        of_sigma[a] += delta * u[a] * total
+        d[a] = total * sigma[a]
     for k in range(K):
-        gradient.v[k] += delta * activity[k]
+        of_v[k] += delta * activity[0, k]
     return delta
 
 
 @njit(cache=True, nogil=True, inline="always")
-def rates_of_entries(eta: Eta, work: Work) -> None:
-    """Write the rates of the slow factors' entries into work.rate."""
-    for i in range(len(work.rate)):
-        work.rate[i] = eta[work.which[i]]
+def rates_of_entries(eta: Eta, which: IntArray, rate: FloatArray) -> None:
+    """Write the rate of every entry of the slow factors into `rate`, (n_slow,)."""
+    for i in range(len(rate)):
+        rate[i] = eta[which[i]]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def step_slow_factors(slow: FloatArray, work: Work, mean: float, shrink: float, heavy_ball: HeavyBall | None) -> None:
+def step_slow_factors(
+    slow: FloatArray, gradient: FloatArray, rate: FloatArray, mean: float, shrink: float, heavy_ball: HeavyBall | None
+) -> None:
     """Step the slow factors along their summed gradients, which are cleared.
 
     `slow` (1, n_slow) holds their values, or (2, n_slow) values and velocities; the step of plain SGD is -eta (mean gradient +
     shrink value). A factor of rate zero without velocity does not move, whatever its gradient.
     """
-    gradient, rate = work.gradient.slow, work.rate
     for i in range(len(gradient)):
         if heavy_ball is None:
             if rate[i] > 0.0:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
+from teacher_student.bundles import Units
 from teacher_student.kernels import njit
 from teacher_student.sgd.lane_activations import activate, are_alike
 from teacher_student.sgd.lanes import load, store
@@ -15,16 +14,6 @@ FloatArray = npt.NDArray[np.float64]
 
 # What the rows of `units` hold.
 _FIELD, VALUE, SLOPE = 0, 1, 2
-
-
-class LaneUnits(NamedTuple):
-    """The student's and the teacher's activations as their `lane_form`, and as compiled functions of one number."""
-
-    student: Any
-    g: Any
-    g_prime: Any
-    teacher: Any
-    g_teacher: Any
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"}, inline="always")
@@ -61,13 +50,16 @@ def write_fields(
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def write_activities(activations: LaneUnits, K: int, M: int, units: FloatArray, in_lanes: FloatArray) -> None:
+def write_activities(
+    functions: Units, student: FloatArray, teacher: FloatArray, K: int, M: int, units: FloatArray, in_lanes: FloatArray
+) -> None:
     """Write g of the fields of K + M units in `units` and g' of the student's into its other rows.
 
-    `in_lanes` is `units` with an axis of lanes. That is `units` itself, (3, K + M, LANES), or of a replica alone a view,
-    (3, rows, LANES), in which every unit has a lane.
+    `student` and `teacher` are the `lane_form` of the activations that `functions` has of one number. `in_lanes` is `units` with
+    an axis of lanes. That is `units` itself, (3, K + M, LANES), or of a replica alone a view, (3, rows, LANES), in which every
+    unit has a lane.
     """
-    student, g, g_prime, teacher, g_teacher = activations
+    g, g_prime, g_teacher = functions
     if units.ndim == 3:
         activate(teacher, g_teacher, g_teacher, in_lanes, K + M, M)
         activate(student, g, g_prime, in_lanes, K, K)

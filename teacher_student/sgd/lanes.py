@@ -9,6 +9,7 @@ turns a vector into as many registers as the processor needs for it.
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -218,7 +219,7 @@ def shift_exponent(typing_context: Any, x: Any, shifted: Any) -> Any:
 
 def vectors(*shape: int) -> FloatArray:
     """Return zeros, `shape` + (LANES,), that begin at a multiple of a vector's length, where vectors are read fastest."""
-    n = int(np.prod(shape)) * LANES
+    n = math.prod(shape) * LANES
     numbers = np.zeros(n + LANES)
     begin = -(numbers.ctypes.data // numbers.itemsize) % LANES
     return numbers[begin : begin + n].reshape(*shape, LANES)

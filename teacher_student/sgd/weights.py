@@ -37,8 +37,8 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
-class WeightsReplica(NamedTuple):
-    """One run in progress, updated in place: its weights, its random streams, and the block of inputs that it is at.
+class Arrays(NamedTuple):
+    """What a run in progress has in arrays: its weights, its stream of inputs, and the block of inputs that it is at.
 
     Attributes
     ----------
@@ -49,8 +49,6 @@ class WeightsReplica(NamedTuple):
     W_teacher, v_teacher : arrays, (M, N) and (M,)
     lengths : array, (P,)
         Lengths of the modes at the start, in units of sqrt(N).
-    rng : numpy.random.Generator
-        Stream of the label noise.
     stream : array
         Stream of the inputs (`teacher_student.sgd.normals`).
     inputs : array, (tile, BLOCK, TILE)
@@ -67,19 +65,26 @@ class WeightsReplica(NamedTuple):
     W_teacher: Any
     v_teacher: Any
     lengths: Any
-    rng: Any
     stream: Any
     inputs: Any
     products: Any
     used: Any
     sizes: Sizes
 
+
+class WeightsReplica(NamedTuple):
+    """One run in progress, updated in place: its arrays, and the stream of its label noise."""
+
+    arrays: Arrays
+    rng: np.random.Generator
+
     @property
     def weights(self) -> Weights:
         """Views of the student and teacher of the present."""
-        factors = factors_of(self.slow[0], self.sizes)
-        xi_in = self.rows[: self.sizes.P]
-        return Weights(xi_in, factors.sigma, factors.xi_out, factors.v, self.W_teacher, self.v_teacher)
+        arrays = self.arrays
+        factors = factors_of(arrays.slow[0], arrays.sizes)
+        xi_in = arrays.rows[: arrays.sizes.P]
+        return Weights(xi_in, factors.sigma, factors.xi_out, factors.v, arrays.W_teacher, arrays.v_teacher)
 
 
 def start(initial: OrderParameters, velocity: Velocities | None, n_inputs: int, rng: np.random.Generator) -> WeightsReplica:
@@ -101,19 +106,19 @@ def replica_of(
     rows, slow = [weights.xi_in], [slow_of(weights)]
     if velocity is not None:
         rows, slow = [*rows, velocity[0]], [*slow, velocity[1]]
-    return WeightsReplica(
+    arrays = Arrays(
         rows=_aligned(np.concatenate(rows)),
         slow=np.array(slow),
         W_teacher=_aligned(weights.W_teacher),
         v_teacher=weights.v_teacher.copy(),
         lengths=np.sqrt((weights.xi_in**2).sum(axis=1) / N),
-        rng=rng,
         stream=normal_stream(rng.bit_generator.seed_seq.spawn(1)[0]),  # type: ignore[attr-defined]  # numpy's stubs lack it
         inputs=_aligned(np.zeros((-(-N // TILE), BLOCK, TILE))),
         products=np.zeros((len(rows) * P + M + BLOCK, BLOCK)),
         used=np.zeros(1, dtype=np.int64),
         sizes=Sizes(K, P, M, len(rows)),
     )
+    return WeightsReplica(arrays, rng)
 
 
 def _aligned(array: FloatArray) -> FloatArray:
@@ -140,19 +145,23 @@ def advance(
     They are fewer than `n_steps` if the error left the finite numbers. `n_inputs` is that of `start`.
     """
     units = Units(student.g, student.g_prime, teacher.g)
-    factors, work = factors_of(run.slow[0], run.sizes), work_space(run.sizes)
-    return np.array([run_steps(run, factors, units, rule, heavy_ball, work, first_step, n_steps)])
+    arrays, rng = run
+    factors, work = factors_of(arrays.slow[0], arrays.sizes), work_space(arrays.sizes)
+    return np.array([run_steps(arrays, rng, factors, units, rule, heavy_ball, work, first_step, n_steps)])
 
 
 def measure(run: WeightsReplica) -> dict[str, FloatArray]:
     """Return the named parts of the present state, velocities among them if there are any, with a first axis of length 1."""
-    rows, N = run.rows, run.rows.shape[1]
-    return unpack(join((rows @ rows.T / N)[None], (rows @ run.W_teacher.T / N)[None], run.slow[None]), run.sizes)
+    arrays = run.arrays
+    rows, N = arrays.rows, arrays.rows.shape[1]
+    parts = (rows @ rows.T / N, rows @ arrays.W_teacher.T / N, arrays.slow)
+    return unpack(join(*(part[None] for part in parts)), arrays.sizes)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def run_steps(
-    run: WeightsReplica,
+    run: Arrays,
+    rng: np.random.Generator,
     factors: Factors,
     units: Units,
     rule: Rule,
@@ -168,12 +177,15 @@ def run_steps(
     modes are rescaled to their lengths after each step. A block holds as many whole batches as fit; a batch of more inputs takes
     several blocks.
     """
-    rows, W_teacher, lengths, inputs, products, used = run.rows, run.W_teacher, run.lengths, run.inputs, run.products, run.used
+    rows, slow, sigma, xi_out, v = run.rows, run.slow, factors.sigma, factors.xi_out, factors.v
+    W_teacher, v_teacher, lengths, stream = run.W_teacher, run.v_teacher, run.lengths, run.stream
+    inputs, products, used = run.inputs, run.products, run.used
+    u, rho, d, gradient, rate_of_entry, which = work.u, work.rho, work.d, work.gradient.slow, work.rate, work.which
     schedules, noise, batch_size, spherical = rule.schedules, rule.noise, rule.batch_size, rule.spherical
-    (n_rows, N), P, M = rows.shape, len(lengths), len(run.v_teacher)
-    pending = Pending(np.ones((P, BLOCK)), np.zeros((P, BLOCK)), np.zeros(BLOCK), np.zeros(BLOCK))
-    h = pending.h
-    rate = keep = decay = 0.0
+    (n_rows, N), P, M = rows.shape, len(lengths), len(v_teacher)
+    keep, h, decay, moved = np.ones((P, BLOCK)), np.zeros((P, BLOCK)), np.zeros(BLOCK), np.zeros(BLOCK)
+    pending = Pending(keep, h, decay, moved)
+    rate = shrink = kept = 0.0
     shrinks = spherical or rule.weight_decay > 0.0
     squares = lengths**2
     constant = is_constant(schedules)
@@ -189,39 +201,39 @@ def run_steps(
     while taken < n_steps:
         if taken == 0 or not constant:
             eta = eta_at(schedules, (first_step + taken) / N)
-            rates_of_entries(eta, work)
+            rates_of_entries(eta, which, rate_of_entry)
             rate = eta.xi_in / (np.sqrt(N) * batch_size)
-            decay = eta.xi_in * rule.weight_decay / N
+            shrink = eta.xi_in * rule.weight_decay / N
             if heavy_ball is None:
-                keep = 1.0 - decay
+                kept = 1.0 - shrink
                 moves |= eta.xi_in > 0.0
             else:
-                keep = heavy_ball.keep
+                kept = heavy_ball.keep
         begin = used[0]
         delta = 0.0
         for sample in range(batch_size):
             if used[0] == 0:
-                draw_block(run.stream, rows, W_teacher, inputs, products)
+                draw_block(stream, rows, W_teacher, inputs, products)
                 if spherical and not several_blocks:
                     squared_lengths(rows, squares)
             s = used[0]
             for a in range(P):
-                work.u[a] = products[a, s]
+                u[a] = products[a, s]
             for m in range(M):
-                work.rho[m] = products[n_rows + m, s]
-            label_noise = noise * run.rng.standard_normal() if noise > 0.0 else 0.0
-            delta = add_gradient(units, factors, run.v_teacher, label_noise, work)
+                rho[m] = products[n_rows + m, s]
+            label_noise = noise * rng.standard_normal() if noise > 0.0 else 0.0
+            delta = add_gradient(units, sigma, xi_out, v, v_teacher, u, rho, label_noise, work)
             if not np.isfinite(delta):
                 break
             for a in range(P):
-                h[a, s] = -rate * delta * work.d[a]
+                h[a, s] = -rate * delta * d[a]
             used[0] += 1
             if several_blocks and (used[0] == BLOCK or sample + 1 == batch_size):
                 if sample < BLOCK:
-                    pending.keep[:, 0] = keep
-                    pending.decay[0] = decay
+                    keep[:, 0] = kept
+                    decay[0] = shrink
                 if heavy_ball is not None and sample + 1 == batch_size:
-                    pending.moved[s] = heavy_ball.scale
+                    moved[s] = heavy_ball.scale
                 if moves:
                     move_rows(gathered, inputs, shrinks, pending, heavy_ball)
                 used[0] = 0
@@ -240,18 +252,18 @@ def run_steps(
                 for i in range(N):  # not `rows[:] = gathered`, which takes numba longer to compile
                     rows[a, i] = gathered[a, i]
         elif moves:
-            pending.keep[:, begin] = keep
+            keep[:, begin] = kept
             if heavy_ball is not None:
-                pending.decay[begin] = decay
-                pending.moved[used[0] - 1] = heavy_ball.scale
+                decay[begin] = shrink
+                moved[used[0] - 1] = heavy_ball.scale
             if spherical and eta.xi_in > 0.0:
-                rescale_step(products, n_rows + M, begin, used[0], N, lengths, squares, pending)
-            foresee(products, n_rows + M, begin, used[0], pending, heavy_ball)
+                rescale_step(products, n_rows + M, begin, used[0], N, lengths, squares, keep, h)
+            foresee(products, n_rows + M, begin, used[0], keep, h, shrink, heavy_ball)
         if used[0] == usable:
             if moves:
                 move_rows(rows, inputs, shrinks, pending, heavy_ball)
             used[0] = 0
-        step_slow_factors(run.slow, work, 1.0 / (float(batch_size) * N), rule.weight_decay / N, heavy_ball)
+        step_slow_factors(slow, gradient, rate_of_entry, 1.0 / (float(batch_size) * N), rule.weight_decay / N, heavy_ball)
         taken += 1
     if moves and used[0] > 0:
         move_rows(rows, inputs, shrinks, pending, heavy_ball)

@@ -12,6 +12,7 @@ from plain_sgd import drawn_inputs
 
 import teacher_student as ts
 from teacher_student.activations import get_activation
+from teacher_student.bundles import rule_bundle
 from teacher_student.deep.network import Architecture, factors, n_parameters
 from teacher_student.deep.stream import Teacher, on_line_sgd
 from teacher_student.networks import Weights
@@ -67,13 +68,11 @@ class OnLine:
 
     def numbers(self) -> Numbers:
         """Return the inputs and noise of the run, at its beginning, as a generator."""
-        return Numbers(drawn_inputs(self.run.stream.copy(), N, self.rule.batch_size), np.random.default_rng(11))
+        return Numbers(drawn_inputs(self.run.arrays.stream.copy(), N, self.rule.batch_size), np.random.default_rng(11))
 
     def step(self) -> None:
         """Take one step."""
-        rule, erf = self.rule, self.erf
-        rates_and_more = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, rule.spherical)
-        assert advance(self.run, erf.g, erf.g_prime, erf.g, *rates_and_more, N, 0, 1) == 1
+        assert advance(self.run, self.erf, self.erf, rule_bundle(self.rule), None, N, 0, 1) == 1
 
     def state(self) -> Array:
         """Return the flat vector as the deep code has it."""

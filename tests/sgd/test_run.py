@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 import teacher_student as ts
-from teacher_student.sgd import overlaps, weights
+from teacher_student.sgd import chain, weights
 from teacher_student.sgd.run import METHODS
 
 TIMES = [0.0, 0.33, 2.0]
@@ -148,7 +148,7 @@ def test_divergence_keeps_the_trajectory(make_problem: Callable[..., ts.Problem]
 
 
 @pytest.mark.parametrize("n_outputs", [0, 2])
-@pytest.mark.parametrize(("method", "module"), [("weights", weights), ("overlaps", overlaps)])
+@pytest.mark.parametrize(("method", "module"), [("weights", weights), ("overlaps", chain)])
 def test_interrupt_keeps_the_outputs(
     make_problem: Callable[..., ts.Problem], monkeypatch: pytest.MonkeyPatch, method: str, module: Any, n_outputs: int
 ) -> None:
@@ -202,7 +202,7 @@ def test_replicas_do_not_wait_for_each_other(
     make_problem: Callable[..., ts.Problem], monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """Where the run of the first replica stands still, the other one goes through all its output times."""
-    module, other_arrived = {"weights": weights, "overlaps": overlaps}[method], threading.Event()
+    module, other_arrived = {"weights": weights, "overlaps": chain}[method], threading.Event()
     original, first = module.advance, []
 
     def advance(replica: Any, *arguments: Any) -> int:

@@ -13,50 +13,41 @@ import pytest
 
 import teacher_student as ts
 from teacher_student.activations import get_activations
+from teacher_student.bundles import rule_bundle
+from teacher_student.layout import factors_of
 from teacher_student.networks import gram_factor
 from teacher_student.schedules import rates_at
-from teacher_student.sgd import draws, overlaps
+from teacher_student.sgd import chain, draws
 from teacher_student.sgd.inputs import replica_generators
 from teacher_student.sgd.lanes import LANES
 
 EPS = np.finfo(float).eps
 
 
-def start(problem: ts.Problem, n_inputs: int, replicas: int = 1, seed: int = 1) -> overlaps.OverlapsReplicas:
-    return overlaps.start(problem.initial, n_inputs, problem.rule.batch_size, replica_generators(seed, replicas))
+def start(problem: ts.Problem, n_inputs: int, replicas: int = 1, seed: int = 1) -> chain.ChainReplicas:
+    return chain.start(problem.initial, None, n_inputs, problem.rule.batch_size, replica_generators(seed, replicas))
 
 
-def states(run: overlaps.OverlapsReplicas) -> list[dict[str, np.ndarray]]:
+def states(run: chain.ChainReplicas) -> list[dict[str, np.ndarray]]:
     """Return what `measure` does for every replica."""
-    measured = overlaps.measure(run)
+    measured = chain.measure(run)
     return [{name: array[lane] for name, array in measured.items()} for lane in range(len(run.streams))]
 
 
 def advance(
-    run: overlaps.OverlapsReplicas,
+    run: chain.ChainReplicas,
     rule: ts.LearningRule,
     n_inputs: int,
     n_steps: int,
     first_step: int = 0,
 ) -> np.ndarray:
     functions = get_activations(rule.activation, rule.teacher_activation)
-    return overlaps.advance(
-        run,
-        *functions,
-        rule.schedules,
-        rule.noise,
-        rule.weight_decay,
-        rule.batch_size,
-        rule.spherical,
-        n_inputs,
-        first_step,
-        n_steps,
-    )
+    return chain.advance(run, *functions, rule_bundle(rule), None, n_inputs, first_step, n_steps)
 
 
-def random_numbers(run: overlaps.OverlapsReplicas, n_inputs: int, n_steps: int) -> np.ndarray:
+def random_numbers(run: chain.ChainReplicas, n_inputs: int, n_steps: int) -> np.ndarray:
     """Return the numbers of the next `n_steps` steps of `run`, just started, (steps, batch, columns + 2, lanes or 1)."""
-    rank = len(run.v_teacher) + run.sigma.shape[1]
+    rank = len(run.v_teacher) + run.F.shape[1]
     ahead, streams, spares = run.draws.copy(), run.streams.copy(), run.spares.copy()
     numbers = []
     while len(numbers) < n_steps:
@@ -335,7 +326,7 @@ def test_replica_that_diverges_is_named_and_leaves_the_others_alone(
     runs = [start(problem, 50, replicas=4) for _ in range(2)]
     for run in runs:
         advance(run, problem.rule, 50, 10)
-    runs[1].v[0, :, 2] = np.nan
+    factors_of(runs[1].slow, runs[1].sizes).v[:, 0, 2] = np.nan
     assert advance(runs[0], problem.rule, 50, 40, first_step=10).tolist() == [40, 40, 40, 40]
     assert advance(runs[1], problem.rule, 50, 40, first_step=10).tolist() == [40, 40, 0, 40]
     for lane in (0, 1, 3):
