@@ -20,7 +20,8 @@ import xarray as xr
 from teacher_student.problem import RATES, LearningRule, Problem
 from teacher_student.problem_file import parse_problem
 from teacher_student.schedules import Schedule, scaled
-from teacher_student.theory.coordinates import Coordinates, coordinates_of
+from teacher_student.theory.coordinates import Coordinates
+from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.theory.integrate import integrate
 from teacher_student.theory.predictions import moving_coordinates
 from teacher_student.theory.sampling_error import set_solutions
@@ -99,7 +100,7 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     """Return the evidence of a simulation, given the theory with fluctuations at the same times."""
     problem = parse_problem(theory.attrs["problem"])
     N, n_replicas = int(simulation.attrs["n_inputs"]), simulation.sizes["replica"]
-    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
+    coordinates = independent_coordinates(problem.initial, problem.rule, problem.velocity)
     y = moving_coordinates(theory, coordinates)
     deviation = moving_coordinates(simulation, coordinates) - y
     of_sets = set_solutions(theory)

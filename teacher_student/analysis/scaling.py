@@ -13,7 +13,7 @@ import xarray as xr
 from teacher_student.analysis.innovations import whitening
 from teacher_student.errors import refuse
 from teacher_student.problem_file import parse_problem
-from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.theory.integrate import integrate
 from teacher_student.theory.predictions import moving_coordinates
 
@@ -112,7 +112,7 @@ def scaling(simulations: Sequence[xr.Dataset], progress: bool = True) -> Scaling
 def _measure(simulation: xr.Dataset, progress: bool) -> tuple[float, float, float, float]:
     """Return spread and deviation with their standard errors, by a jackknife over groups of replicas."""
     problem = parse_problem(simulation.attrs["problem"])
-    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
+    coordinates = independent_coordinates(problem.initial, problem.rule, problem.velocity)
     simulation = simulation.isel(alpha=simulation["alpha"].values > 0)
     theory = integrate(problem, simulation["alpha"].values, fluctuations=True, progress=progress)
     if "covariance" not in theory:

@@ -16,12 +16,14 @@ from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.drift import flow, keep_lengths
 from teacher_student.theory.dynamics import dynamics_pointer
+from teacher_student.theory.equalities import equal_entries
 from teacher_student.theory.gaussian_averages import averages_of
 from teacher_student.theory.gaussian_averages.pointers import MATRIX, VECTOR
 from teacher_student.theory.gaussian_averages.sampled import symmetric_root
 from teacher_student.theory.sampled_drift import SampledDrift, mean_forces_of_points
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 # Relative error of a step of the drift. Fluctuations at N = 1e12 are still a hundred times larger.
 _TOLERANCE = 1e-8
@@ -52,7 +54,8 @@ class Dynamics(NamedTuple):
     The drift is behind a function pointer, `closed` or `sampled`, and whatever takes leaps is compiled without it. `drift_points`
     (n, M + P) are those of a sampled drift, none where the Gaussian averages are closed; `teacher_root` (M, M) is
     the symmetric root of T and `teacher_inverse` the inverse of that. `window` (2,) are the first and last time at which the
-    schedules may be asked for rates, to stay between two of their jumps. `tolerance` is the drift's relative error in a step.
+    schedules may be asked for rates, to stay between two of their jumps. `equal` (m, 2) are positions of the full state and those
+    of what they equal for ever. `tolerance` is the drift's relative error in a step.
     """
 
     closed: Any
@@ -75,6 +78,7 @@ class Dynamics(NamedTuple):
     weight_decay: float
     batch_size: int
     spherical: bool
+    equal: IntArray
     tolerance: float
 
 
@@ -118,6 +122,7 @@ def dynamics_of(problem: Problem) -> Dynamics:
         weight_decay=rule.weight_decay,
         batch_size=rule.batch_size,
         spherical=rule.spherical,
+        equal=equal_entries(state),
         tolerance=tolerance,
     )
 
@@ -134,6 +139,8 @@ def velocity(dynamics: Dynamics, alpha: float, y: FloatArray, out: FloatArray) -
     free_velocity(dynamics, alpha, y, out)
     if dynamics.spherical:
         keep_lengths(y, dynamics.P, len(dynamics.v_teacher), out)
+    for i in range(len(dynamics.equal)):
+        out[dynamics.equal[i, 0]] = out[dynamics.equal[i, 1]]
 
 
 @njit(cache=True, nogil=True)

@@ -32,8 +32,9 @@ class Coordinates:
     moving : (n,) int array
         Positions of the coordinates: the upper triangle of Q_modes (without the diagonal if the rule keeps lengths) and all of
         R_modes if xi_in moves, then sigma, xi_out and v if they do.
-    mirror : (n,) int array
-        For an entry of Q_modes above the diagonal its mirror image, otherwise the position itself.
+    mirror : (m, n) int array
+        Positions of all entries that equal the coordinates, each row of them: for an entry of Q_modes above the diagonal its
+        mirror image, otherwise the position itself; with `teacher_student.theory.equalities` also those of what is the same.
     labels : tuple of str
         "Q_modes[0,1]" and so on.
     """
@@ -47,7 +48,7 @@ class Coordinates:
         """Return full state vectors (..., n_full) of coordinates `y` (..., n)."""
         full = np.broadcast_to(self.start, (*y.shape[:-1], len(self.start))).copy()
         full[..., self.moving] = y
-        full[..., self.mirror] = y
+        full[..., self.mirror] = y[..., np.newaxis, :]
         return full
 
 
@@ -110,7 +111,7 @@ def coordinates_of(state: OrderParameters, rule: LearningRule, velocity: Velocit
     return Coordinates(
         start=start,
         moving=np.array([entry[0] for entry in entries], dtype=np.int64),
-        mirror=np.array([entry[1] for entry in entries], dtype=np.int64),
+        mirror=np.array([entry[1] for entry in entries], dtype=np.int64)[np.newaxis],
         labels=tuple(entry[2] for entry in entries),
     )
 

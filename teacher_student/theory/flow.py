@@ -81,7 +81,7 @@ _TYPES = {
     "spherical": types.boolean,
     "friction": types.float64,
     "moving": _POSITIONS,
-    "mirror": _POSITIONS,
+    "mirror": types.int64[:, ::1],
 }
 _FLOW = types.NamedTuple([_TYPES.get(name, VECTOR) for name in Flow._fields], Flow)  # type: ignore[no-untyped-call]
 
@@ -96,7 +96,9 @@ def _type_of_flow(flow: Flow, context: Any) -> Any:
 def place(flow: Flow, y: FloatArray) -> None:
     """Write the moving coordinates `y` (n,) into `flow.full`."""
     for i in range(len(y)):
-        flow.full[flow.moving[i]] = flow.full[flow.mirror[i]] = y[i]
+        flow.full[flow.moving[i]] = y[i]
+        for j in range(len(flow.mirror)):
+            flow.full[flow.mirror[j, i]] = y[i]
 
 
 @njit(cache=True)

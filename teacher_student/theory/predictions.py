@@ -11,7 +11,8 @@ from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import generalisation_error, unit_cosines, unit_overlaps
 from teacher_student.problem import Problem
 from teacher_student.problem_file import parse_problem
-from teacher_student.theory.coordinates import Coordinates, coordinates_of, unpack
+from teacher_student.theory.coordinates import Coordinates, unpack
+from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.trajectory import COSINES, DIMENSIONS
 from teacher_student.velocities import DIMENSIONS as VELOCITIES
 
@@ -57,7 +58,7 @@ def predict(theory: xr.Dataset, n_inputs: int) -> xr.Dataset:
         refuse("theory", type(theory).__name__, "a trajectory of integrate(..., fluctuations=True)")
     problem = parse_problem(theory.attrs["problem"])
     N = check_n_inputs(problem.initial, n_inputs)
-    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
+    coordinates = independent_coordinates(problem.initial, problem.rule, problem.velocity)
     y = moving_coordinates(theory, coordinates)
     V, m = theory["covariance"].values, theory["shift"].values
     mean, spread = (_unflatten(rows, problem) for rows in _moments(y, V / N, m / N, problem, coordinates))

@@ -10,7 +10,8 @@ import xarray as xr
 
 from teacher_student.errors import Diverged, refuse
 from teacher_student.problem_file import parse_problem
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side, unpack
+from teacher_student.theory.coordinates import right_hand_side, unpack
+from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.theory.sampled_drift import SampledDrift
 from teacher_student.theory.solvers import INTERRUPTED, Task, solve_with_scipy
 from teacher_student.trajectory import COMPLETE, DIMENSIONS, EPS_G_ERROR, build_trajectory
@@ -62,7 +63,7 @@ def _between_sets(theory: xr.Dataset, names: list[str]) -> xr.Dataset:
     if len(of_sets) == 0:
         return xr.zeros_like(theory[names])
     problem, times = parse_problem(theory.attrs["problem"]), theory["alpha"].values
-    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
+    coordinates = independent_coordinates(problem.initial, problem.rule, problem.velocity)
     trajectories = [
         build_trajectory(problem, times, unpack(coordinates.expand(rows), problem.initial), replicas=False, attributes={})
         for rows in of_sets
@@ -74,7 +75,7 @@ def _between_sets(theory: xr.Dataset, names: list[str]) -> xr.Dataset:
 def set_solutions(theory: xr.Dataset) -> FloatArray:
     """Return the learning coordinates with each set of points alone, (sets, alpha, n); no sets where averages are closed."""
     problem, times = parse_problem(theory.attrs["problem"]), theory["alpha"].values
-    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
+    coordinates = independent_coordinates(problem.initial, problem.rule, problem.velocity)
     f = right_hand_side(problem.initial, problem.rule, coordinates)
     if not isinstance(f, SampledDrift) or len(coordinates.moving) == 0:
         return np.empty((0, len(times), len(coordinates.moving)))
