@@ -19,7 +19,8 @@ import xarray as xr
 
 from teacher_student.problem import RATES, LearningRule, Problem
 from teacher_student.schedules import Schedule, scaled
-from teacher_student.theory.coordinates import Coordinates, coordinates_of
+from teacher_student.theory.coordinates import Coordinates
+from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.theory.noise.predictions import moving_coordinates
 from teacher_student.theory.noise.sampling_error import set_solutions
 from teacher_student.theory.ode.integrate import integrate
@@ -99,7 +100,7 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     """Return the evidence of a simulation, given the theory with fluctuations at the same times."""
     problem = problem_of(theory)
     N, n_replicas = int(simulation.attrs["n_inputs"]), simulation.sizes["replica"]
-    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
+    coordinates = independent_coordinates(problem.initial, problem.rule, problem.velocity)
     y = moving_coordinates(theory, coordinates)
     deviation = moving_coordinates(simulation, coordinates) - y
     of_sets = set_solutions(theory)

@@ -13,7 +13,7 @@ import xarray as xr
 from teacher_student.analysis.innovations import whitening
 from teacher_student.errors import check_flag, refuse
 from teacher_student.problem import difference_of
-from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.theory.noise.predictions import moving_coordinates
 from teacher_student.theory.ode.integrate import integrate
 from teacher_student.trajectory_form import as_simulations, problem_of
@@ -117,7 +117,7 @@ def scaling(simulations: Sequence[xr.Dataset], progress: bool = True) -> Scaling
 def _measure(simulation: xr.Dataset, progress: bool) -> tuple[float, float, float, float]:
     """Return spread and deviation with their standard errors, by a jackknife over groups of replicas."""
     problem = problem_of(simulation)
-    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
+    coordinates = independent_coordinates(problem.initial, problem.rule, problem.velocity)
     simulation = simulation.isel(alpha=simulation["alpha"].values > 0)
     theory = integrate(problem, simulation["alpha"].values, fluctuations=True, progress=progress)
     if "covariance" not in theory:

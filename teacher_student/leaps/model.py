@@ -11,7 +11,7 @@ from teacher_student.errors import refuse
 from teacher_student.kernels import njit
 from teacher_student.problem import Problem
 from teacher_student.theory.assembly import model_of
-from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.theory.equations import Equations, equations_of, within
 from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 
@@ -34,7 +34,7 @@ def drift_tolerance(problem: Problem) -> float:
 
     Raises `InvalidInput` where g' has jumps and its averages are sampled.
     """
-    rule, coordinates = problem.rule, coordinates_of(problem.initial, problem.rule)
+    rule, coordinates = problem.rule, independent_coordinates(problem.initial, problem.rule)
     drift, start = right_hand_side(problem.initial, rule, coordinates), coordinates.start[coordinates.moving]
     if not isinstance(drift, SampledDrift) or len(start) == 0:
         return _TOLERANCE
@@ -46,7 +46,7 @@ def drift_tolerance(problem: Problem) -> float:
 
 def leap_model(problem: Problem, tolerance: float) -> LeapModel:
     """Return the model of `problem`, with work space of its own, for a `tolerance` of the drift."""
-    state, rule, coordinates = problem.initial, problem.rule, coordinates_of(problem.initial, problem.rule)
+    state, rule, coordinates = problem.initial, problem.rule, independent_coordinates(problem.initial, problem.rule)
     drift = right_hand_side(state, rule, coordinates)
     points = np.concatenate(drift.point_sets) if isinstance(drift, SampledDrift) else None
     model = model_of(state, rule, coordinates.sizes, points)
@@ -56,5 +56,7 @@ def leap_model(problem: Problem, tolerance: float) -> LeapModel:
 
 @njit(cache=True, nogil=True)
 def slope_of(equations: Equations, alpha: float, full: FloatArray, out: FloatArray) -> None:
-    """Write dy/dalpha of the flat state `full` at the time `alpha` into `out`."""
+    """Write dy/dalpha of the flat state `full` at the time `alpha` into `out`, the same for all entries of one coordinate."""
     equations.right_hand_side(equations.model, within(equations, alpha), full, out)
+    for i in range(len(equations.places)):
+        out[equations.places[i]] = out[equations.moving[equations.sources[i]]]

@@ -21,7 +21,8 @@ from teacher_student.leaps.model import LeapModel, drift_tolerance, leap_model
 from teacher_student.networks import check_n_inputs
 from teacher_student.problem import Problem, check_problem
 from teacher_student.sgd.replicas import Method, run_replicas
-from teacher_student.theory.coordinates import coordinates_of, sizes_of
+from teacher_student.theory.coordinates import sizes_of
+from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.theory.stretches import smooth_stretches
 
 FloatArray = npt.NDArray[np.float64]
@@ -78,7 +79,7 @@ class Leaper:
     def start(self, generators: list[np.random.Generator]) -> LeapReplica:
         """Return the run of the one generator, before its first leap."""
         state, (rng,) = self.problem.initial, generators
-        coordinates = coordinates_of(state, self.problem.rule)
+        coordinates = independent_coordinates(state, self.problem.rule)
         tangent = coordinates.expand_change(rng.standard_normal(len(coordinates.moving)))
         tangent /= max(float(np.linalg.norm(tangent)), 1e-300)
         self._stay_within(0.0, np.inf)

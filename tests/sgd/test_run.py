@@ -177,7 +177,7 @@ def test_interrupt_keeps_the_outputs(
     assert run(problem, method, None, replicas=replicas).identical(complete)
 
 
-@pytest.mark.parametrize(("method", "module"), [("weights", weights), ("overlaps", overlaps)])
+@pytest.mark.parametrize(("method", "module"), [("weights", weights), ("overlaps", chain)])
 def test_control_c_is_answered(
     make_problem: Callable[..., ts.Problem], method: str, module: Any, monkeypatch: pytest.MonkeyPatch, ctrl_c: None
 ) -> None:

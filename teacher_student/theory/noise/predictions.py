@@ -11,7 +11,8 @@ from teacher_student.layout import pack
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import generalisation_error, unit_cosines, unit_overlaps
 from teacher_student.problem import Problem
-from teacher_student.theory.coordinates import Coordinates, coordinates_of
+from teacher_student.theory.coordinates import Coordinates
+from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.trajectory_form import DIMENSIONS, NORMALIZED_OVERLAPS, OF_NOISE, as_dataset, as_trajectory, problem_of
 
 FloatArray = npt.NDArray[np.float64]
@@ -56,7 +57,7 @@ def predict(theory: xr.Dataset, n_inputs: int) -> xr.Dataset:
     theory = as_trajectory(theory, "theory", kind="theory")
     problem = problem_of(theory, "theory")
     N = check_n_inputs(problem.initial, n_inputs)
-    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
+    coordinates = independent_coordinates(problem.initial, problem.rule, problem.velocity)
     check_coordinates(theory, coordinates)
     y = moving_coordinates(theory, coordinates)
     V, m = theory["covariance"].values, theory["shift"].values

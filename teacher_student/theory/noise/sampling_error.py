@@ -10,7 +10,7 @@ import xarray as xr
 
 from teacher_student.errors import Diverged
 from teacher_student.layout import VELOCITIES
-from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.theory.ode.solvers import INTERRUPTED, Task, solve_with_scipy
 from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 from teacher_student.trajectory import COMPLETE, build_trajectory
@@ -61,7 +61,7 @@ def _between_sets(theory: xr.Dataset, names: list[str]) -> xr.Dataset:
     if len(of_sets) == 0:
         return xr.zeros_like(theory[names])
     problem, times = problem_of(theory, "theory"), theory["alpha"].values
-    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
+    coordinates = independent_coordinates(problem.initial, problem.rule, problem.velocity)
     trajectories = [build_trajectory(problem, times, coordinates.parts(rows), replicas=False, attributes={}) for rows in of_sets]
     joined = xr.concat([each[names] for each in trajectories], "set")
     return joined.std("set", ddof=1) / np.sqrt(len(of_sets))
@@ -70,7 +70,7 @@ def _between_sets(theory: xr.Dataset, names: list[str]) -> xr.Dataset:
 def set_solutions(theory: xr.Dataset) -> FloatArray:
     """Return the learning coordinates with each set of points alone, (sets, alpha, n); no sets where averages are closed."""
     problem, times = problem_of(theory, "theory"), theory["alpha"].values
-    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
+    coordinates = independent_coordinates(problem.initial, problem.rule, problem.velocity)
     f = right_hand_side(problem.initial, problem.rule, coordinates)
     if not isinstance(f, SampledDrift) or len(coordinates.moving) == 0:
         return np.empty((0, len(times), len(coordinates.moving)))
