@@ -9,7 +9,7 @@ import pytest
 
 import teacher_student as ts
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.equalities import classes_of, equal_entries, independent_coordinates
+from teacher_student.theory.equalities import classes_of, independent_coordinates
 from teacher_student.velocities import at_rest
 
 
@@ -149,7 +149,6 @@ def test_coordinates_without_equalities_are_all() -> None:
     state = ts.plain_committee(Q=0.5 * np.eye(2), R=np.full((2, 2), 0.1), T=np.eye(2), v=[1.0, 1.0], v_teacher=[1.0, 1.0])
     rule = ts.LearningRule(activation="relu", eta_xi_in=0.5)
     assert independent_coordinates(state, rule).labels == coordinates_of(state, rule).labels
-    assert len(equal_entries(state)) == 0
 
 
 def test_lengths_that_the_rule_keeps_tie_what_is_the_same() -> None:
