@@ -80,7 +80,8 @@ def stages(
         Theory, or a simulation: then of the mean of ln eps_g over the replicas, the typical run.
     slope : float
         abs(d ln eps_g / d ln alpha) below which a stretch is a plateau. The default lies below 1, the exponent of the
-        generic algebraic relaxation d' = -d^2 of an overlap, and above 1/2, about as much as eps_g drifts on the plateaus of the presets.
+        generic algebraic relaxation d' = -d^2 of an overlap, and above 1/2, about as much as eps_g drifts on the plateaus
+        of the presets.
     shortest : float
         A plateau counts if it lasts this many decades of alpha; a fall or a rise if eps_g changes by as much as at the exponent
         `slope` over so many decades, `slope * shortest` decades. The default asks for a plateau of a factor 1.6 in alpha, which
