@@ -2,8 +2,8 @@
 
 Two erf units start at their symmetric plateau, one unit with x^2 outputs orthogonal to the teacher. Both are fixed points, where
 the ODE stays for ever. Left: mean time until eps_g is half its value there, with standard errors. Filled: runs of the exact
-chain, here up to N = 10^5; those at 10^6 and 10^7 take long and are from the table in docs/theory.rst. Open:
-leaps, with drift and noise of the theory. Lines: the prediction (ln N + constant) / (2 lambda) from rate and noise at the
+chain, here up to N = 10^5; those at 10^6 and 10^7 take long and are from the table in docs/theory/escape.rst. Open:
+leaps, with drift and noise of the theory. Lines: the prediction (ln N + constant) / (2 mu) from rate and noise at the
 fixed point. Right: single runs at the smallest and the largest N. The times' standard deviation does not depend on N.
 """
 
@@ -18,9 +18,9 @@ from teacher_student.analysis.stages import passage_times
 from teacher_student.theory.stability.plateau import escape_probability
 
 CHAIN, LEAPS = {100: 32, 1000: 32, 10_000: 16, 100_000: 8}, {10**6: 12, 10**7: 12, 10**8: 16}  # N: replicas
-# Two erf units at N = 10^6 and 10^7, drawn a little to the left: copied from docs/theory.rst, "Plateau length at finite N", where
+# Two erf units at N = 10^6 and 10^7, drawn a little to the left: copied from docs/theory/escape.rst, where
 # the lines of code are that repeat it.
-LONG_CHAIN, LABEL = ([0.75e6, 0.75e7], [79.9, 92.5], [2.9, 2.2]), "two erf units, chain, 12 and 20 runs\n(docs/theory.rst)"
+LONG_CHAIN, LABEL = ([0.75e6, 0.75e7], [79.9, 92.5], [2.9, 2.2]), "two erf units, chain, 12 and 20 runs\n(docs/theory/escape.rst)"
 
 SYMMETRIC = dict(Q=[[1.27, 0.72], [0.72, 1.27]], R=np.full((2, 2), 1.376), T=4.0 * np.eye(2), v=np.ones(2), v_teacher=np.ones(2))
 BLIND = dict(Q=[[0.4]], R=[[0.0]], T=[[1.0]], v=[1.0], v_teacher=[1.0])
