@@ -25,7 +25,8 @@ from teacher_student.analysis.smoothing import (
     resample,
 )
 from teacher_student.errors import check_non_negative, check_positive, refuse
-from teacher_student.trajectory import check_trajectory, resolved_eps_g
+from teacher_student.trajectory import resolved_eps_g
+from teacher_student.trajectory_form import as_trajectory
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -80,8 +81,8 @@ def stages(
         Theory, or a simulation: then of the mean of ln eps_g over the replicas, the typical run.
     slope : float
         abs(d ln eps_g / d ln alpha) below which a stretch is a plateau. The default lies below 1, the exponent of the
-        generic algebraic relaxation d' = -d^2 of an overlap, and above 1/2, about as much as eps_g drifts on the plateaus
-        of the presets.
+        generic algebraic relaxation d' = -d^2 of an overlap, and above 1/2, about as much as eps_g drifts on the plateaus of
+        the presets.
     shortest : float
         A plateau counts if it lasts this many decades of alpha; a fall or a rise if eps_g changes by as much as at the exponent
         `slope` over so many decades, `slope * shortest` decades. The default asks for a plateau of a factor 1.6 in alpha, which
@@ -113,7 +114,7 @@ def stages(
     slope, shortest = check_positive("slope", slope), check_positive("shortest", shortest)
     window = None if window is None else check_non_negative("window", window)
     least = None if least is None else check_positive("least", least)
-    check_trajectory(trajectory, ("eps_g", "T", "v_teacher"))
+    trajectory = as_trajectory(trajectory, variables=("eps_g", "T", "v_teacher"), finite=False)
     x, logs = _logarithms(trajectory, least)
     samples = jackknife_samples(logs)
     mean = logs.mean(axis=0)
@@ -142,8 +143,8 @@ def passage_times(trajectory: xr.Dataset, level: float) -> xr.DataArray:
 
     Between output times eps_g is taken as linear in alpha. Raises `InvalidInput` for what is no trajectory or no level.
     """
-    check_trajectory(trajectory, ("eps_g",))
-    check_non_negative("level", level)
+    trajectory = as_trajectory(trajectory, variables=("eps_g",))
+    level = check_non_negative("level", level)
     eps_g, alpha = np.atleast_2d(trajectory["eps_g"].values), trajectory["alpha"].values
     times = np.full(len(eps_g), np.nan)
     for r, curve in enumerate(eps_g):
