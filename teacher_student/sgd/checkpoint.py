@@ -120,8 +120,8 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
         for field in fields(value):
             yield from _leaves(getattr(value, field.name), f"{name}.{field.name}")
     elif isinstance(value, tuple):
-        for field, entry in _entries(value):
-            yield from _leaves(entry, f"{name}.{field}")
+        for part, entry in _entries(value):
+            yield from _leaves(entry, f"{name}.{part}")
     else:
         yield name, value
 
