@@ -3,7 +3,7 @@
 Between two steps the projections of an input that is drawn already change by what the step adds to the weights. With
 h_a[s] x_s added to row a of xi_in by input x_s of a step, and every row shrunk by `keep` in that step, the later input x_t has
 
-    u_a[t] -> keep u_a[t] + sum_s h_a[s] x_s.x_t / sqrt(N).
+    u_a[t] -> keep u_a[t] + sum_s h_a[s] x_s.x_t / sqrt(N)        (docs/theory.rst: `block-fields`).
 
 So a block of inputs is drawn and projected at once on the weights before it, its Gram matrix gives the projections that SGD
 would have found one step after the other, and the weights receive all steps of the block in one more pass. This is SGD in
@@ -256,7 +256,8 @@ def rescale_step(
 ) -> None:
     """Scale the step with the inputs `begin` to `end` in `keep` and `h` so that row a ends with the length `lengths[a]`.
 
-    In units of sqrt(N): `squares` (P,) are the squares of the lengths before the step, and become those after it.
+    In units of sqrt(N): `squares` (P,) are the squares of the lengths before the step, and become those after it
+    (docs/theory.rst: `block-lengths`).
     """
     for a in range(len(h)):
         change = 0.0

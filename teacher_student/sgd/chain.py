@@ -7,8 +7,9 @@ matrix of (W*, xi_in) / sqrt(N) in such a basis, F_teacher (M, M) above F (P, M 
 
     T = F_teacher F_teacher^T,     R_modes = F[:, :M] F_teacher^T,     Q_modes = F F^T,
 
-so that no overlap is ever a difference of larger numbers, and a step costs O((P + M)^2), P^3 at worst, whatever N is. Velocities
-of the modes are P further rows of F below them, in a basis of M + 2 P vectors; the fields of a step are those of the modes alone.
+so that no overlap is ever a difference of larger numbers, and a step costs O((P + M)^2), P^3 at worst, whatever N is
+(docs/theory.rst: `factor`, `chain-step`). Velocities of the modes are P further rows of F below them, in a
+basis of M + 2 P vectors (`factor-velocities`); the fields of a step are those of the modes alone.
 
 `LANES` replicas are computed at once, one in each lane of the processor's vectors. Where there are fewer, the other lanes repeat
 the first. The arrays of a replica alone have no axis of lanes, and the same kernels are compiled for numbers: the processor does

@@ -1,4 +1,4 @@
-"""The SGD step of one replica at given fields, summed over a batch."""
+"""The SGD step of one replica at given fields, summed over a batch (docs/theory.rst: `step`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heavy-ball momentum at finite N: how a velocity steps, for SGD on weights and for the chain."""
+"""Heavy-ball momentum at finite N: how a velocity steps, for SGD on weights and for the chain (docs/theory.rst: `heavyball`)."""
 
 from __future__ import annotations
 
