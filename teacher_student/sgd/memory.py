@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from teacher_student.errors import refuse
-<<<<<<< HEAD
-from teacher_student.memory import bytes_of_memory
-=======
 from teacher_student.layout import Sizes
->>>>>>> sgd17
+from teacher_student.memory import bytes_of_memory
 from teacher_student.problem import Problem
 
 # Bytes of a replica's random generator with its seed, or somewhat less.
