@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba.np.unsafe import ndarray
 
 from teacher_student.kernels import njit
+from teacher_student.layout import RATES, Eta
 from teacher_student.schedules import rate_at
 
 if TYPE_CHECKING:
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from teacher_student.problem import LearningRule
 
 FloatArray = npt.NDArray[np.float64]
+
+N_RATES = len(RATES)
+# To mypy it is a function of other arguments.
+_as_tuple: Any = ndarray.to_fixed_tuple
 
 
 class Rule(NamedTuple):
@@ -46,15 +52,6 @@ class Units(NamedTuple):
     g_teacher: Any
 
 
-class Eta(NamedTuple):
-    """The rates at one time: of the input modes per step / sqrt(N), of the slow factors per step / N."""
-
-    xi_in: float
-    sigma: float
-    xi_out: float
-    v: float
-
-
 def rule_bundle(rule: LearningRule) -> Rule:
     """Return what kernels know of `rule`; momentum at fixed beta is no part of it."""
     return Rule(rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, rule.friction or 0.0, rule.spherical)
@@ -68,6 +65,7 @@ def teacher_bundle(state: OrderParameters) -> Teacher:
 @njit(cache=True, nogil=True)
 def eta_at(schedules: FloatArray, alpha: float) -> Eta:
     """Return the rates at the time `alpha`."""
-    return Eta(
-        rate_at(schedules[0], alpha), rate_at(schedules[1], alpha), rate_at(schedules[2], alpha), rate_at(schedules[3], alpha)
-    )
+    rates = np.empty(N_RATES)
+    for i in range(N_RATES):
+        rates[i] = rate_at(schedules[i], alpha)
+    return Eta(*_as_tuple(rates, N_RATES))

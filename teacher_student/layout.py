@@ -66,6 +66,15 @@ OF_TEACHER = {
 RATES = ("eta_xi_in", *(f"eta_{name}" for name in SLOW_FACTORS))
 
 
+class Eta(NamedTuple):
+    """The rates at one time, in the order of `RATES`: of the input modes per step / sqrt(N), of the slow factors per step / N."""
+
+    xi_in: float
+    sigma: float
+    xi_out: float
+    v: float
+
+
 class Sizes(NamedTuple):
     """How many student units K, modes P and teacher units M there are, memory rows a mode, and blocks of input directions."""
 
@@ -126,37 +135,13 @@ def views(full: npt.NDArray[Any], sizes: Sizes) -> State:
     end_gram = sizes.blocks * n_rows * n_rows
     end_with_teacher = end_gram + sizes.blocks * n_rows * sizes.M
     slow = full[end_with_teacher : sizes.n_full].reshape(sizes.rows, sizes.n_slow)
-    factors, position = {}, 0
-    for name, part in SLOW_FACTORS.items():
-        size = sizes.size_of(part)
-        factors[name] = slow[0, position : position + size].reshape(sizes.shape_of(part))
-        position += size
+    factors = factors_of(slow[0], sizes)
     return State(
         full=full,
         gram=full[:end_gram].reshape(sizes.blocks, n_rows, n_rows),
         with_teacher=full[end_gram:end_with_teacher].reshape(sizes.blocks, n_rows, sizes.M),
         slow=slow,
-        **factors,
-    )
-
-
-@njit(cache=True, nogil=True, inline="always")
-def state_at(full: FloatArray, sizes: Sizes) -> State:
-    """Return what `views` returns, within compiled code."""
-    K, P, M, n_memory, blocks = sizes.K, sizes.P, sizes.M, sizes.rows, sizes.blocks
-    n_rows = n_memory * P
-    end_gram = blocks * n_rows * n_rows
-    sigma = end_gram + blocks * n_rows * M
-    xi_out = sigma + P
-    v = xi_out + K * P
-    return State(
-        full,
-        view(full, 0, (blocks, n_rows, n_rows)),
-        view(full, end_gram, (blocks, n_rows, M)),
-        view(full, sigma, (n_memory, v + K - sigma)),
-        view(full, sigma, (P,)),
-        view(full, xi_out, (K, P)),
-        view(full, v, (K,)),
+        **dict(zip(SLOW_FACTORS, factors[1:], strict=True)),
     )
 
 
@@ -167,6 +152,45 @@ class Factors(NamedTuple):
     sigma: Any
     xi_out: Any
     v: Any
+
+
+@njit(cache=True, nogil=True, inline="always")
+def ends_of_slow(sizes: Sizes) -> tuple[int, int, int]:
+    """Return where each of `SLOW_FACTORS` ends in a row of the slow factors, within compiled code."""
+    K, P = sizes.K, sizes.P
+    return P, P + K * P, P + K * P + K
+
+
+@njit(cache=True, nogil=True, inline="always")
+def factors_at(buffer: FloatArray, begin: int, sizes: Sizes) -> Factors:
+    """Return slow factors that lie in `buffer` from `begin` on, within compiled code."""
+    K, P = sizes.K, sizes.P
+    sigma, xi_out, v = ends_of_slow(sizes)
+    return Factors(
+        view(buffer, begin, (v,)),
+        view(buffer, begin, (P,)),
+        view(buffer, begin + sigma, (K, P)),
+        view(buffer, begin + xi_out, (K,)),
+    )
+
+
+@njit(cache=True, nogil=True, inline="always")
+def state_at(full: FloatArray, sizes: Sizes) -> State:
+    """Return what `views` returns, within compiled code."""
+    M, n_memory, blocks = sizes.M, sizes.rows, sizes.blocks
+    n_rows = n_memory * sizes.P
+    end_gram = blocks * n_rows * n_rows
+    begin = end_gram + blocks * n_rows * M
+    factors = factors_at(full, begin, sizes)
+    return State(
+        full,
+        view(full, 0, (blocks, n_rows, n_rows)),
+        view(full, end_gram, (blocks, n_rows, M)),
+        view(full, begin, (n_memory, len(factors.slow))),
+        factors.sigma,
+        factors.xi_out,
+        factors.v,
+    )
 
 
 @functools.cache

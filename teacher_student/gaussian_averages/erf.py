@@ -1,4 +1,5 @@
-"""Gaussian averages of g(x) = erf(x / sqrt 2) in closed form.
+"""Gaussian averages of g(x) = erf(x / sqrt 2) in closed form
+(docs/theory.rst: `erf-E`, `arcsine`, `erf-A`, `erf-I4`).
 
 All of them follow from one fact. Since g'(x) = sqrt(2/pi) exp(-x^2/2) is itself Gaussian, a factor g'(lambda_k) only
 reweights the fields to another Gaussian measure of smaller covariance and a known norm. What then remains is

@@ -1,4 +1,5 @@
-"""The average of four signs, <s_0 s_1 s_2 s_3> with s_i = sign(psi_i), and the angles of four fields that belong to it.
+"""The average of four signs, <s_0 s_1 s_2 s_3> with s_i = sign(psi_i), and the angles of four fields that belong to it
+(docs/theory.rst: `four-signs`).
 
 It is the one average of piecewise linear activations without an elementary form (the orthant probability of four Gaussian
 fields). Price's theorem gives its derivatives by the correlations C_xy, since ds/dx = 2 delta(x):

@@ -1,4 +1,5 @@
-"""The generalisation error of any pair of smooth activations, by Mehler's expansion of averages of two fields.
+"""The generalisation error of any pair of smooth activations, by Mehler's expansion of averages of two fields
+(docs/theory.rst: `mehler`).
 
 eps_g needs averages of two fields only. With he_n the Hermite polynomials of unit norm, z a standard normal variable and C_ij the
 correlation of the fields psi_i, of variance S_ii,

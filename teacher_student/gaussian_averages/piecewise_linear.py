@@ -1,4 +1,5 @@
-"""Gaussian averages of g(x) = x for x > 0, s x for x < 0: ReLU (s = 0), leaky ReLU and the linear unit (s = 1).
+"""Gaussian averages of g(x) = x for x > 0, s x for x < 0: ReLU (s = 0), leaky ReLU and the linear unit (s = 1)
+(docs/theory.rst: `piecewise-pairs`, `piecewise-G`).
 
 With p = (1 + s) / 2 and q = (1 - s) / 2, g(x) = p x + q |x|, g'(x) = p + q sign(x) and g''(x) = 2 q delta(x), so that averages
 of an odd number of odd factors vanish. All that remain follow from Stein's lemma and

@@ -1,4 +1,5 @@
-"""Gaussian averages of g(x) = c0 + c1 x + c2 x^2, by Wick's theorem: linear, quadratic and centred quadratic units.
+"""Gaussian averages of g(x) = c0 + c1 x + c2 x^2, by Wick's theorem: linear, quadratic and centred quadratic units
+(docs/theory.rst: `polynomial`).
 
 The error h(psi) = sum_j c_j g_j(psi_j) is a quadratic form mu + sum_j (beta_j psi_j + W_j (psi_j^2 - S_jj)), mu its mean. With
 D_k h = sum_j S_kj dh/dpsi_j, Stein's lemma reads <lambda_k F> = <D_k F>, so that

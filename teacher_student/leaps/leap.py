@@ -1,4 +1,5 @@
-"""Leaps of many SGD steps: the drift carries the state, and kicks of noise at the two Gauss points of a leap stand for all steps.
+"""Leaps of many SGD steps (docs/theory.rst: `leap`, `leap-mean`): the drift carries the state, and kicks of noise at the two
+Gauss points of a leap stand for all steps.
 
 Let phi be any smooth function of the state at the end of a leap. To first order in 1/N noise changes its average by an integral
 over the leap: of the effect that noise at the time s has through the drift from s to the end. Gauss's rule with two points,

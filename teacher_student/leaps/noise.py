@@ -1,4 +1,4 @@
-"""The noise of many SGD steps at once, as a kick: a Gaussian vector with the covariance of their increments.
+"""The noise of many SGD steps at once (docs/theory.rst: `kick`): a Gaussian vector with the covariance of their increments.
 
 With increments f_i of the state at quasi-random fields i = 1 ... m and independent weights w_i of N(0, 1), the vector
 
@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.bundles import Eta, eta_at
+from teacher_student.bundles import eta_at
 from teacher_student.kernels import njit
-from teacher_student.layout import State, state_at
+from teacher_student.layout import Eta, State, state_at
 from teacher_student.leaps.model import LeapModel, slope_of
 from teacher_student.theory.drift import keep_lengths
 from teacher_student.theory.equations import within

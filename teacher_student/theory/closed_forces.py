@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.bundles import Eta
 from teacher_student.kernels import njit
-from teacher_student.layout import State
+from teacher_student.layout import Eta, State
 from teacher_student.theory.model import Forces, Matrices, Model, matrices_at
 
 FloatArray = npt.NDArray[np.float64]
@@ -46,7 +45,9 @@ def input_covariance(model: Model, state: State, C: FloatArray) -> None:
 
 @njit(cache=True, inline="always")
 def field_covariance(matrices: Matrices, P: int) -> None:
-    """Write the covariance BC of lambda = B u with (u, rho) and S of the fields psi = (lambda, rho), from C of (u, rho)."""
+    """Write the covariance BC of lambda = B u with (u, rho) and S of psi = (lambda, rho), from C of (u, rho) (docs/theory.rst:
+    `covariances`).
+    """
     C, BC, Q, S = matrices.C, matrices.BC, matrices.Q, matrices.S
     K, M = len(Q), len(C) - P
     BC[:], Q[:] = 0.0, 0.0
@@ -66,7 +67,7 @@ def field_covariance(matrices: Matrices, P: int) -> None:
 def closed_forces(model: Model, eta: Eta, state: State, forces: Forces, begin: int) -> None:
     """Write the forces at the rates `eta`, without weight decay; the work space of `model` is free from `begin` on.
 
-    Stein's lemma turns every average with a Gaussian field z into
+    Stein's lemma (docs/theory.rst: `stein`, `pair-averages`, `averages`) turns every average with a Gaussian field z into
     F_k(z) = <delta g'(lambda_k) z> = cov(z, lambda_k) a_k + sum_j cov(z, psi_j) e_kj, so that <h_a z> is linear in the
     covariances of z with (u, rho).
     """
@@ -144,7 +145,8 @@ def slow_forces(eta: Eta, state: State, matrices: Matrices, forces: Forces) -> N
     weights, BC, C, c, L = matrices.weights, matrices.BC, matrices.C, matrices.c, matrices.L
     K, P = state.xi_out.shape
     sigma, xi_out, v = state.sigma, state.xi_out, state.v
-    forces.slow[:] = 0.0
+    slow = forces.slow
+    slow.slow[:] = 0.0
     if eta.sigma > 0.0 or eta.xi_out > 0.0:
         for k in range(K):
             for a in range(P):
@@ -153,11 +155,11 @@ def slow_forces(eta: Eta, state: State, matrices: Matrices, forces: Forces) -> N
                     F += weights[j, k] * BC[j, a]
                 for m in range(len(c) - K):
                     F += weights[K + m, k] * C[P + m, a]
-                forces.sigma[a] -= eta.sigma * v[k] * xi_out[k, a] * F
-                forces.xi_out[k, a] = -eta.xi_out * v[k] * sigma[a] * F
+                slow.sigma[a] -= eta.sigma * v[k] * xi_out[k, a] * F
+                slow.xi_out[k, a] = -eta.xi_out * v[k] * sigma[a] * F
     if eta.v > 0.0:
         for k in range(K):
             total = 0.0
             for j in range(len(c)):
                 total += c[j] * L[k, j]
-            forces.v[k] = -eta.v * total
+            slow.v[k] = -eta.v * total

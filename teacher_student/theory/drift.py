@@ -1,4 +1,4 @@
-"""From the mean forces to the motion of the state: one form for every memory that is linear.
+"""From the mean forces to the motion of the state: one form for every memory that is linear (docs/theory.rst: `odes`, `inertia`).
 
 The rows X of all modes, each mode and with friction its velocity, obey dX = A X dalpha + b h x with the forces of
 `teacher_student.theory.model.Forces`, b being 1 for the last row of a mode and 0 for the others. Their overlaps in the block d of
@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.bundles import Eta, eta_at
+from teacher_student.bundles import eta_at
 from teacher_student.kernels import njit
-from teacher_student.layout import State, state_at
+from teacher_student.layout import Eta, State, ends_of_slow, state_at
 from teacher_student.theory.model import Forces, Model, forces_at
 
 FloatArray = npt.NDArray[np.float64]
@@ -34,12 +34,11 @@ def add_decay(model: Model, eta: Eta, state: State, forces: Forces) -> None:
                 forces.with_rows[d, a, i] -= eta.xi_in * kappa * state.gram[d, a, i]
             for m in range(state.with_teacher.shape[2]):
                 forces.with_teacher[d, a, m] -= eta.xi_in * kappa * state.with_teacher[d, a, m]
-    for a in range(P):
-        forces.sigma[a] -= eta.sigma * kappa * state.sigma[a]
-    for k in range(len(state.v)):
-        for a in range(P):
-            forces.xi_out[k, a] -= eta.xi_out * kappa * state.xi_out[k, a]
-        forces.v[k] -= eta.v * kappa * state.v[k]
+    begin, ends, slow = 0, ends_of_slow(model.sizes), forces.slow.slow
+    for factor in range(len(ends)):
+        for i in range(begin, ends[factor]):
+            slow[i] -= eta[factor + 1] * kappa * state.slow[0, i]
+        begin = ends[factor]
 
 
 @njit(cache=True, inline="always")
@@ -74,8 +73,8 @@ def move(model: Model, forces: Forces, state: State, out: State) -> None:
                         total += A[r, t] * R[t * P + a, m]
                     dR[i, m] = total
     for r in range(n_memory):
-        for i in range(len(forces.slow)):
-            total = forces.slow[i] if r == last else 0.0
+        for i in range(len(forces.slow.slow)):
+            total = forces.slow.slow[i] if r == last else 0.0
             for t in range(n_memory):
                 total += A[r, t] * state.slow[t, i]
             out.slow[r, i] = total
@@ -93,7 +92,8 @@ def linear_drift(model: Model, alpha: float, full: FloatArray, out: FloatArray) 
 
 @njit(cache=True)
 def keep_lengths(state: State, out: State) -> None:
-    """Make dy/dalpha in `out` that of steps after each of which every mode is rescaled to its length before.
+    """Make dy/dalpha in `out` that of steps after each of which every mode is rescaled to its length before (docs/theory.rst:
+    `rescaling`, `spherical`).
 
     A step that changes Q_aa by f_aa / N is followed by the factor 1 - f_aa / (2 N Q_aa) for mode a.
     """

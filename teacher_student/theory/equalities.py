@@ -2,7 +2,8 @@
 
 Two modes of the same vector, strength and output modes, or two units of the same output weight and field, take the same step at
 every input: runs keep them the same at any N. The right-hand side need not. That of ReLU units in parallel grows as the root of
-their squared distance, and that of others exponentially, so that rounding would part them.
+their squared distance, and that of others exponentially, so that rounding would part them
+(docs/theory.rst: `parting`).
 
 Modes and units are sorted into classes. Those of a class have equal vectors, strengths and output weights, and the entries of
 xi_out between a unit and the modes of a class, or a mode and the units of a class, have equal sums. All fields of a class are

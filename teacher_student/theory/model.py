@@ -12,7 +12,7 @@ from teacher_student.buffers import view
 from teacher_student.bundles import Rule, Teacher, Units
 from teacher_student.gaussian_averages.pointers import AVERAGES, MATRIX, VECTOR
 from teacher_student.kernels import njit
-from teacher_student.layout import Sizes
+from teacher_student.layout import Factors, Sizes, factors_at
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -35,17 +35,14 @@ class Forces(NamedTuple):
     """Averages that every right-hand side is made of, with h_a x / sqrt(N) the step of mode a.
 
     `with_rows` (blocks, P, rows P) and `with_teacher` (blocks, P, M) hold <h_a z> for the fields z of the rows that move and of
-    the teacher in one block of directions, `hh` (P, P) the <h_a h_b> / b of a batch, and `slow` (n_slow,), with its views
-    `sigma`, `xi_out` and `v`, the mean steps of the slow factors times N.
+    the teacher in one block of directions, `hh` (P, P) the <h_a h_b> / b of a batch, and `slow` the mean steps of the slow
+    factors times N.
     """
 
     with_rows: Any
     with_teacher: Any
     hh: Any
-    slow: Any
-    sigma: Any
-    xi_out: Any
-    v: Any
+    slow: Factors
 
 
 class Model(NamedTuple):
@@ -97,23 +94,12 @@ RIGHT_HAND_SIDE = types.void(MODEL, types.float64, VECTOR, VECTOR)
 @njit(cache=True, nogil=True, inline="always")
 def forces_at(work: FloatArray, sizes: Sizes) -> tuple[Forces, int]:
     """Return forces at the beginning of `work`, and where they end."""
-    K, P, M, n_rows, blocks = sizes.K, sizes.P, sizes.M, sizes.rows * sizes.P, sizes.blocks
+    P, M, n_rows, blocks = sizes.P, sizes.M, sizes.rows * sizes.P, sizes.blocks
     with_teacher = blocks * P * n_rows
     hh = with_teacher + blocks * P * M
-    sigma = hh + P * P
-    xi_out = sigma + P
-    v = xi_out + K * P
-    end = v + K
-    forces = Forces(
-        view(work, 0, (blocks, P, n_rows)),
-        view(work, with_teacher, (blocks, P, M)),
-        view(work, hh, (P, P)),
-        view(work, sigma, (end - sigma,)),
-        view(work, sigma, (P,)),
-        view(work, xi_out, (K, P)),
-        view(work, v, (K,)),
-    )
-    return forces, end
+    factors = factors_at(work, hh + P * P, sizes)
+    forces = Forces(view(work, 0, (blocks, P, n_rows)), view(work, with_teacher, (blocks, P, M)), view(work, hh, (P, P)), factors)
+    return forces, hh + P * P + len(factors.slow)
 
 
 class Matrices(NamedTuple):

@@ -1,4 +1,5 @@
-"""The mean forces on all factors from averages over quasi-random fields, for activations without closed Gaussian averages.
+"""The mean forces on all factors from averages over quasi-random fields, for activations without closed Gaussian averages
+(docs/theory.rst: `sampled-fields`).
 
 The fields (rho, u) are linear in the points z, and h depends on them alone. So <h z> gives <h times any other field>: with
 (rho, u) = F z, F lower triangular by blocks, the part of another field that h can correlate with is c.z with
@@ -12,9 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.bundles import Eta
 from teacher_student.kernels import njit
-from teacher_student.layout import State
+from teacher_student.layout import Eta, State
 from teacher_student.theory.closed_forces import input_covariance
 from teacher_student.theory.model import Forces, Model
 from teacher_student.theory.step import step_at, step_size, write_step
@@ -68,7 +68,7 @@ def sampled_forces(model: Model, eta: Eta, state: State, forces: Forces) -> None
     maps = field_map(C, P)
     F, with_points, fields = maps.F, np.zeros((P, M + P)), np.empty(M + P)
     work = np.empty(step_size(model.sizes))
-    step, hh, slow = step_at(work, model.sizes), forces.hh, forces.slow
+    step, hh, slow = step_at(work, model.sizes), forces.hh, forces.slow.slow
     hh[:], slow[:] = 0.0, 0.0
     n_noises = 1 if model.rule.noise == 0.0 else 2
     for point in range(len(points)):
@@ -85,7 +85,7 @@ def sampled_forces(model: Model, eta: Eta, state: State, forces: Forces) -> None
                 for b in range(P):
                     hh[a, b] += step.h[a] * step.h[b] / model.rule.batch_size
             for i in range(len(slow)):
-                slow[i] += step.slow[i]
+                slow[i] += step.slow.slow[i]
     n = float(len(points) * n_noises)
     with_points /= n
     hh /= n

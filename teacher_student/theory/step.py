@@ -1,4 +1,4 @@
-"""One SGD step at given fields, as the theory averages it: mean forces, diffusion matrix and the noise of leaps.
+"""One SGD step at given fields (docs/theory.rst: `step`), as the theory averages it: forces, diffusion matrix, noise of leaps.
 
 SGD on weights and the exact chain have a text of their own (`teacher_student.sgd.gradient`): that both agree is evidence.
 """
@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.buffers import view
-from teacher_student.bundles import Eta
 from teacher_student.kernels import njit
-from teacher_student.layout import Sizes, State
+from teacher_student.layout import Eta, Factors, Sizes, State, ends_of_slow, factors_at
 from teacher_student.theory.model import Model
 
 FloatArray = npt.NDArray[np.float64]
@@ -22,14 +21,11 @@ FloatArray = npt.NDArray[np.float64]
 class Step(NamedTuple):
     """The step at given fields: `h` (P,), with h_a x / sqrt(N) the step of mode a, and that of the slow factors times N.
 
-    `slow` (n_slow,) has the views `sigma`, `xi_out` and `v`; `activity` and `response` (K,) are work space.
+    `activity` and `response` (K,) are work space.
     """
 
     h: Any
-    slow: Any
-    sigma: Any
-    xi_out: Any
-    v: Any
+    slow: Factors
     activity: Any
     response: Any
 
@@ -38,22 +34,13 @@ class Step(NamedTuple):
 def step_at(work: FloatArray, sizes: Sizes) -> Step:
     """Return a step that lies in `work`, (step_size,)."""
     K, P = sizes.K, sizes.P
-    xi_out, v = 2 * P, 2 * P + K * P
-    return Step(
-        view(work, 0, (P,)),
-        view(work, P, (P + K * P + K,)),
-        view(work, P, (P,)),
-        view(work, xi_out, (K, P)),
-        view(work, v, (K,)),
-        view(work, v + K, (K,)),
-        view(work, v + 2 * K, (K,)),
-    )
+    return Step(view(work, 0, (P,)), factors_at(work, P + 2 * K, sizes), view(work, P, (K,)), view(work, P + K, (K,)))
 
 
 @njit(cache=True, nogil=True, inline="always")
 def step_size(sizes: Sizes) -> int:
     """Return the room that a step takes."""
-    return 2 * sizes.P + sizes.K * sizes.P + 3 * sizes.K
+    return sizes.P + 2 * sizes.K + ends_of_slow(sizes)[-1]
 
 
 @njit(cache=True, nogil=True)
@@ -61,7 +48,7 @@ def write_step(model: Model, eta: Eta, state: State, fields: FloatArray, label_n
     """Write the step at the `fields` (M + P or more,), those of the teacher and then of the modes, without weight decay."""
     units, v_teacher, K, P, M = model.units, model.teacher.v, model.sizes.K, model.sizes.P, model.sizes.M
     sigma, xi_out, v = state.sigma, state.xi_out, state.v
-    activity, response = step.activity, step.response
+    activity, response, slow = step.activity, step.response, step.slow
     delta = -label_noise
     for m in range(M):
         delta -= v_teacher[m] * units.g_teacher(fields[m])
@@ -77,20 +64,21 @@ def write_step(model: Model, eta: Eta, state: State, fields: FloatArray, label_n
         for k in range(K):
             of_mode += response[k] * xi_out[k, a]
         step.h[a] = -eta.xi_in * delta * of_mode * sigma[a]
-        step.sigma[a] = -eta.sigma * delta * fields[M + a] * of_mode
+        slow.sigma[a] = -eta.sigma * delta * fields[M + a] * of_mode
     for k in range(K):
         for a in range(P):
-            step.xi_out[k, a] = -eta.xi_out * delta * fields[M + a] * response[k] * sigma[a]
-        step.v[k] = -eta.v * delta * activity[k]
+            slow.xi_out[k, a] = -eta.xi_out * delta * fields[M + a] * response[k] * sigma[a]
+        slow.v[k] = -eta.v * delta * activity[k]
 
 
 @njit(cache=True, nogil=True)
 def write_increment(step: Step, fields: FloatArray, M: int, batch_size: int, out: State) -> None:
-    """Write the change of the flat state, times N, by a `step` at `fields` (M + rows P,), of one block of input directions.
+    """Write the change of the flat state, times N, by a `step` at `fields` (M + rows P,), of one block of input directions
+    (docs/theory.rst: `increments`, with velocities `velocity-increments`).
 
     The last row of a mode takes the step: with velocities they do, and what they do to the rest later is linear in the state.
     """
-    P, n_rows, n_slow = len(step.h), len(fields) - M, len(step.slow)
+    P, n_rows, slow = len(step.h), len(fields) - M, step.slow.slow
     last, newest = n_rows - P, len(out.slow) - 1
     out.full[:] = 0.0
     for a in range(P):
@@ -101,5 +89,5 @@ def write_increment(step: Step, fields: FloatArray, M: int, batch_size: int, out
             out.gram[0, last + a, last + b] += step.h[a] * step.h[b] / batch_size
         for m in range(M):
             out.with_teacher[0, last + a, m] = step.h[a] * fields[m]
-    for i in range(n_slow):
-        out.slow[newest, i] = step.slow[i]
+    for i in range(len(slow)):
+        out.slow[newest, i] = slow[i]

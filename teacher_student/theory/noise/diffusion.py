@@ -1,4 +1,5 @@
-"""The moments of one SGD step beyond its mean: the diffusion matrix, and the mean's own 1/N correction.
+"""The moments of one SGD step beyond its mean: the diffusion matrix, and the mean's own 1/N correction (docs/theory.rst:
+`mean-step`).
 
 Averages are taken over scrambled Sobol points, the same ones throughout, so that they are smooth in the state.
 """
@@ -12,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from teacher_student.bundles import Eta, eta_at
+from teacher_student.bundles import eta_at
 from teacher_student.kernels import njit
-from teacher_student.layout import pack, positions, state_at, unpack
+from teacher_student.layout import Eta, pack, positions, state_at, unpack
 from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
@@ -166,7 +167,8 @@ def add_products(step: Step, point: FloatArray, fields: FloatArray, weight: floa
 
 @njit(cache=True, nogil=True)
 def square_of_step(products: Products, batch_size: int, decay: float, Q_modes: FloatArray) -> FloatArray:
-    """Return N times what the exact mean step of plain SGD adds to Q_modes beyond the drift, (P, P); `decay` is eta_xi_in kappa.
+    """Return N times what the exact mean step of plain SGD adds to Q_modes beyond the drift, (P, P); `decay` is eta_xi_in kappa
+    (docs/theory.rst: `shift-source`).
 
     |x|^2 / N = 1 + (|z|^2 - P - M) / N on average at given components z, and two inputs of a batch overlap by z.z' / N.
     """

@@ -1,4 +1,5 @@
-"""Fluctuations at leading order in 1/N around a solution of the ODEs: their covariance, and the shift of the mean.
+"""Fluctuations at leading order in 1/N around a solution of the ODEs: their covariance, and the shift of the mean
+(docs/theory.rst: `covariance`, `shift`).
 
 With y_N = y + xi / sqrt(N) + m / N, J the Jacobian and H the second derivative of the right-hand side f at y,
 

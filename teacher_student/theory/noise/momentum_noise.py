@@ -27,7 +27,8 @@ def friction_correction(factors: Parts, change: Parts, square: FloatArray, hh: F
     """Return N times what the exact mean step with friction has beyond the drift, by the names of the state's parts.
 
     `change` is the drift, `square` (P, P) the correction that plain SGD makes to Q_modes, made here to Q_velocities, and `hh`
-    (P, P) is <h h^T> / b. A step uses the new velocity, so that every factor feels the change of its velocity at once.
+    (P, P) is <h h^T> / b (docs/theory.rst: `shift-friction`). A step uses the new velocity, so that every factor feels the
+    change of its velocity at once.
     """
     V, dV, dC = factors["Q_velocities"], change["Q_velocities"], change["C_velocities"]
     correction = {name: np.zeros_like(part) for name, part in factors.items()}
@@ -46,7 +47,8 @@ def momentum_correction(
     decay: float,
     rule: LearningRule,
 ) -> tuple[Parts, Parts]:
-    """Return the mean correction and the lag at fixed beta, by the names of the state's parts.
+    """Return the mean correction and the lag at fixed beta, by the names of the state's parts (docs/theory.rst: `lag`,
+    `shift-momentum-source`).
 
     All arguments but `rule` are those of the plain rule with rates eta / (1 - beta): `change` its drift, `square` (P, P) its own
     correction to Q_modes, `products` its averages of h, `decay` its eta_xi_in kappa. `per_overlap` (P, M + P) turns the

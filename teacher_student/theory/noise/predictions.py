@@ -1,4 +1,5 @@
-"""What runs at finite N are predicted to show: mean and spread of every order parameter, from V and m of the linear noise."""
+"""What runs at finite N are predicted to show: mean and spread of every order parameter, from V and m of the linear noise
+(docs/theory.rst: `functions`)."""
 
 from __future__ import annotations
 

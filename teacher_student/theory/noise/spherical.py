@@ -1,4 +1,4 @@
-"""What rescaling every mode to its length after each step makes of the moments of the step.
+"""What rescaling every mode to its length after each step makes of the moments of the step (docs/theory.rst: `shift-spherical`).
 
 A step that changes Q_aa by f_aa / N is followed by the factor (1 + phi_a / N)^(-1/2), phi_a = f_aa / Q_aa, of mode a. An overlap
 y_i contains two modes (Q_ab) or one (R_am); with s_i half the sum of their phi and f_i its own increment, it changes by

@@ -1,4 +1,5 @@
-"""How long noise takes to drive runs off an unstable fixed point at finite N.
+"""How long noise takes to drive runs off an unstable fixed point at finite N (docs/theory.rst: `unstable`, `escape-time`,
+`escape-mean`).
 
 Along the one unstable direction, with x the coordinate on it, lambda its rate, D the diffusion matrix and l the left eigenvector,
 
