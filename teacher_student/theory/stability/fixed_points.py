@@ -122,9 +122,10 @@ def fixed_point(problem: Problem, near: OrderParameters | float | None = None, *
 
     Notes
     -----
-    Newton's step (docs/theory.rst: `newton`) solves J step = -f by least squares with the smallest norm, so that directions along which fixed points form
-    continuous families are left as they are. It is halved until the residual falls; where no step helps, the search begins again
-    with Levenberg and Marquardt's method. What is found need not be close: see `FixedPoint.distance`.
+    Newton's step solves J step = -f (docs/theory.rst: `newton`) by least squares with the smallest norm. Directions along which
+    fixed points form continuous families are therefore left as they are. The step is halved until the residual falls. Where no
+    step helps, the search begins again with Levenberg and Marquardt's method. The fixed point found need not be close: see
+    `FixedPoint.distance`.
     """
     check_problem(problem)
     tolerance = check_fraction("tolerance", tolerance)
