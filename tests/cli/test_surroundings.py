@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from teacher_student.theory.march import March
 
 import teacher_student as ts
 from teacher_student import cli
@@ -21,6 +20,7 @@ from teacher_student.cli import commands
 from teacher_student.cli.surroundings import figures_without_a_screen
 from teacher_student.deep import training
 from teacher_student.sgd import replicas
+from teacher_student.theory.ode.march import March
 
 COMMAND = [sys.executable, "-m", "teacher_student.cli"]
 
