@@ -31,7 +31,7 @@ def with_modes(layer: ModeLayer | PlainLayer) -> ModeLayer:
 
 
 class ImportanceParts(NamedTuple):
-    """|sigma|, gamma |xi_in| and gamma |xi_out| of each mode, all (P,); their sum is the importance tau."""
+    """abs(sigma), gamma abs(xi_in) and gamma abs(xi_out) of each mode, all (P,); their sum is the importance tau."""
 
     sigma: Array
     xi_in: Array
@@ -44,9 +44,9 @@ class ImportanceParts(NamedTuple):
 
 
 def importance_parts(layer: ModeLayer | PlainLayer) -> ImportanceParts:
-    """Return |sigma|, gamma |xi_in| and gamma |xi_out| of each mode of a layer, in the order of the modes.
+    """Return abs(sigma), gamma abs(xi_in) and gamma abs(xi_out) of each mode of a layer, in the order of the modes.
 
-    Norms are Euclidean, over neurons, and ``gamma = mean|sigma| / mean(|xi_in| + |xi_out|)``, means over modes, so that the first
+    Norms are Euclidean, over neurons, and ``gamma = mean(abs(sigma)) / mean(abs(xi_in) + abs(xi_out))``, means over modes, so that the first
     and the other two together weigh the same; C. Li and H. Huang, Phys. Rev. Research 5, L022011 (2023).
     """
     modes = with_modes(layer)
@@ -57,10 +57,10 @@ def importance_parts(layer: ModeLayer | PlainLayer) -> ImportanceParts:
 
 
 def mode_importance(layer: ModeLayer | PlainLayer) -> Array:
-    """Return the importance ``tau = |sigma| + gamma (|xi_in| + |xi_out|)`` of each mode, (P,), the sum of `importance_parts`.
+    """Return the importance ``tau = abs(sigma) + gamma (abs(xi_in) + abs(xi_out))`` of each mode, (P,), the sum of `importance_parts`.
 
     Scaling xi_in up and sigma down leaves W as it is but not tau: the sum depends on how W is split, the product
-    ``|sigma| |xi_in| |xi_out|`` does not.
+    ``abs(sigma) abs(xi_in) abs(xi_out)`` does not.
     """
     return importance_parts(layer).tau
 
