@@ -199,6 +199,7 @@ def run_steps(
     slow, sigma, xi_out, v = factors.slow, factors.sigma, factors.xi_out, factors.v
     units, in_lanes, modes, student, teacher = work.units, work.in_lanes, work.modes, work.student, work.teacher
     streams, spares, numbers, lengths, schedules = run.streams, run.spares, work.numbers, run.lengths, rule.schedules
+    noise, decay, spherical = rule.noise, rule.weight_decay, rule.spherical
     P, K, M, columns = len(sigma), len(v), len(v_teacher), F.shape[2]
     rank = M + F.shape[1]
     n_ahead, batch_size, width = draws.shape[:3]
@@ -210,9 +211,10 @@ def run_steps(
     for step in range(taken[0]):
         if not constant:
             eta = eta_at(schedules, (first_step + step) / n_inputs)
-        moves = eta.xi_in > 0.0
+        eta_xi_in, eta_sigma, eta_xi_out, eta_v = eta
+        moves = eta_xi_in > 0.0
         # The first sample of a batch adds to the state, shrunk, or to nothing by heavy ball, the others to what it has made.
-        base, kept, shrink = 0, 1.0, rule.weight_decay / n_inputs
+        base, kept, shrink = 0, 1.0, decay / n_inputs
         if heavy_ball is not None:
             moves, kept = heavy_ball.moves, 0.0
         if now == n_ahead:
@@ -221,7 +223,7 @@ def run_steps(
         for sample in range(batch_size):
             write_fields(F_teacher, F, sigma, xi_out, draws, now, sample, units, modes)
             write_activities(functions, student, teacher, K, M, units, in_lanes)
-            delta = -rule.noise * load(draws, (now, sample, width - 1))
+            delta = -noise * load(draws, (now, sample, width - 1))
             for m in range(M):
                 delta -= v_teacher[m] * load(units, (VALUE, K + m))
             for k in range(K):
@@ -237,22 +239,22 @@ def run_steps(
             rate = -1.0 / (float(n_inputs) * batch_size) * delta
             for a in range(P):
                 strength, rate_u = load(sigma, (a, 0)), rate * load(modes, (0, a))
-                keep, h = kept - eta.xi_out * shrink, eta.xi_out * rate_u * strength
+                keep, h = kept - eta_xi_out * shrink, eta_xi_out * rate_u * strength
                 back = 0.0 * strength
                 for k in range(K):
                     slope = load(units, (SLOPE, k))
                     back += slope * load(xi_out, (k, a, 0))
-                    if eta.xi_out > 0.0:
+                    if eta_xi_out > 0.0:
                         store(xi_out, (k, a, new), keep * load(xi_out, (k, a, base)) + h * slope)
-                if eta.xi_in > 0.0:
-                    keep, h = kept - eta.xi_in * shrink, eta.xi_in * rate * back * strength
+                if eta_xi_in > 0.0:
+                    keep, h = kept - eta_xi_in * shrink, eta_xi_in * rate * back * strength
                     for j in range(min(rank + sample + 1, columns)):
                         store(F, (new, a, j), keep * load(F, (base, a, j)) + h * load(draws, (now, sample, j)))
-                if eta.sigma > 0.0:
-                    keep = kept - eta.sigma * shrink
-                    store(sigma, (a, new), keep * load(sigma, (a, base)) + eta.sigma * rate_u * back)
-            if eta.v > 0.0:
-                keep, h = kept - eta.v * shrink, eta.v * rate
+                if eta_sigma > 0.0:
+                    keep = kept - eta_sigma * shrink
+                    store(sigma, (a, new), keep * load(sigma, (a, base)) + eta_sigma * rate_u * back)
+            if eta_v > 0.0:
+                keep, h = kept - eta_v * shrink, eta_v * rate
                 for k in range(K):
                     store(v, (k, new), keep * load(v, (k, base)) + h * load(units, (VALUE, k)))
             base, kept, shrink = new, 1.0, 0.0
@@ -260,7 +262,7 @@ def run_steps(
             adopt(F, slow, P, rank, moves, heavy_ball)
         if moves:
             fold(F, M)
-            if rule.spherical:
+            if spherical:
                 rescale(F, M, lengths)
         now += 1
         if alive == 0:
