@@ -9,18 +9,16 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.artist import Artist
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_whole, refuse
 from teacher_student.figure_style import COLOURS
 from teacher_student.files import check_path, check_writable, replacing
 from teacher_student.trajectory import normalized_overlaps, resolved_times
 from teacher_student.trajectory_form import as_trajectory
-
-FloatArray = npt.NDArray[np.float64]
 
 _FRAMES_PER_SECOND = 12
 _DPI = 100

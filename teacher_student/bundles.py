@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numba.np.unsafe import ndarray
 
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.layout import RATES, Eta
 from teacher_student.schedules import rate_at
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from teacher_student.order_parameters import OrderParameters
     from teacher_student.problem import LearningRule
 
-FloatArray = npt.NDArray[np.float64]
 
 N_RATES = len(RATES)
 # To mypy it is a function of other arguments.

@@ -10,12 +10,13 @@ import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from teacher_student.arrays import Array
 from teacher_student.errors import InvalidInput, refuse
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    pass
 
 
 _COUNT = itertools.count()
@@ -146,7 +147,7 @@ def alone(folder: Path, lock: Path, expected: str) -> Iterator[None]:
         yield
 
 
-def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]] | None:
+def load_arrays(path: Path) -> dict[str, Array] | None:
     """Return the arrays in a file of `numpy.savez` by name, or None if it is no such file or is not whole."""
     import numpy as np
 

@@ -17,13 +17,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array, FloatArray, IntArray
 from teacher_student.buffers import view
 from teacher_student.kernels import njit
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 class Part(NamedTuple):
@@ -126,7 +123,7 @@ class State(NamedTuple):
     v: Any
 
 
-def views(full: npt.NDArray[Any], sizes: Sizes) -> State:
+def views(full: Array, sizes: Sizes) -> State:
     """Return the views of the flat state `full`, (n_full,): what is written into them is written into it.
 
     Compiled code has `state_at`.
@@ -200,7 +197,7 @@ def _spans(sizes: Sizes) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
     return tuple(zip([0, *ends[:-1]], ends, map(sizes.shape_of, SLOW_FACTORS.values()), strict=True))
 
 
-def factors_of(slow: npt.NDArray[Any], sizes: Sizes) -> Factors:
+def factors_of(slow: Array, sizes: Sizes) -> Factors:
     """Return `slow`, (n_slow, ...), with views of its factors, contiguous if it is."""
     further = slow.shape[1:]
     return Factors(slow, *[slow[begin:end].reshape(shape + further) for begin, end, shape in _spans(sizes)])

@@ -6,13 +6,11 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_instance, check_whole, refuse
 from teacher_student.memory import bytes_of_memory
 from teacher_student.order_parameters import OrderParameters, as_array, check_shape
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

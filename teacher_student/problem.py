@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.activations import get_activations
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.errors import (
     check_flag,
     check_instance,
@@ -26,8 +27,6 @@ from teacher_student.order_parameters import OrderParameters
 from teacher_student.output_scaling import check_applied
 from teacher_student.schedules import ROUNDING, Rate, Schedule, check_rate, largest_rate, scaled, schedule_rows
 from teacher_student.velocities import Velocities, check_velocities
-
-FloatArray = npt.NDArray[np.float64]
 
 POINTS_PER_DECADE = 20
 _LARGEST_BATCH = 10**15  # kernels count in 64 bits, and in floating point up to 2^53
@@ -289,7 +288,7 @@ def output_times(alpha: float | npt.ArrayLike) -> FloatArray:
     return times
 
 
-def whole_steps(times: FloatArray, n_inputs: int) -> npt.NDArray[np.int64]:
+def whole_steps(times: FloatArray, n_inputs: int) -> IntArray:
     """Return the steps nearest to `times` at N = `n_inputs`, each once; raises `InvalidInput` beyond 1e18 steps."""
     if times[-1] * n_inputs > _MOST_STEPS:
         refuse("alpha", times[-1].item(), f"at most 1e18 steps, that is alpha of {_MOST_STEPS / n_inputs:.3g}")

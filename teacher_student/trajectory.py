@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.files import check_path, replacing
 from teacher_student.layout import DERIVED, FACTORS, OF_TEACHER, VELOCITIES
@@ -16,8 +16,6 @@ from teacher_student.order_parameters import OrderParameters, estimated_generali
 from teacher_student.problem import Problem
 from teacher_student.trajectory_form import DIMENSIONS as DIMENSIONS
 from teacher_student.trajectory_form import EPS_G_ERROR, NORMALIZED_OVERLAPS, OF_VELOCITIES, as_dataset, as_trajectory
-
-FloatArray = npt.NDArray[np.float64]
 
 COMPLETE = "complete"
 _WHOLE_NUMBERS = ("seed", "n_inputs")  # attributes that may be beyond 64 bits

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from teacher_student import layout
+from teacher_student.arrays import Array
 from teacher_student.errors import InvalidInput, check_instance, check_non_negative, check_whole, refuse
 from teacher_student.layout import DERIVED, FACTORS, VELOCITIES
 from teacher_student.problem import Problem
@@ -108,7 +107,7 @@ def kind_of(trajectory: xr.Dataset) -> str:
     return "simulation" if "replica" in trajectory.dims else "theory"
 
 
-def _check_times(argument: str, times: npt.NDArray[Any]) -> None:
+def _check_times(argument: str, times: Array) -> None:
     if times.dtype.kind not in "fiu" or not np.isfinite(times).all() or times[0] < 0 or not (np.diff(times) > 0).all():
         refuse(argument, f"alpha {times.tolist()}", "output times that increase, finite and at least 0")
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import scipy.stats
 import xarray as xr
 
 from teacher_student.analysis.innovations import check_times, whitening
 from teacher_student.analysis.verdict import Test, worst_of
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.layout import FACTORS
 from teacher_student.problem import difference_of
 from teacher_student.trajectory_form import as_trajectory, problem_of
-
-FloatArray = npt.NDArray[np.float64]
 
 _LEAST_RUNS = 4
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.analysis.agreement import agreement, check_same_runs
 from teacher_student.analysis.verdict import DIFFERS, Test, Verdict, judge, not_judged, raises_alarm
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.layout import FACTORS
 from teacher_student.theory.noise.predictions import predict
@@ -18,8 +18,6 @@ from teacher_student.theory.noise.sampling_error import sampling_error
 from teacher_student.theory.ode.integrate import integrate, predicts_fluctuations
 from teacher_student.trajectory import resolved_times
 from teacher_student.trajectory_form import as_trajectory, problem_of
-
-FloatArray = npt.NDArray[np.float64]
 
 VARIABLES = ("eps_g", *FACTORS, "Q", "R")
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
+from teacher_student.arrays import FloatArray
 from teacher_student.problem import RATES, LearningRule, Problem
 from teacher_student.schedules import Schedule, scaled
 from teacher_student.theory.coordinates import Coordinates
@@ -26,7 +26,6 @@ from teacher_student.theory.noise.sampling_error import set_solutions
 from teacher_student.theory.ode.integrate import integrate
 from teacher_student.trajectory_form import problem_of
 
-FloatArray = npt.NDArray[np.float64]
 Spans = tuple[tuple[float, float], ...]
 
 # Intervals hold at least these many steps of all runs together, for the central limit; times are at most 6 a decade.

@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.optimize
 import xarray as xr
 
 from teacher_student.analysis.innovations import whitening
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.errors import check_flag, refuse
 from teacher_student.problem import difference_of
 from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.theory.noise.predictions import moving_coordinates
 from teacher_student.theory.ode.integrate import integrate
 from teacher_student.trajectory_form import as_simulations, problem_of
-
-FloatArray = npt.NDArray[np.float64]
 
 LEAST_REPLICAS = 8
 # The ratio of runs at N to those at the largest N. Costs grow as N, so that small N can have more runs.
@@ -131,7 +129,7 @@ def _measure(simulation: xr.Dataset, progress: bool) -> tuple[float, float, floa
     n_groups = min(len(runs), 40)
     groups = np.array_split(np.arange(len(runs)), n_groups)
 
-    def both(chosen: npt.NDArray[np.int64]) -> FloatArray:
+    def both(chosen: IntArray) -> FloatArray:
         sample = runs[chosen]
         spread = np.sqrt(np.mean(sample.var(axis=0, ddof=1) / variance))
         return np.array([spread, (weights * sample.mean(axis=0)).sum() / (weights * shift).sum()])

@@ -6,11 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array
 from teacher_student.errors import check_whole, refuse
-
-Array = npt.NDArray[Any]
 
 
 def check_number(name: str, value: object, least: float, above: bool = False) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array
 from teacher_student.deep.activations import get_activation
 from teacher_student.deep.checks import checked_samples
 from teacher_student.deep.estimators import ModeMLPClassifier
@@ -16,8 +16,6 @@ from teacher_student.deep.gradient import forward, network_output
 from teacher_student.deep.network import Layers, ModeLayer, PlainLayer
 from teacher_student.deep.threads import one_blas_thread
 from teacher_student.errors import check_whole, refuse
-
-Array = npt.NDArray[Any]
 
 ORDERS = ("descending", "ascending", "random")
 

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from teacher_student.arrays import RealArray
 from teacher_student.deep.activations import gaussian_moments
 from teacher_student.deep.checks import whole_numbers
 from teacher_student.errors import check_choice, refuse
-
-Array = npt.NDArray[np.floating]
 
 DECOMPOSITIONS = ("modes", "shared", "low-rank", "svd", "none")
 INITIALISATIONS = ("unit-fields", "li-huang", "spectral")
@@ -67,18 +66,18 @@ class Architecture:
 class ModeLayer:
     """The factors of one matrix: `xi_in` (P, N_in), `sigma` (P,), `xi_out` (N_out, P), and `bias` (N_out,)."""
 
-    xi_in: Array
-    sigma: Array
-    xi_out: Array
-    bias: Array
+    xi_in: RealArray
+    sigma: RealArray
+    xi_out: RealArray
+    bias: RealArray
 
 
 @dataclass(frozen=True, eq=False)
 class PlainLayer:
     """A matrix that is not decomposed, `W` (N_out, N_in), and `bias` (N_out,)."""
 
-    W: Array
-    bias: Array
+    W: RealArray
+    bias: RealArray
 
 
 Layers = tuple[ModeLayer | PlainLayer, ...]
@@ -139,7 +138,7 @@ def n_parameters(architecture: Architecture) -> int:
     return sum(math.prod(shape) for shape in factor_shapes(architecture).values())
 
 
-def factors(architecture: Architecture, theta: Array) -> dict[str, Array]:
+def factors(architecture: Architecture, theta: RealArray) -> dict[str, RealArray]:
     """Return views of the flat vector `theta`, (n_parameters,), under the names of `factor_shapes`."""
     views, start = {}, 0
     for name, shape in factor_shapes(architecture).items():
@@ -149,7 +148,7 @@ def factors(architecture: Architecture, theta: Array) -> dict[str, Array]:
     return views
 
 
-def as_layers(architecture: Architecture, theta: Array) -> Layers:
+def as_layers(architecture: Architecture, theta: RealArray) -> Layers:
     """Return `theta`, (n_parameters,), as layers of views; a sigma or bias that does not learn is an array of its own."""
     views = factors(architecture, theta)
     layers: list[ModeLayer | PlainLayer] = []
@@ -180,7 +179,7 @@ def draw_parameters(
     initialisation: str,
     rng: np.random.Generator,
     dtype: npt.DTypeLike = np.float32,
-) -> Array:
+) -> RealArray:
     """Return random initial parameters, (n_parameters,), with biases 0.
 
     "unit-fields" gives every field z a variance of 1 at any width and P, if the inputs have mean square 1. With q = 1 for the
@@ -222,7 +221,7 @@ def draw_parameters(
     return theta.astype(dtype)
 
 
-def _scale_unit_fields(architecture: Architecture, views: dict[str, Array]) -> None:
+def _scale_unit_fields(architecture: Architecture, views: dict[str, RealArray]) -> None:
     sizes = architecture.sizes
     g2, zg, z2g2 = gaussian_moments(architecture.activation)
     for layer, P in enumerate(architecture.n_modes):
@@ -247,7 +246,7 @@ def _scale_unit_fields(architecture: Architecture, views: dict[str, Array]) -> N
         views[f"xi{len(sizes) - 1}"] /= math.sqrt(sizes[-1])
 
 
-def _scale_li_huang(architecture: Architecture, views: dict[str, Array]) -> None:
+def _scale_li_huang(architecture: Architecture, views: dict[str, RealArray]) -> None:
     sizes = architecture.sizes
     for name, view in views.items():
         kind = name.rstrip("0123456789")
@@ -259,7 +258,7 @@ def _scale_li_huang(architecture: Architecture, views: dict[str, Array]) -> None
             view *= (N * math.log(N)) ** (-1.0 / 6.0)
 
 
-def _take_singular_modes(architecture: Architecture, views: dict[str, Array], rng: np.random.Generator) -> None:
+def _take_singular_modes(architecture: Architecture, views: dict[str, RealArray], rng: np.random.Generator) -> None:
     """Write the leading singular modes of random matrices over the modes, whose directions stay where there are no more."""
     q = gaussian_moments(architecture.activation)[0]
     for layer, P in enumerate(architecture.n_modes):

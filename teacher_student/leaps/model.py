@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.kernels import njit
 from teacher_student.problem import Problem
@@ -14,8 +14,6 @@ from teacher_student.theory.assembly import model_of
 from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.theory.equations import Equations, equations_of, within
 from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
-
-FloatArray = npt.NDArray[np.float64]
 
 # Relative error of a step of the drift. Fluctuations at N = 1e12 are still a hundred times larger.
 _TOLERANCE = 1e-8

@@ -11,8 +11,8 @@ matrix is factored: whatever combination of order parameters no step changes, no
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.bundles import eta_at
 from teacher_student.kernels import njit
 from teacher_student.layout import Eta, State, state_at
@@ -22,8 +22,6 @@ from teacher_student.theory.equations import within
 from teacher_student.theory.model import Model
 from teacher_student.theory.noise.diffusion import add_products, empty_products, square_of_step
 from teacher_student.theory.step import step_at, step_size, write_increment, write_step
-
-FloatArray = npt.NDArray[np.float64]
 
 # A pivot this small relative to its diagonal entry is rounding.
 _ROUNDING = 1e-13

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.errors import check_fraction, refuse
 from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.layout import unpack
@@ -24,9 +25,6 @@ from teacher_student.sgd.replicas import Method, run_replicas
 from teacher_student.theory.coordinates import sizes_of
 from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.theory.stretches import smooth_stretches
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 LEAST_INPUTS = 10_000
 # A run's own points, of which every leap uses a block.

@@ -22,9 +22,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from teacher_student.activations import Activation
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.bundles import Rule, Units, eta_at
 from teacher_student.kernels import njit
 from teacher_student.layout import Factors, Sizes, factors_of, join, slow_of, unpack
@@ -39,9 +39,6 @@ from teacher_student.sgd.lanes import ALL_LANES, LANES, absolute, load, store, v
 from teacher_student.sgd.normals import normal_stream
 from teacher_student.sgd.triangle import fold, rescale
 from teacher_student.velocities import Velocities, joint_gram
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 # Which copy holds the velocities of the slow factors.
 _VELOCITY = 2

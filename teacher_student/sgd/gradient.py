@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.bundles import Units
 from teacher_student.kernels import njit
 from teacher_student.layout import Eta, Factors, Sizes, factors_of, rates_of_slow
 from teacher_student.sgd.heavy_ball import HeavyBall
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 class Work(NamedTuple):

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from teacher_student.activations import Activation
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.bundles import Rule, Units, eta_at
 from teacher_student.kernels import njit
 from teacher_student.layout import Factors, Sizes, factors_of, join, slow_of, unpack
@@ -32,9 +32,6 @@ from teacher_student.sgd.gradient import Work, add_gradient, rates_of_entries, s
 from teacher_student.sgd.heavy_ball import HeavyBall
 from teacher_student.sgd.normals import normal_stream
 from teacher_student.velocities import Velocities, joint_gram
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 class Arrays(NamedTuple):

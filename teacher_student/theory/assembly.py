@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from teacher_student.activations import get_activations
+from teacher_student.arrays import FloatArray
 from teacher_student.bundles import Units, rule_bundle, teacher_bundle
 from teacher_student.gaussian_averages import averages_of
 from teacher_student.layout import Sizes
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.model import Averages, Inputs, Model, work_size
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def memory_of(rule: LearningRule) -> FloatArray:

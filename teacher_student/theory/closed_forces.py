@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.layout import Eta, State
 from teacher_student.theory.model import Forces, Matrices, Model, matrices_at
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})

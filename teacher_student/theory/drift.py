@@ -11,15 +11,11 @@ and the slow factors ds = A s + b <step>.
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
+from teacher_student.arrays import FloatArray
 from teacher_student.bundles import eta_at
 from teacher_student.kernels import njit
 from teacher_student.layout import Eta, State, ends_of_slow, state_at
 from teacher_student.theory.model import Forces, Model, forces_at
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @njit(cache=True, inline="always")

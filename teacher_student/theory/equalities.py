@@ -17,15 +17,13 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.layout import FACTORS, VELOCITIES, Sizes, positions
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates, coordinates_of
 from teacher_student.velocities import Velocities, at_rest
-
-FloatArray = npt.NDArray[np.float64]
 
 # Numbers that differ by less, in units of what they are made of, differ by rounding.
 _ROUNDING = 1e-14

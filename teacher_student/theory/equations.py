@@ -6,18 +6,15 @@ import importlib
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numba import types
 from numba.extending import typeof_impl
 
+from teacher_student.arrays import FloatArray
 from teacher_student.gaussian_averages.pointers import VECTOR
 from teacher_student.kernels import njit
 from teacher_student.schedules import is_constant
 from teacher_student.theory.coordinates import Coordinates
 from teacher_student.theory.model import MODEL, RIGHT_HAND_SIDE, Model
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 class Equations(NamedTuple):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from numba import types
 
+from teacher_student.arrays import FloatArray
 from teacher_student.buffers import view
 from teacher_student.bundles import Rule, Teacher, Units
 from teacher_student.gaussian_averages.pointers import AVERAGES, MATRIX, VECTOR
 from teacher_student.kernels import njit
 from teacher_student.layout import Factors, Sizes, factors_at
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class Averages(NamedTuple):

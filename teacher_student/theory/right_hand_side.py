@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from teacher_student.activations import get_activations
+from teacher_student.arrays import FloatArray
 from teacher_student.gaussian_averages import averages_of
 from teacher_student.gaussian_averages.sampled import symmetric_points
 from teacher_student.order_parameters import OrderParameters
@@ -17,8 +17,6 @@ from teacher_student.schedules import schedule_rows
 from teacher_student.theory.assembly import model_of
 from teacher_student.theory.coordinates import Coordinates
 from teacher_student.theory.equations import Equations, equations_of, slope
-
-FloatArray = npt.NDArray[np.float64]
 
 N_POINTS = 2**15
 N_SETS = 8

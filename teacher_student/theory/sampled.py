@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
+from teacher_student.arrays import FloatArray
 from teacher_student.bundles import eta_at
 from teacher_student.kernels import cfunc
 from teacher_student.layout import state_at
 from teacher_student.theory.drift import add_decay, keep_lengths, move
 from teacher_student.theory.model import RIGHT_HAND_SIDE, Model, forces_at
 from teacher_student.theory.sampled_forces import sampled_forces
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def _sampled(model: Model, alpha: float, full: FloatArray, out: FloatArray) -> None:

@@ -11,15 +11,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.layout import Eta, State
 from teacher_student.theory.closed_forces import input_covariance
 from teacher_student.theory.model import Forces, Model
 from teacher_student.theory.step import step_at, step_size, write_step
-
-FloatArray = npt.NDArray[np.float64]
 
 # Directions in which fields have less than this, relative to the largest, beside others are none.
 _SINGULAR = 1e-7

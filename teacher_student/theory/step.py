@@ -7,15 +7,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from teacher_student.arrays import FloatArray
 from teacher_student.buffers import view
 from teacher_student.kernels import njit
 from teacher_student.layout import Eta, Factors, Sizes, State, ends_of_slow, factors_at
 from teacher_student.theory.model import Model
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class Step(NamedTuple):

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from sklearn.datasets import load_digits
 
 from teacher_student import cli
+from teacher_student.arrays import Array
 from teacher_student.deep import ModeMLPClassifier, mode_importance
 from teacher_student.deep.data import Data, load_data
 from teacher_student.deep.network import as_layers, build_architecture, draw_parameters
@@ -32,8 +32,6 @@ from teacher_student.deep.reproduction.measure import _start_small, right_sample
 from teacher_student.deep.reproduction.mode_claims import bend, order, removal
 from teacher_student.deep.reproduction.plan import Plan, all_parts, build_plan
 from teacher_student.deep.reproduction.verdict import word
-
-Array = npt.NDArray[Any]
 
 SMALL = """
 [data]

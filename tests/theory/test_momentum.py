@@ -6,20 +6,18 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import scipy.linalg
 import xarray as xr
 
 import teacher_student as ts
+from teacher_student.arrays import FloatArray
 from teacher_student.problem import RATES
 from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.noise import diffusion
 from teacher_student.theory.noise.fluctuations import jacobian
 from teacher_student.theory.noise.predictions import moving_coordinates
 from teacher_student.theory.right_hand_side import DriftAt, SampledDrift, right_hand_side
-
-FloatArray = npt.NDArray[np.float64]
 
 NOISE = 0.4
 NAMES = ("Q_modes", "R_modes", "C_velocities", "R_velocities", "Q_velocities")

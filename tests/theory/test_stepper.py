@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import scipy.integrate
 import scipy.linalg
 
 import teacher_student as ts
+from teacher_student.arrays import FloatArray
 from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.equations import fill_change_of_rates, slope
 from teacher_student.theory.noise.fluctuations import jacobian
@@ -33,8 +33,6 @@ from teacher_student.theory.ode.stepper import (
 )
 from teacher_student.theory.ode.tableaux import DOP853, RODAS5P, Explicit, Rosenbrock
 from teacher_student.theory.right_hand_side import ClosedDrift, DriftAt, right_hand_side
-
-FloatArray = npt.NDArray[np.float64]
 
 END = 3.0
 FALLING = ts.PowerLaw(start=2.0, alpha=1.0, exponent=1.5)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array
 from teacher_student.deep.fits import fit_width_laws, width_verdict
 from teacher_student.deep.reproduction.estimates import Estimate, difference_of_accuracies, estimate
 from teacher_student.deep.reproduction.measure import right_samples
@@ -14,7 +14,6 @@ from teacher_student.deep.reproduction.plan import ON_THE_GRID, Plan, grid_name
 from teacher_student.deep.reproduction.verdict import Claim, numbers
 from teacher_student.deep.widths import LeastModes, crossing
 
-Array = npt.NDArray[Any]
 Runs = dict[str, list[dict[str, Any]]]  # results of one section by name, seeds in their order
 
 

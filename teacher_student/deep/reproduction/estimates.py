@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 from scipy.stats import t as student
 
-Array = npt.NDArray[Any]
+from teacher_student.arrays import Array
 
 CONFIDENCE = 0.99
 _SAMPLES = 4000

@@ -8,11 +8,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from teacher_student.arrays import Array
 from teacher_student.deep.figures import accuracy_against_modes, least_modes
 from teacher_student.deep.fits import fit_width_laws
 from teacher_student.deep.reproduction.accuracy_claims import budget_differences, grid
@@ -22,8 +22,6 @@ from teacher_student.deep.reproduction.plan import KINDS, ON_THE_GRID, Plan
 from teacher_student.deep.reproduction.results import Results
 from teacher_student.figure_style import COLOURS, DASHES, MARKERS, figure_style
 from teacher_student.files import replacing
-
-Array = npt.NDArray[Any]
 
 _DPI = 90  # figures of many panels, which a page shows at their size
 

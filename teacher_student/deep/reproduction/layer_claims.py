@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array
 from teacher_student.deep.reproduction.estimates import estimate
 from teacher_student.deep.reproduction.verdict import Claim, columns, listed, numbers, word
-
-Array = npt.NDArray[Any]
 
 
 def _layers(networks: list[dict[str, Any]], when: str, quantity: str) -> Array:

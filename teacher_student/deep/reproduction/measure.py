@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array
 from teacher_student.deep.data import Data
 from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.importance import importance_parts, removal_accuracy, with_modes
@@ -15,8 +15,6 @@ from teacher_student.deep.latent import latent_geometry
 from teacher_student.deep.network import ModeLayer, factors
 from teacher_student.deep.reproduction.plan import Part, Plan
 from teacher_student.deep.training import uninterrupted
-
-Array = npt.NDArray[Any]
 
 
 def measure(part: Part, plan: Plan, data: Data) -> dict[str, Any]:

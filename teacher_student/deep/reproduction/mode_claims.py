@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array
 from teacher_student.deep.fits import LEAST_POINTS, fit_power_laws
 from teacher_student.deep.reproduction.estimates import (
     Estimate,
@@ -21,8 +21,6 @@ from teacher_student.deep.reproduction.estimates import (
 )
 from teacher_student.deep.reproduction.plan import KINDS, Plan
 from teacher_student.deep.reproduction.verdict import Claim, listed, numbers, word
-
-Array = npt.NDArray[Any]
 
 WITH_MODES = [kind for kind, changes in KINDS.items() if changes["decomposition"] != "none"]
 _NORMAL_QUANTILE = 2.576  # of a mean whose law is known, at the level of `estimates.CONFIDENCE`

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.bundles import eta_at
 from teacher_student.kernels import njit
 from teacher_student.layout import Eta, pack, positions, state_at, unpack
@@ -26,9 +26,6 @@ from teacher_student.theory.model import Model
 from teacher_student.theory.noise.momentum_noise import friction_correction, momentum_correction
 from teacher_student.theory.noise.spherical import moments_at_fixed_lengths
 from teacher_student.theory.step import Step, step_at, step_size, write_increment, write_step
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
@@ -28,8 +28,6 @@ from teacher_student.theory.equations import fill_jacobian, fill_second_differen
 from teacher_student.theory.noise.diffusion_path import DiffusionPath
 from teacher_student.theory.right_hand_side import ClosedDrift, DriftAt, right_hand_side
 from teacher_student.theory.stretches import smooth_stretches
-
-FloatArray = npt.NDArray[np.float64]
 
 N_POINTS = 32768
 # Central differences: truncation step^2 and rounding 1e-16 / step (first), 1e-16 / step^2 (second derivative).

@@ -11,15 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.layout import FACTORS, SLOW_FACTORS
 from teacher_student.problem import LearningRule
 
 if TYPE_CHECKING:
     from teacher_student.theory.noise.diffusion import Products
 
-FloatArray = npt.NDArray[np.float64]
 Parts = dict[str, FloatArray]
 
 

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.layout import pack
 from teacher_student.networks import check_n_inputs
@@ -15,8 +15,6 @@ from teacher_student.problem import Problem
 from teacher_student.theory.coordinates import Coordinates
 from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.trajectory_form import DIMENSIONS, NORMALIZED_OVERLAPS, OF_NOISE, as_dataset, as_trajectory, problem_of
-
-FloatArray = npt.NDArray[np.float64]
 
 _DIMENSIONS = {**DIMENSIONS, NORMALIZED_OVERLAPS: ("student", "teacher")}
 _EXPECTED = "a trajectory of integrate(..., fluctuations=True)"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import Diverged
 from teacher_student.layout import VELOCITIES
 from teacher_student.theory.equalities import independent_coordinates
@@ -15,8 +15,6 @@ from teacher_student.theory.ode.solvers import INTERRUPTED, Task, solve_with_sci
 from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 from teacher_student.trajectory import COMPLETE, build_trajectory
 from teacher_student.trajectory_form import DIMENSIONS, EPS_G_ERROR, as_trajectory, problem_of
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def sampling_error(theory: xr.Dataset) -> xr.Dataset:

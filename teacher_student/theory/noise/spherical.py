@@ -9,13 +9,10 @@ y_i contains two modes (Q_ab) or one (R_am); with s_i half the sum of their phi 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.layout import Sizes, positions
 from teacher_student.theory.coordinates import Coordinates
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 def moments_at_fixed_lengths(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.layout import state_at
 from teacher_student.theory.equations import Equations, fill_change_of_rates, fill_jacobian, place, slope
@@ -31,8 +31,6 @@ from teacher_student.theory.ode.stepper import (
     rosenbrock_step,
 )
 from teacher_student.theory.ode.tableaux import Explicit, Rosenbrock
-
-FloatArray = npt.NDArray[np.float64]
 
 # How `advance` ended.
 REACHED, PAUSED, BEYOND, STUCK = range(4)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 import teacher_student
 from teacher_student.activations import get_activation
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import Diverged, check_fraction, refuse
 from teacher_student.layout import unpack
 from teacher_student.problem import Problem, check_problem, output_times
@@ -20,8 +21,6 @@ from teacher_student.theory.ode.march import METHOD
 from teacher_student.theory.ode.solvers import SCIPY_METHODS, Task, solve_compiled, solve_with_scipy
 from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 from teacher_student.trajectory import COMPLETE, build_trajectory
-
-FloatArray = npt.NDArray[np.float64]
 
 METHODS = (METHOD, *SCIPY_METHODS)
 

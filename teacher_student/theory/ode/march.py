@@ -7,14 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.theory.equations import Equations
 from teacher_student.theory.ode.advance import PAUSED, Limits, Methods, Output, advance, begin
 from teacher_student.theory.ode.stepper import DONE, EVALUATIONS, PIECES, Walk, interpolate, new_walk
 from teacher_student.theory.ode.tableaux import DOP853, RODAS5P
-
-FloatArray = npt.NDArray[np.float64]
 
 METHOD = "DOP853+Rodas5P"
 

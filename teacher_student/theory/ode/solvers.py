@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.bounds import bounds_of, first_out_of_bounds
 from teacher_student.order_parameters import unit_overlaps
 from teacher_student.problem import Problem
@@ -21,8 +21,6 @@ from teacher_student.theory.ode.progress import Progress
 from teacher_student.theory.right_hand_side import ClosedDrift
 from teacher_student.theory.stretches import Stretch, smooth_stretches
 from teacher_student.trajectory import COMPLETE
-
-FloatArray = npt.NDArray[np.float64]
 
 SCIPY_METHODS = ("LSODA", "Radau", "BDF", "DOP853", "RK45", "RK23")
 

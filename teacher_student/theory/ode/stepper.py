@@ -11,15 +11,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.kernels import njit
 from teacher_student.theory.equations import Equations, slope
 from teacher_student.theory.ode.linear_equations import factorise, solve
 from teacher_student.theory.ode.tableaux import Explicit, Rosenbrock
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 # Entries of `Walk.counts`.
 EVALUATIONS, JACOBIANS, STEPS, REJECTED, IMPLICIT, SUSPICIONS, PATIENCE, DONE, PIECES, MARK, N_COUNTS = range(11)

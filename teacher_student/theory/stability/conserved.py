@@ -6,16 +6,14 @@ All need a rule without weight decay. Their gradients are left eigenvectors of t
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 
+from teacher_student.arrays import FloatArray
 from teacher_student.layout import positions
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates, sizes_of
 from teacher_student.theory.stability.symmetries import free_rates, is_linear, polynomial_of
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def conserved_quantities(state: OrderParameters, rule: LearningRule, coordinates: Coordinates) -> list[tuple[str, FloatArray]]:

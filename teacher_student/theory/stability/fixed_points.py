@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 import scipy.optimize
 
+from teacher_student.arrays import ComplexArray, FloatArray
 from teacher_student.errors import InvalidInput, check_fraction, check_non_negative, refuse
 from teacher_student.layout import OF_TEACHER, SLOW_FACTORS, positions
 from teacher_student.order_parameters import OrderParameters
@@ -22,9 +22,6 @@ from teacher_student.theory.ode.integrate import integrate
 from teacher_student.theory.right_hand_side import DriftAt, SampledDrift, right_hand_side
 from teacher_student.theory.stability.zero_modes import ZeroMode, name_zero_modes
 from teacher_student.trajectory import state_of
-
-FloatArray = npt.NDArray[np.float64]
-ComplexArray = npt.NDArray[np.complex128]
 
 TOLERANCE = 1e-12
 _MAX_STEPS = 100
