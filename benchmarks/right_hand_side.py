@@ -15,16 +15,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.integrate
 from numba import njit
 from timing import machine
 
 import teacher_student as ts
+from teacher_student.arrays import FloatArray
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side
 from teacher_student.theory.flow import slope
-
-FloatArray = npt.NDArray[np.float64]
 
 SIZES = (2, 4, 8, 16)
 REPEATS = 7

@@ -9,17 +9,15 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.artist import Artist
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_whole, refuse
 from teacher_student.figure_style import COLOURS
 from teacher_student.files import check_writable, replacing
 from teacher_student.trajectory import check_trajectory, normalized_overlaps, resolved_times
-
-FloatArray = npt.NDArray[np.float64]
 
 _FRAMES_PER_SECOND = 12
 _DPI = 100

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import BoolArray, FloatArray
 from teacher_student.order_parameters import OrderParameters, unit_overlaps
-
-FloatArray = npt.NDArray[np.float64]
 
 # With a bounded activation a student above its largest stable rate does not overflow: its norms grow for ever, as
 # (eta^2 alpha)^(2/3). No teacher of norm T asks for a student whose norm is a thousand times larger.
@@ -39,5 +37,5 @@ def first_out_of_bounds(factors: dict[str, FloatArray], initial: OrderParameters
     return None
 
 
-def _label(name: str, where: npt.NDArray[np.bool_]) -> str:
+def _label(name: str, where: BoolArray) -> str:
     return f"{name}[{','.join(str(index) for index in np.argwhere(where)[0])}]"

@@ -7,12 +7,12 @@ import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from teacher_student.errors import InvalidInput, refuse
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from teacher_student.arrays import Array
 
 
 def check_path(path: object, name: str) -> Path:
@@ -68,7 +68,7 @@ def _try_to_write(folder: Path, path: Path, name: str) -> None:
         refuse(name, str(path), f"a place that can be written ({error.strerror})")
 
 
-def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]] | None:
+def load_arrays(path: Path) -> dict[str, Array] | None:
     """Return the arrays in a file of `numpy.savez` by name, or None if it is no such file or is not whole."""
     import numpy as np
 

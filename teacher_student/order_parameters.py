@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.activations import get_activations
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.gaussian_averages import averages_of
 from teacher_student.gaussian_averages.mehler import converges, mehler_generalisation_error
 from teacher_student.kernels import njit
-
-FloatArray = npt.NDArray[np.float64]
 
 # A Gram matrix typed in with twelve digits passes; a wrong one misses by far more.
 _GRAM_TOLERANCE = 1e-9

@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.activations import get_activations
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.errors import check_non_negative, check_whole, refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.output_scaling import check_applied
 from teacher_student.schedules import ROUNDING, Rate, Schedule, check_rate, largest_rate, scaled, schedule_rows
 from teacher_student.velocities import Velocities, check_velocities
-
-FloatArray = npt.NDArray[np.float64]
 
 POINTS_PER_DECADE = 20
 RATES = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v")
@@ -265,7 +264,7 @@ def output_times(alpha: float | npt.ArrayLike) -> FloatArray:
     return times
 
 
-def whole_steps(times: FloatArray, n_inputs: int) -> npt.NDArray[np.int64]:
+def whole_steps(times: FloatArray, n_inputs: int) -> IntArray:
     """Return the steps nearest to `times` at N = `n_inputs`, each once; raises `InvalidInput` beyond 1e18 steps."""
     if times[-1] * n_inputs > 1e18:
         refuse("alpha", times[-1].item(), f"at most 1e18 steps, that is alpha of {1e18 / n_inputs:.3g}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_non_negative, check_whole, refuse
 from teacher_student.problem import RATES, LearningRule, Problem
 from teacher_student.problem_file import parse_problem
@@ -80,7 +80,7 @@ def warm_restart(
     return dataclasses.replace(problem, initial=initial, rule=rule, seed=seed, velocity=velocity)
 
 
-def _position(times: npt.NDArray[np.float64], alpha: float | None, n_inputs: int | None) -> int:
+def _position(times: FloatArray, alpha: float | None, n_inputs: int | None) -> int:
     """Return which of `times` is `alpha`, up to rounding and, in a simulation at N = `n_inputs`, up to half a step."""
     if alpha is None:
         return len(times) - 1

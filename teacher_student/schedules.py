@@ -10,12 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_non_negative, check_positive, check_whole, refuse
 from teacher_student.kernels import njit
-
-FloatArray = npt.NDArray[np.float64]
 
 # The first entry of a row of `LearningRule.schedules`; the second is `elapsed`, and what follows is in `Piecewise.row` and so on.
 _CONSTANT, _PIECEWISE, _POWER_LAW, _COSINE = 0.0, 1.0, 2.0, 3.0

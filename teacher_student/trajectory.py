@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from teacher_student import velocities
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.files import check_path, replacing
 from teacher_student.order_parameters import OrderParameters, estimated_generalisation_error, unit_cosines, unit_overlaps
 from teacher_student.problem import Problem
-
-FloatArray = npt.NDArray[np.float64]
 
 COMPLETE = "complete"
 COSINES = "R/sqrt(QT)"

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import BoolArray, FloatArray
 from teacher_student.order_parameters import OrderParameters, as_array, check_gram, check_shape
-
-FloatArray = npt.NDArray[np.float64]
 
 # The dimensions of each velocity in a trajectory, in the order of state vectors.
 DIMENSIONS = {
@@ -76,7 +74,7 @@ class Velocities:
         return np.concatenate([self.sigma_velocity, self.xi_out_velocity.ravel(), self.v_velocity])
 
     @property
-    def of_factors(self) -> npt.NDArray[np.bool_]:
+    def of_factors(self) -> BoolArray:
         """Which of xi_in, sigma, xi_out and v have a velocity, (4,)."""
         return np.array(
             [array.any() for array in (self.Q_velocities, self.sigma_velocity, self.xi_out_velocity, self.v_velocity)]

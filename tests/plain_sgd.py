@@ -9,9 +9,9 @@ import numpy as np
 from scipy.special import erf
 
 import teacher_student as ts
+from teacher_student.arrays import WordArray
 from teacher_student.networks import Weights
 from teacher_student.sgd.blocks import BLOCK, TILE, draw_inputs
-from teacher_student.sgd.normals import WordArray
 
 TRAINED = ("xi_in", "sigma", "xi_out", "v")
 PLAIN = {

@@ -7,15 +7,13 @@ import re
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import scipy.special
 
 from teacher_student import InvalidInput, OrderParameters, plain_committee
+from teacher_student.arrays import FloatArray
 from teacher_student.networks import draw_weights
 from teacher_student.order_parameters import generalisation_error, unit_overlaps
-
-FloatArray = npt.NDArray[np.float64]
 
 FIELDS = ("Q_modes", "R_modes", "T", "sigma", "xi_out", "v", "v_teacher")
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import scipy.stats
 import xarray as xr
 
 from teacher_student.analysis.innovations import check_times, whitening
 from teacher_student.analysis.verdict import Test
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
-
-FloatArray = npt.NDArray[np.float64]
 
 _LEAST_RUNS = 4
 _FACTORS = ("Q_modes", "R_modes", "sigma", "xi_out", "v")

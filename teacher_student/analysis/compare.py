@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.analysis.agreement import agreement
 from teacher_student.analysis.verdict import DIFFERS, Test, Verdict, judge, not_judged, raises_alarm
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.problem_file import parse_problem
 from teacher_student.theory.integrate import integrate, predicts_fluctuations
 from teacher_student.theory.predictions import predict
 from teacher_student.theory.sampling_error import sampling_error
 from teacher_student.trajectory import resolved_times
-
-FloatArray = npt.NDArray[np.float64]
 
 VARIABLES = ("eps_g", "Q_modes", "R_modes", "sigma", "xi_out", "v", "Q", "R")
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
+from teacher_student.arrays import FloatArray
 from teacher_student.problem import RATES, LearningRule, Problem
 from teacher_student.problem_file import parse_problem
 from teacher_student.schedules import Schedule, scaled
@@ -25,7 +25,6 @@ from teacher_student.theory.integrate import integrate
 from teacher_student.theory.predictions import moving_coordinates
 from teacher_student.theory.sampling_error import set_solutions
 
-FloatArray = npt.NDArray[np.float64]
 Spans = tuple[tuple[float, float], ...]
 
 # Intervals hold at least these many steps of all runs together, for the central limit; times are at most 6 a decade.

@@ -6,11 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from teacher_student.analysis.smoothing import jackknife_error
-
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.arrays import FloatArray, IntArray
 
 _SIGNIFICANCE = 2.0
 
@@ -76,7 +74,7 @@ def _stretches(curve: Curve, slope: float) -> list[Piece]:
     return pieces
 
 
-def _signs(s: FloatArray, slope: float) -> npt.NDArray[np.int64]:
+def _signs(s: FloatArray, slope: float) -> IntArray:
     """Return -1 for slopes of a fall, 0 for those of a plateau, 1 for those of a rise."""
     return np.asarray(np.sign(s).astype(int) * (np.abs(s) >= slope))
 

@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.optimize
 import xarray as xr
 
 from teacher_student.analysis.innovations import whitening
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.errors import refuse
 from teacher_student.problem_file import parse_problem
 from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.integrate import integrate
 from teacher_student.theory.predictions import moving_coordinates
-
-FloatArray = npt.NDArray[np.float64]
 
 LEAST_REPLICAS = 8
 # Runs at N compared with those at the largest N: costs grow as N, so that small N may take more of them.
@@ -126,7 +124,7 @@ def _measure(simulation: xr.Dataset, progress: bool) -> tuple[float, float, floa
     n_groups = min(len(runs), 40)
     groups = np.array_split(np.arange(len(runs)), n_groups)
 
-    def both(chosen: npt.NDArray[np.int64]) -> FloatArray:
+    def both(chosen: IntArray) -> FloatArray:
         sample = runs[chosen]
         spread = np.sqrt(np.mean(sample.var(axis=0, ddof=1) / variance))
         return np.array([spread, (weights * sample.mean(axis=0)).sum() / (weights * shift).sum()])

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import scipy.optimize
 import xarray as xr
 
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.errors import check_fraction, refuse
 from teacher_student.trajectory import check_trajectory, normalized_overlaps
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _LONG_NAMES = {
     "overlap": "normalised overlaps R / sqrt(QT)",

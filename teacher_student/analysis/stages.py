@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.analysis.pieces import Criteria, Curve, Piece, pieces_of
@@ -24,10 +23,9 @@ from teacher_student.analysis.smoothing import (
     local_slope,
     resample,
 )
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_non_negative, check_positive, refuse
 from teacher_student.trajectory import check_trajectory, resolved_eps_g
-
-FloatArray = npt.NDArray[np.float64]
 
 _POINTS_PER_DECADE = 200
 _NAMES = {-1: "fall", 0: "plateau", 1: "rise"}

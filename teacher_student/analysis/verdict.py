@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.stats
 import xarray as xr
 
 from teacher_student.analysis.innovations import Evidence, Sample, Spans, gather
-
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.arrays import FloatArray
 
 AGREES = "agrees"
 FINITE_N = "differs by a finite-N effect"

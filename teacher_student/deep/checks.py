@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array
 from teacher_student.errors import refuse
-
-Array = npt.NDArray[Any]
 
 
 def check_number(name: str, value: object, least: float, above: bool = False) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import ByteArray, IntArray
 from teacher_student.errors import InvalidInput
 
 N_PIXELS = 3 * 32 * 32
@@ -75,7 +75,7 @@ class _Unpickler(pickle.Unpickler):
         return _STAND_INS[module, name]
 
 
-def read_batch(path: Path, name: str | None = None) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def read_batch(path: Path, name: str | None = None) -> tuple[ByteArray, IntArray]:
     """Return images, (samples, 3072), and labels, (samples,), of one batch, which has to be the one called `name`, if any.
 
     Raises `InvalidInput` with the file, the field and what was expected; also for a pickle that names anything but arrays.
@@ -111,7 +111,7 @@ def _check_name(path: Path, value: Any, name: str) -> None:
         _refuse(path, "batch_label", _shown(value.decode("latin1") if isinstance(value, bytes) else value), repr(name))
 
 
-def _images(path: Path, value: Any) -> npt.NDArray[np.uint8]:
+def _images(path: Path, value: Any) -> ByteArray:
     if not isinstance(value, _Array):
         _refuse(path, "data", _type_of(value), f"an array of bytes, (samples, {N_PIXELS})")
     name = value.dtype.name if isinstance(value.dtype, _Dtype) else None
@@ -128,7 +128,7 @@ def _images(path: Path, value: Any) -> npt.NDArray[np.uint8]:
     return np.frombuffer(value.data, np.uint8).reshape(shape, order="F" if value.fortran else "C")
 
 
-def _labels(path: Path, value: Any, n_samples: int) -> npt.NDArray[np.int64]:
+def _labels(path: Path, value: Any, n_samples: int) -> IntArray:
     if not isinstance(value, list):
         _refuse(path, "labels", _type_of(value), "a list of numbers")
     if len(value) != n_samples:

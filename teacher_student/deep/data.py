@@ -7,17 +7,14 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array
 from teacher_student.deep.checks import check_number, check_whole
 from teacher_student.deep.cifar import read_batch
 from teacher_student.deep.idx import read_images_and_labels
 from teacher_student.errors import InvalidInput, refuse
-
-Array = npt.NDArray[Any]
 
 OPENML_NAMES = {"mnist": "mnist_784", "fashion-mnist": "Fashion-MNIST", "cifar-10": "CIFAR_10"}
 NAMES = ("digits", *OPENML_NAMES, "gaussian-mixture", "openml:NAME")

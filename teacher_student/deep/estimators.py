@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
+
+from teacher_student.arrays import Array
 
 try:
     from sklearn.base import ClassifierMixin, RegressorMixin
@@ -18,8 +19,6 @@ from teacher_student.deep.checks import distinct_labels
 from teacher_student.deep.gradient import cross_entropy, softmax, squared_error
 from teacher_student.deep.mode_mlp import ModeMLP
 from teacher_student.errors import refuse
-
-Array = npt.NDArray[Any]
 
 
 class ModeMLPClassifier(ClassifierMixin, ModeMLP):

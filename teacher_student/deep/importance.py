@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array
 from teacher_student.deep.activations import get_activation
 from teacher_student.deep.checks import check_whole, checked_samples
 from teacher_student.deep.estimators import ModeMLPClassifier
@@ -15,8 +14,6 @@ from teacher_student.deep.gradient import forward, network_output
 from teacher_student.deep.network import Layers, ModeLayer, PlainLayer
 from teacher_student.deep.threads import one_blas_thread
 from teacher_student.errors import refuse
-
-Array = npt.NDArray[Any]
 
 ORDERS = ("descending", "ascending", "random")
 

@@ -12,13 +12,12 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from teacher_student.arrays import Array
 from teacher_student.deep.gradient import network_output
 from teacher_student.deep.network import Layers, as_layers, build_architecture, draw_parameters
 from teacher_student.deep.parameters import check_parameters, check_same_network, generator, hidden_sizes
 from teacher_student.deep.training import Training, train
 from teacher_student.errors import Diverged, refuse
-
-Array = npt.NDArray[Any]
 
 
 @contextmanager

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from teacher_student.arrays import RealArray
 from teacher_student.deep.activations import gaussian_moments
 from teacher_student.deep.checks import check_choice, whole_numbers
 from teacher_student.errors import refuse
-
-Array = npt.NDArray[np.floating]
 
 DECOMPOSITIONS = ("modes", "shared", "low-rank", "svd", "none")
 INITIALISATIONS = ("unit-fields", "li-huang")
@@ -67,18 +66,18 @@ class Architecture:
 class ModeLayer:
     """The factors of one matrix: `xi_in` (P, N_in), `sigma` (P,), `xi_out` (N_out, P), and `bias` (N_out,)."""
 
-    xi_in: Array
-    sigma: Array
-    xi_out: Array
-    bias: Array
+    xi_in: RealArray
+    sigma: RealArray
+    xi_out: RealArray
+    bias: RealArray
 
 
 @dataclass(frozen=True, eq=False)
 class PlainLayer:
     """A matrix that is not decomposed, `W` (N_out, N_in), and `bias` (N_out,)."""
 
-    W: Array
-    bias: Array
+    W: RealArray
+    bias: RealArray
 
 
 Layers = tuple[ModeLayer | PlainLayer, ...]
@@ -134,7 +133,7 @@ def n_parameters(architecture: Architecture) -> int:
     return sum(math.prod(shape) for shape in factor_shapes(architecture).values())
 
 
-def factors(architecture: Architecture, theta: Array) -> dict[str, Array]:
+def factors(architecture: Architecture, theta: RealArray) -> dict[str, RealArray]:
     """Return views of the flat vector `theta`, (n_parameters,), under the names of `factor_shapes`."""
     views, start = {}, 0
     for name, shape in factor_shapes(architecture).items():
@@ -144,7 +143,7 @@ def factors(architecture: Architecture, theta: Array) -> dict[str, Array]:
     return views
 
 
-def as_layers(architecture: Architecture, theta: Array) -> Layers:
+def as_layers(architecture: Architecture, theta: RealArray) -> Layers:
     """Return `theta`, (n_parameters,), as layers of views; a sigma or bias that does not learn is an array of its own."""
     views = factors(architecture, theta)
     layers: list[ModeLayer | PlainLayer] = []
@@ -173,7 +172,7 @@ def draw_parameters(
     initialisation: str,
     rng: np.random.Generator,
     dtype: npt.DTypeLike = np.float32,
-) -> Array:
+) -> RealArray:
     """Return random initial parameters, (n_parameters,), with biases 0.
 
     "unit-fields" gives every field z a variance of 1 at any width and P, if the inputs have mean square 1. With q = 1 for the
@@ -208,7 +207,7 @@ def draw_parameters(
     return theta.astype(dtype)
 
 
-def _scale_unit_fields(architecture: Architecture, views: dict[str, Array]) -> None:
+def _scale_unit_fields(architecture: Architecture, views: dict[str, RealArray]) -> None:
     sizes = architecture.sizes
     g2, zg, z2g2 = gaussian_moments(architecture.activation)
     for layer, P in enumerate(architecture.n_modes):
@@ -233,7 +232,7 @@ def _scale_unit_fields(architecture: Architecture, views: dict[str, Array]) -> N
         views[f"xi{len(sizes) - 1}"] /= math.sqrt(sizes[-1])
 
 
-def _scale_li_huang(architecture: Architecture, views: dict[str, Array]) -> None:
+def _scale_li_huang(architecture: Architecture, views: dict[str, RealArray]) -> None:
     sizes = architecture.sizes
     for name, view in views.items():
         kind = name.rstrip("0123456789")

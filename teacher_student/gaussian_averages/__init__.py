@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from teacher_student.activations import Activation, shared_family
+from teacher_student.arrays import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Family:
 
     activation_covariance: Any
     averages: Any
-    parameters: npt.NDArray[np.float64]
+    parameters: FloatArray
 
 
 def averages_of(student: Activation, teacher: Activation) -> Family | None:

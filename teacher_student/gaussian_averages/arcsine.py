@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import numpy.typing as npt
-
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
-
-FloatArray = npt.NDArray[np.float64]
 
 # asin(x) = x + x z (c0 + c1 z + ...), z = x^2, of least relative error for abs(x) <= 1/2: 1.5e-17 (Remez's algorithm).
 _C0, _C1, _C2, _C3 = 0.16666666666665408, 0.07500000000336958, 0.044642856828373406, 0.030381959135137297

@@ -10,13 +10,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.gaussian_averages.arcsine import take_arcsines
 from teacher_student.gaussian_averages.pointers import pointers
 from teacher_student.kernels import njit
-
-FloatArray = npt.NDArray[np.float64]
 
 _TWO_OVER_PI = 2.0 / math.pi
 

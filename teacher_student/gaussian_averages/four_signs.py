@@ -21,12 +21,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.kernels import njit
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _FOUR_OVER_PI_SQUARED = 4.0 / math.pi**2
 _ROUNDING = 1e-15

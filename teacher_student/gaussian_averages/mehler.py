@@ -19,12 +19,10 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from teacher_student.activations import Activation
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
-
-FloatArray = npt.NDArray[np.float64]
 
 # Terms, and step of the trapezoidal rule; the error is the difference from a quarter of the terms at twice the step.
 N_TERMS = 256

@@ -16,14 +16,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.gaussian_averages.four_signs import choose_path, factorise, fill_angles, four_signs, regress
 from teacher_student.gaussian_averages.pointers import pointers
 from teacher_student.kernels import njit
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _TWO_OVER_PI = 2.0 / math.pi
 _FOUR_OVER_PI_SQUARED = 4.0 / math.pi**2

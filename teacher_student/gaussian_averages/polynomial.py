@@ -12,12 +12,10 @@ D_k h = sum_j S_kj dh/dpsi_j, Stein's lemma reads <lambda_k F> = <D_k F>, so tha
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.gaussian_averages.pointers import pointers
 from teacher_student.kernels import njit
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @njit(cache=True)

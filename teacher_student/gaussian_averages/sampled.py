@@ -16,12 +16,10 @@ import itertools
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from teacher_student.activations import Activation
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
-
-FloatArray = npt.NDArray[np.float64]
 
 # Points of a generalisation error in each of its sets.
 ERROR_POINTS = 2**11

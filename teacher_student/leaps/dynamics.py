@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numba import types
 
 from teacher_student.activations import get_activations
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.gaussian_averages import averages_of
 from teacher_student.gaussian_averages.pointers import MATRIX, VECTOR
@@ -20,8 +20,6 @@ from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.drift import flow, keep_lengths
 from teacher_student.theory.dynamics import dynamics_pointer
 from teacher_student.theory.sampled_drift import SampledDrift, mean_forces_of_points
-
-FloatArray = npt.NDArray[np.float64]
 
 # Relative error of a step of the drift. Fluctuations at N = 1e12 are still a hundred times larger.
 _TOLERANCE = 1e-8

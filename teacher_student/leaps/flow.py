@@ -6,12 +6,10 @@ Dormand and Prince, J. Comput. Appl. Math. 6, 19 (1980): order 5, with an embedd
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.leaps.dynamics import Dynamics, velocity
-
-FloatArray = npt.NDArray[np.float64]
 
 NODES = np.array([0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0])
 STAGES = np.array(

@@ -11,14 +11,12 @@ The length of a leap follows from earlier ones, never from its own noise, and no
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.leaps.dynamics import Dynamics, velocity
 from teacher_student.leaps.flow import flow
 from teacher_student.leaps.noise import kick
-
-FloatArray = npt.NDArray[np.float64]
 
 # What the record of a run holds: the length wanted of the next leap, the step of the drift, the largest rate of the Jacobian; the
 # number of leaps, the largest estimated error of one, how far overlaps were from those of vectors before they were put right, and

@@ -11,14 +11,12 @@ matrix is factored: whatever combination of order parameters no step changes, no
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.leaps.dynamics import Dynamics, free_velocity, rates_within, velocity
 from teacher_student.theory.diffusion import increment
 from teacher_student.theory.drift import keep_lengths
-
-FloatArray = npt.NDArray[np.float64]
 
 # A pivot this small relative to its diagonal entry is rounding.
 _ROUNDING = 1e-13

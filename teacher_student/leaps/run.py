@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.errors import check_fraction, refuse
 from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.leaps.dynamics import Dynamics, dynamics_of
@@ -21,9 +22,6 @@ from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, check_problem
 from teacher_student.sgd.replicas import Method, run_replicas
 from teacher_student.theory.coordinates import coordinates_of, smooth_pieces, unpack
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 LEAST_INPUTS = 10_000
 # A run's own points, of which every leap uses a block.

@@ -13,12 +13,10 @@ another order of the same sums, exact up to rounding, with a fourth of the memor
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray, WordArray
 from teacher_student.kernels import njit
-from teacher_student.sgd.normals import GROUP, WordArray, fill_normals
-
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.sgd.normals import GROUP, fill_normals
 
 # Inputs a block, and columns of a tile: four rows of a tile (16 KiB) stay in the fastest cache while all weights pass by.
 BLOCK = 4

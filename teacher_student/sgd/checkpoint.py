@@ -13,15 +13,14 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.files import check_path, check_writable, load_arrays, remove_leftovers, replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FloatArray = npt.NDArray[np.float64]
 Rows = list[list[dict[str, FloatArray]]]
 
 _FORMAT = "teacher_student checkpoint 1"

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @njit(cache=True, nogil=True)

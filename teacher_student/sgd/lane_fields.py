@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.sgd.lane_activations import activate, are_alike
 from teacher_student.sgd.lanes import load, store
-
-FloatArray = npt.NDArray[np.float64]
 
 # What the rows of `units` hold.
 _FIELD, VALUE, SLOPE = 0, 1, 2

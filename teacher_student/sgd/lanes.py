@@ -13,14 +13,13 @@ import operator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 from numba.np.arrayobj import make_array
 
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.arrays import FloatArray
 
 # To mypy the functions below are those of Python.
 _intrinsic: Any = intrinsic

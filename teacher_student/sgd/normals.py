@@ -15,13 +15,11 @@ Polynomials are near-minimax (Chebyshev interpolation in 40 digits) with errors 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray, WordArray
 from teacher_student.kernels import njit
 
-FloatArray = npt.NDArray[np.float64]
 Word = np.uint64
-WordArray = npt.NDArray[Word]
 
 LANES = 64
 GROUP = 2 * LANES

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from teacher_student.activations import Activation
+from teacher_student.arrays import FloatArray, IntArray, WordArray
 from teacher_student.kernels import njit
 from teacher_student.networks import gram_factor
 from teacher_student.order_parameters import OrderParameters
@@ -32,11 +32,8 @@ from teacher_student.sgd.draws import empty_draws, refill
 from teacher_student.sgd.lane_activations import lane_form
 from teacher_student.sgd.lane_fields import SLOPE, VALUE, write_activities, write_fields
 from teacher_student.sgd.lanes import ALL_LANES, LANES, absolute, load, store, vectors, which_above
-from teacher_student.sgd.normals import WordArray, normal_stream
+from teacher_student.sgd.normals import normal_stream
 from teacher_student.sgd.triangle import fold, rescale
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ import xarray as xr
 from tqdm import tqdm
 
 import teacher_student
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged
 from teacher_student.order_parameters import OrderParameters
@@ -28,9 +29,6 @@ from teacher_student.sgd.checkpoint import Checkpoint
 from teacher_student.sgd.inputs import replica_generators
 from teacher_student.sgd.memory import check_memory_of_runs
 from teacher_student.trajectory import build_trajectory
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 # How long a replica goes on by itself: on threads, all have their turn within _ROUND, and Ctrl-C waits for one turn; what runs
 # elsewhere is sent to and fro.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.activations import get_activations
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.errors import refuse
 from teacher_student.networks import bytes_of_weights
 from teacher_student.problem import LearningRule, Problem, check_problem, check_size_of_runs
@@ -20,9 +21,6 @@ from teacher_student.sgd.lanes import LANES
 from teacher_student.sgd.momentum import Momentum
 from teacher_student.sgd.replicas import Method, run_replicas
 from teacher_student.velocities import at_rest
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 # The methods, and how many replicas a run of each holds.
 METHODS = {"weights": 1, "overlaps": LANES}

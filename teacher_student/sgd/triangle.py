@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.sgd.lanes import choose, load, square_root, store
-
-FloatArray = npt.NDArray[np.float64]
 
 # Rows whose squared length is below it are zero: the squares of their entries lose their digits.
 _SMALLEST_SQUARE = 1e-280

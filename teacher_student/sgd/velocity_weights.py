@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.networks import Weights, draw_rows
 from teacher_student.order_parameters import OrderParameters
@@ -15,8 +15,6 @@ from teacher_student.schedules import rates_at
 from teacher_student.sgd.gradient import add_gradient
 from teacher_student.sgd.momentum import Momentum, measured, step_slow_velocities
 from teacher_student.velocities import Velocities, joint_gram
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,18 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray, IntArray, WordArray
 from teacher_student.kernels import njit
 from teacher_student.networks import Weights, draw_weights
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.schedules import is_constant, rates_at
 from teacher_student.sgd.blocks import BLOCK, TILE, draw_block, foresee, keep_lengths, move_rows, squared_lengths
 from teacher_student.sgd.gradient import add_gradient, step_slow_factors
-from teacher_student.sgd.normals import WordArray, normal_stream
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from teacher_student.sgd.normals import normal_stream
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 import teacher_student
+from teacher_student.arrays import Array, FloatArray
 from teacher_student.errors import refuse
 from teacher_student.problem_file import toml
 from teacher_student.sweeps.design import Sweep
 from teacher_student.sweeps.results import stored_headers, stored_points
 from teacher_student.sweeps.sweep_file import write_sweep
 from teacher_student.trajectory import DIMENSIONS, LONG_NAMES
-
-FloatArray = npt.NDArray[np.float64]
 
 _FORMAT = "teacher_student sweep 1"
 _FIXED = {"alpha": ("alpha",), "T": ("teacher", "teacher_"), "v_teacher": ("teacher",)}
@@ -108,7 +106,7 @@ def _coordinates(sweep: Sweep, alpha: FloatArray) -> tuple[dict[str, Any], str]:
     return {**coordinates, "alpha": ((*swept, "time"), times, long_name)}, "time"
 
 
-def _labels(values: list[Any]) -> npt.NDArray[Any]:
+def _labels(values: list[Any]) -> Array:
     """Return numbers or strings as they are, anything else, and what NetCDF cannot hold, as TOML."""
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
     if numbers and all(abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value) for value in values):

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 import teacher_student
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import Diverged, refuse
 from teacher_student.problem import whole_steps
 from teacher_student.sweeps.design import Sweep, problem_with
-
-FloatArray = npt.NDArray[np.float64]
 
 # Of a batch: points may turn out to take far longer than those before.
 LONGEST = 2.0

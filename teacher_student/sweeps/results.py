@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import teacher_student
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.files import check_writable, load_arrays, output_folder, remove_leftovers, replacing
 from teacher_student.sweeps.design import Sweep
 from teacher_student.sweeps.points import Results
 from teacher_student.sweeps.sweep_file import write_sweep
-
-FloatArray = npt.NDArray[np.float64]
 
 SWEEP = "sweep.toml"
 DATASET = "sweep.nc"

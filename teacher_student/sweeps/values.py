@@ -8,11 +8,9 @@ import warnings
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_whole, refuse
-
-FloatArray = npt.NDArray[np.float64]
 
 OF_GRIDS = ("linear", "logarithmic")
 OF_DRAWS = ("uniform", "log_uniform", "integers", "choices")

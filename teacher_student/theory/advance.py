@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.theory.flow import Flow, fill_change_of_rates, fill_jacobian, place, slope
 from teacher_student.theory.stepper import (
@@ -26,8 +26,6 @@ from teacher_student.theory.stepper import (
     rosenbrock_step,
 )
 from teacher_student.theory.tableaux import Explicit, Rosenbrock
-
-FloatArray = npt.NDArray[np.float64]
 
 # How `advance` ended.
 REACHED, PAUSED, BEYOND, STUCK = range(4)

@@ -6,15 +6,13 @@ All need a rule without weight decay. Their gradients are left eigenvectors of t
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 
+from teacher_student.arrays import FloatArray
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates, state_vector
 from teacher_student.theory.symmetries import free_rates, is_linear, polynomial_of
-
-FloatArray = npt.NDArray[np.float64]
 
 _FACTORS = ("Q_modes", "R_modes", "sigma", "xi_out", "v")  # in the order of the full state
 

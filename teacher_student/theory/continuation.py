@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.optimize
 
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.errors import check_fraction, refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import RATES, Problem, check_problem
 from teacher_student.theory.fixed_points import FixedPoint, NoFixedPoint, fixed_point
-
-FloatArray = npt.NDArray[np.float64]
 
 _RULE_FIELDS = (*RATES, "noise", "weight_decay")
 _SCALED_FACTORS = {"sigma": "eta_sigma", "xi_out": "eta_xi_out", "v": "eta_v", "v_teacher": None}
@@ -47,7 +46,7 @@ class Branch:
     field: str
     values: FloatArray
     points: tuple[FixedPoint, ...]
-    n_unstable: npt.NDArray[np.int64]
+    n_unstable: IntArray
     changes: FloatArray
     ended: str
 

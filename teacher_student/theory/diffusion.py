@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from teacher_student.activations import get_activations
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.kernels import njit
 from teacher_student.networks import triangular_factor
 from teacher_student.order_parameters import OrderParameters
@@ -21,8 +21,6 @@ from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, unpack
 from teacher_student.theory.momentum_noise import friction_correction, linear_flow, momentum_correction, velocity_increment
 from teacher_student.theory.spherical import moments_at_fixed_lengths
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +151,7 @@ def accumulate_moments(
     v_teacher: FloatArray,
     rates: FloatArray,
     batch_size: int,
-    moving: npt.NDArray[np.int64],
+    moving: IntArray,
     mean: FloatArray,
     second: FloatArray,
     hh: FloatArray,

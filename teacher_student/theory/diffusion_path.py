@@ -7,15 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates, smooth_pieces
 from teacher_student.theory.diffusion import step_moments
-
-FloatArray = npt.NDArray[np.float64]
 
 # Chebyshev points of an interval [0, 1], ends included, and the barycentric weights of the polynomial through them.
 _NODES = 0.5 - 0.5 * np.cos(np.pi * np.arange(5) / 4)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from teacher_student.activations import get_activation
+from teacher_student.arrays import FloatArray
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates, unpack
 from teacher_student.theory.symmetries import change_of, free_rates, is_linear, polynomial_of
-
-FloatArray = npt.NDArray[np.float64]
 
 _STEP = 1e-5
 

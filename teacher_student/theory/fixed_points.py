@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 import scipy.optimize
 
+from teacher_student.arrays import ComplexArray, FloatArray
 from teacher_student.errors import InvalidInput, check_fraction, check_non_negative, refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, check_problem
@@ -20,9 +20,6 @@ from teacher_student.theory.integrate import integrate
 from teacher_student.theory.sampled_drift import SampledDrift
 from teacher_student.theory.zero_modes import ZeroMode, name_zero_modes
 from teacher_student.trajectory import state_of
-
-FloatArray = npt.NDArray[np.float64]
-ComplexArray = npt.NDArray[np.complex128]
 
 TOLERANCE = 1e-12
 _MAX_STEPS = 100

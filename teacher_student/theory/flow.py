@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numba import types
 from numba.extending import typeof_impl
 
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.gaussian_averages.pointers import AVERAGES, MATRIX, VECTOR
 from teacher_student.kernels import njit
 from teacher_student.schedules import is_constant
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 # Whoever calls the pointer is compiled without the dynamics, and once for all dynamics of this type.
 DYNAMICS = types.void(

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
@@ -25,8 +25,6 @@ from teacher_student.schedules import is_constant
 from teacher_student.theory.coordinates import ClosedDrift, Coordinates, DriftAt, right_hand_side, smooth_pieces
 from teacher_student.theory.diffusion_path import DiffusionPath
 from teacher_student.theory.flow import fill_jacobian, fill_second_differences
-
-FloatArray = npt.NDArray[np.float64]
 
 N_POINTS = 32768
 # Central differences: truncation step^2 and rounding 1e-16 / step (first), 1e-16 / step^2 (second derivative).

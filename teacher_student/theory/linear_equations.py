@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.kernels import njit
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})

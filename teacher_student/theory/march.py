@@ -7,14 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.theory.advance import PAUSED, advance, begin
 from teacher_student.theory.flow import Flow
 from teacher_student.theory.stepper import DONE, EVALUATIONS, PIECES, Walk, interpolate, new_walk
 from teacher_student.theory.tableaux import DOP853, RODAS5P, Explicit, Rosenbrock
-
-FloatArray = npt.NDArray[np.float64]
 
 METHOD = "DOP853+Rodas5P"
 

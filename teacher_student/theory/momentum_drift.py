@@ -16,12 +16,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.theory.drift import mean_forces
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @njit(cache=True)

@@ -9,14 +9,12 @@ correlates their fields with the gradient, means are off those of plain SGD at o
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.problem import LearningRule
 from teacher_student.theory.drift import flow
 from teacher_student.theory.momentum_drift import velocity_flow
-
-FloatArray = npt.NDArray[np.float64]
 
 _STATE = ("Q_modes", "R_modes", "sigma", "xi_out", "v")
 

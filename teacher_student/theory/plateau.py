@@ -25,6 +25,7 @@ import scipy.linalg
 import scipy.optimize
 import scipy.special
 
+from teacher_student.arrays import ComplexArray, FloatArray, IntArray
 from teacher_student.errors import check_fraction, check_whole, refuse
 from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.networks import triangular_factor
@@ -32,8 +33,6 @@ from teacher_student.order_parameters import generalisation_error, unit_overlaps
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side, state_vector, unpack
 from teacher_student.theory.diffusion import step_moments
 from teacher_student.theory.fixed_points import FixedPoint, physical_basis
-
-FloatArray = npt.NDArray[np.float64]
 
 _N_POINTS = 2**15
 # Of the state's norm: linear to this accuracy, and far above the error of the fixed point.
@@ -61,7 +60,7 @@ class PlateauLength:
     fraction : float
     """
 
-    n_inputs: npt.NDArray[np.int64]
+    n_inputs: IntArray
     mean: FloatArray
     deviation: float
     rate: float
@@ -167,7 +166,7 @@ def _unstable_space(point: FixedPoint) -> tuple[FloatArray, FloatArray, FloatArr
     return right, left, left @ point.jacobian @ right
 
 
-def _real_span(vectors: npt.NDArray[np.complex128], size: int) -> FloatArray:
+def _real_span(vectors: ComplexArray, size: int) -> FloatArray:
     """Return an orthonormal basis of the real space that conjugate pairs of `vectors`, as columns, span."""
     return np.asarray(np.linalg.svd(np.hstack([vectors.real, vectors.imag]))[0][:, :size])
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import generalisation_error, unit_cosines, unit_overlaps
@@ -14,8 +14,6 @@ from teacher_student.problem_file import parse_problem
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, unpack
 from teacher_student.trajectory import COSINES, DIMENSIONS
 from teacher_student.velocities import DIMENSIONS as VELOCITIES
-
-FloatArray = npt.NDArray[np.float64]
 
 _DIMENSIONS = {**DIMENSIONS, COSINES: ("student", "teacher")}
 # Central differences: what is differentiated are polynomials and arcsines of order one.

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from teacher_student.activations import get_activations
+from teacher_student.arrays import FloatArray
 from teacher_student.gaussian_averages.sampled import field_map, symmetric_points
 from teacher_student.kernels import njit
 from teacher_student.order_parameters import OrderParameters
@@ -23,8 +23,6 @@ from teacher_student.theory.diffusion import increment
 from teacher_student.theory.drift import flow, keep_lengths
 from teacher_student.theory.momentum_drift import velocity_flow
 from teacher_student.theory.momentum_noise import decay_forces
-
-FloatArray = npt.NDArray[np.float64]
 
 N_POINTS = 2**15
 N_SETS = 8

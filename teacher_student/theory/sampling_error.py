@@ -5,18 +5,16 @@ from __future__ import annotations
 import copy
 
 import numpy as np
-import numpy.typing as npt
 import scipy.integrate
 import xarray as xr
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import Diverged, refuse
 from teacher_student.problem_file import parse_problem
 from teacher_student.theory.coordinates import coordinates_of, right_hand_side, smooth_pieces, unpack
 from teacher_student.theory.sampled_drift import SampledDrift
 from teacher_student.trajectory import DIMENSIONS, EPS_G_ERROR, build_trajectory
 from teacher_student.velocities import DIMENSIONS as VELOCITIES
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def sampling_error(theory: xr.Dataset) -> xr.Dataset:

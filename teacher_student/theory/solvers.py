@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.bounds import bounds_of, first_out_of_bounds
 from teacher_student.problem import Problem
 from teacher_student.theory.advance import REACHED, STUCK
 from teacher_student.theory.coordinates import ClosedDrift, Coordinates, Piece, smooth_pieces, unpack
 from teacher_student.theory.march import March
 from teacher_student.trajectory import COMPLETE
-
-FloatArray = npt.NDArray[np.float64]
 
 SCIPY_METHODS = ("LSODA", "Radau", "BDF", "DOP853", "RK45", "RK23")
 

@@ -9,10 +9,8 @@ y_i contains two modes (Q_ab) or one (R_am); with s_i half the sum of their phi 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from teacher_student.arrays import FloatArray, IntArray
 
 
 def moments_at_fixed_lengths(

@@ -11,15 +11,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.kernels import njit
 from teacher_student.theory.flow import Flow, slope
 from teacher_student.theory.linear_equations import factorise, solve
 from teacher_student.theory.tableaux import Explicit, Rosenbrock
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 # Entries of `Walk.counts`.
 EVALUATIONS, JACOBIANS, STEPS, REJECTED, IMPLICIT, SUSPICIONS, PATIENCE, DONE, PIECES, N_COUNTS = range(10)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 
 from teacher_student.activations import get_activation
+from teacher_student.arrays import FloatArray
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def polynomial_of(activation: str) -> tuple[float, ...] | None:

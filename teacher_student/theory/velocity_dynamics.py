@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import cfunc
 from teacher_student.schedules import rates_at
 from teacher_student.theory.flow import DYNAMICS
 from teacher_student.theory.momentum_drift import velocity_drift
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def _velocity_dynamics(

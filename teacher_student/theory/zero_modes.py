@@ -10,17 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 
+from teacher_student.arrays import FloatArray
 from teacher_student.order_parameters import OrderParameters, generalisation_error, unit_overlaps
 from teacher_student.problem import LearningRule
 from teacher_student.theory.conserved import conserved_quantities
 from teacher_student.theory.coordinates import Coordinates, unpack
 from teacher_student.theory.families import families_of_modes, function_of_modes, rescalings_of_units
 from teacher_student.theory.symmetries import rotations, rotations_of_inputs, rotations_of_units
-
-FloatArray = npt.NDArray[np.float64]
 
 # Of unit vectors; the Jacobian's own error, 1e-10, is amplified by its condition.
 _IN_KERNEL = 1e-6

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from teacher_student.arrays import Array
 from teacher_student.deep import cifar
 from teacher_student.deep.data import load_data, read_cifar
 from teacher_student.errors import InvalidInput
-
-Array = npt.NDArray[Any]
 
 
 def pixels(n_samples: int, seed: int = 0) -> Array:

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from teacher_student.arrays import Array
 from teacher_student.deep import cifar
 from teacher_student.deep.data import gaussian_mixture, load_data, read_mnist
 from teacher_student.deep.idx import read_idx, read_images_and_labels
 from teacher_student.deep.stream import Teacher
 from teacher_student.errors import InvalidInput
 
-Array = npt.NDArray[Any]
 Write = Callable[[Path], None]
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from teacher_student.arrays import Array
 from teacher_student.deep import ModeMLPClassifier, ModeMLPRegressor, training
 from teacher_student.deep.network import DECOMPOSITIONS
 from teacher_student.deep.optimiser import Adam, scheduled_rate, sgd_step
@@ -33,7 +33,7 @@ def test_scikit_learn_accepts_the_estimators(estimator: Any, check: Callable[[An
     check(estimator)
 
 
-def blobs(n_samples: int = 240) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def blobs(n_samples: int = 240) -> tuple[Array, Array]:
     """Return three separable classes in four dimensions."""
     X, y = make_blobs(n_samples, 4, centers=3, cluster_std=1.0, random_state=0)
     return (X - X.mean(axis=0)) / X.std(axis=0), y
@@ -97,12 +97,12 @@ def test_early_stopping_ends_after_epochs_without_a_rise_and_keeps_the_best(monk
     assert (model.theta_ != ends[-1]).any()
 
 
-def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch, diverge: bool = False) -> list[npt.NDArray[Any]]:
+def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch, diverge: bool = False) -> list[Array]:
     """Let Ctrl-C come, or the loss be NaN, in the epoch after `epochs`; return a list of the parameters at the end of each."""
-    ends: list[npt.NDArray[Any]] = []
+    ends: list[Array] = []
     epoch = training._epoch
 
-    def one(estimator: Any, theta: npt.NDArray[Any], *rest: Any) -> tuple[float, float]:
+    def one(estimator: Any, theta: Array, *rest: Any) -> tuple[float, float]:
         if len(ends) == epochs:
             theta[...] = np.nan
             if diverge:

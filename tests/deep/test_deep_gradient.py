@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from teacher_student.arrays import FloatArray
 from teacher_student.deep.activations import ACTIVATIONS, gaussian_moments, get_activation
 from teacher_student.deep.gradient import add_orthogonality, backward, cross_entropy, forward, squared_error
 from teacher_student.deep.network import (
@@ -22,14 +22,13 @@ from teacher_student.deep.network import (
 )
 from teacher_student.errors import InvalidInput
 
-Array = npt.NDArray[np.float64]
 SIZES = (5, 7, 6, 3)
 LONG = (40, 36, 50, 33)  # products with few modes are compiled
 
 
 def network(
     decomposition: str, activation: str = "tanh", n_modes: object = 4, sizes: tuple[int, ...] = SIZES
-) -> tuple[Architecture, Array]:
+) -> tuple[Architecture, FloatArray]:
     """Return a small network with generic parameters, biases included."""
     architecture = build_architecture(sizes, n_modes, decomposition, activation)
     rng = np.random.default_rng(3)
@@ -37,8 +36,8 @@ def network(
 
 
 def loss_and_gradient(
-    architecture: Architecture, theta: Array, x: Array, target: Array, orthogonality: float = 0.0
-) -> tuple[float, Array]:
+    architecture: Architecture, theta: FloatArray, x: FloatArray, target: FloatArray, orthogonality: float = 0.0
+) -> tuple[float, FloatArray]:
     """Return the loss (cross-entropy for integer targets) and the package's gradient."""
     layers, activation = as_layers(architecture, theta), get_activation(architecture.activation)
     fields = forward(layers, activation, x)
@@ -52,7 +51,7 @@ def loss_and_gradient(
     return value, gradient
 
 
-def finite_differences(architecture: Architecture, theta: Array, *arguments: object) -> Array:
+def finite_differences(architecture: Architecture, theta: FloatArray, *arguments: object) -> FloatArray:
     """Return central differences of the loss, of error h^2 = 1e-10 relative to the third derivative."""
     h, result = 1e-5, np.empty_like(theta)
     for i in range(len(theta)):
@@ -170,7 +169,7 @@ def test_moments_of_the_activations() -> None:
     assert zg == pytest.approx(np.sqrt(2 / np.pi) / np.sqrt(2), rel=1e-10)
 
 
-def field_variances(decomposition: str, initialisation: str, N: int, P: int, activation: str = "relu") -> Array:
+def field_variances(decomposition: str, initialisation: str, N: int, P: int, activation: str = "relu") -> FloatArray:
     """Return <z^2> of each matrix, over inputs of mean square 1 and 12 draws of the parameters: (draws, matrices)."""
     sizes = (N, N, N, 40)
     architecture = build_architecture(sizes, P, decomposition, activation)

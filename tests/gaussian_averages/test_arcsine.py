@@ -6,11 +6,9 @@ from collections.abc import Callable
 
 import mpmath
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.gaussian_averages.arcsine import take_arcsines
-
-FloatArray = npt.NDArray[np.float64]
 
 # Units in the last place; the rounding of the argument of the square root alone may cost one.
 LARGEST = 3.0

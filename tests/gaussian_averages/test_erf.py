@@ -6,13 +6,11 @@ import itertools
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import scipy.special
 
+from teacher_student.arrays import FloatArray
 from teacher_student.gaussian_averages.erf import activation_covariance, averages
-
-FloatArray = npt.NDArray[np.float64]
 
 # The grid's own error is below 1e-7 for covariances with eigenvalues up to 2; see `test_quadrature_is_accurate`.
 TOLERANCE = 1e-6

@@ -10,14 +10,12 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import scipy.integrate
 import scipy.special
 
+from teacher_student.arrays import FloatArray
 from teacher_student.gaussian_averages import piecewise_linear, polynomial
-
-FloatArray = npt.NDArray[np.float64]
 
 RANDOM, DEGENERATE = 1e-10, 1e-9  # absolute errors allowed of averages of fields of order one
 SLOPES = [(0.0, 0.0), (0.01, 0.01), (0.0, 1.0), (-0.4, 0.3)]  # of student and teacher

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from teacher_student.arrays import FloatArray
 from teacher_student.gaussian_averages import polynomial
-
-FloatArray = npt.NDArray[np.float64]
 
 LINEAR, QUADRATIC, CENTRED, GENERAL = (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (-1.0, 0.0, 1.0), (0.3, -0.8, 0.5)
 PAIRS = [(LINEAR, LINEAR), (QUADRATIC, QUADRATIC), (CENTRED, CENTRED), (LINEAR, CENTRED), (QUADRATIC, LINEAR), (GENERAL, CENTRED)]

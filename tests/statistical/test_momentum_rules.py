@@ -13,17 +13,16 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import scipy.integrate
 import xarray as xr
 from scipy import stats
 
 import teacher_student as ts
+from teacher_student.arrays import FloatArray
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side
 from teacher_student.theory.predictions import moving_coordinates
 
-FloatArray = npt.NDArray[np.float64]
 MakeProblem = Callable[..., ts.Problem]
 
 LARGEST_Z = 4.5

@@ -7,16 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from teacher_student import LearningRule, OrderParameters, Problem, integrate, plain_committee
 from teacher_student.activations import get_activations
+from teacher_student.arrays import FloatArray
 from teacher_student.gaussian_averages import averages_of
 from teacher_student.theory.coordinates import state_vector, unpack
 from teacher_student.theory.drift import drift
-
-FloatArray = npt.NDArray[np.float64]
 
 RULE = LearningRule(eta_xi_in=1.1, eta_sigma=0.5, eta_xi_out=0.8, eta_v=0.3, noise=0.2, weight_decay=0.05, batch_size=2)
 ROUNDING = 1e-13

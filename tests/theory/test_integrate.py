@@ -9,14 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 import teacher_student as ts
+from teacher_student.arrays import FloatArray
 from teacher_student.theory.integrate import METHODS
 from teacher_student.trajectory import resolved_eps_g
-
-FloatArray = npt.NDArray[np.float64]
 
 BLOCKS = ("Q_modes", "R_modes", "sigma", "xi_out", "v", "eps_g")
 

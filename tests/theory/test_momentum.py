@@ -6,20 +6,18 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import scipy.linalg
 import xarray as xr
 
 import teacher_student as ts
+from teacher_student.arrays import FloatArray
 from teacher_student.problem import RATES
 from teacher_student.theory import diffusion
 from teacher_student.theory.coordinates import DriftAt, coordinates_of, right_hand_side
 from teacher_student.theory.fluctuations import jacobian
 from teacher_student.theory.predictions import moving_coordinates
 from teacher_student.theory.sampled_drift import SampledDrift
-
-FloatArray = npt.NDArray[np.float64]
 
 NOISE = 0.4
 NAMES = ("Q_modes", "R_modes", "C_velocities", "R_velocities", "Q_velocities")

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import scipy.integrate
 import scipy.linalg
 
 import teacher_student as ts
+from teacher_student.arrays import FloatArray
 from teacher_student.theory.advance import REACHED
 from teacher_student.theory.coordinates import ClosedDrift, DriftAt, coordinates_of, right_hand_side
 from teacher_student.theory.flow import fill_change_of_rates, slope
@@ -32,8 +32,6 @@ from teacher_student.theory.stepper import (
     spectral_radius,
 )
 from teacher_student.theory.tableaux import DOP853, RODAS5P, Explicit, Rosenbrock
-
-FloatArray = npt.NDArray[np.float64]
 
 END = 3.0
 FALLING = ts.PowerLaw(start=2.0, alpha=1.0, exponent=1.5)
