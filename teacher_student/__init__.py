@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from teacher_student.pooling import pool as pool
     from teacher_student.problem import LearningRule as LearningRule
     from teacher_student.problem import Problem as Problem
-    from teacher_student.problem import log_spaced_times as log_spaced_times
     from teacher_student.problem_file import load_problem as load_problem
     from teacher_student.registration import register_activation as register_activation
     from teacher_student.restart import warm_restart as warm_restart
@@ -34,11 +33,12 @@ if TYPE_CHECKING:
     from teacher_student.sweeps.design import Sweep as Sweep
     from teacher_student.sweeps.run import sweep as sweep
     from teacher_student.sweeps.sweep_file import load_sweep as load_sweep
+    from teacher_student.theory.integrate import integrate as integrate
     from teacher_student.theory.noise.sampling_error import sampling_error as sampling_error
-    from teacher_student.theory.ode.integrate import integrate as integrate
     from teacher_student.theory.stability.continuation import continuation as continuation
     from teacher_student.theory.stability.fixed_points import fixed_point as fixed_point
     from teacher_student.theory.stability.plateau import plateau_length as plateau_length
+    from teacher_student.times import log_spaced_times as log_spaced_times
     from teacher_student.toml_files import presets as presets
     from teacher_student.trajectory import load_trajectory as load_trajectory
     from teacher_student.trajectory import save_trajectory as save_trajectory
@@ -60,11 +60,11 @@ _WHERE = {
     "Problem": "problem",
     "with_output_scaling": "output_scaling",
     "Velocities": "velocities",
-    "log_spaced_times": "problem",
+    "log_spaced_times": "times",
     "load_problem": "problem_file",
     "presets": "toml_files",
     "warm_restart": "restart",
-    "integrate": "theory.ode.integrate",
+    "integrate": "theory.integrate",
     "predict": "theory.noise.predictions",
     "simulate": "sgd.run",
     "leap": "leaps.run",

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from teacher_student.errors import check_instance, check_non_negative, check_whole, refuse
+from teacher_student.errors import check_non_negative, check_whole, refuse
 from teacher_student.figure_style import COLOURS, DASHES, MARKERS, figure_of, figure_style
 from teacher_student.trajectory import normalized_overlaps, resolved_times
 from teacher_student.trajectory_form import DIMENSIONS, NORMALIZED_OVERLAPS, as_dataset, as_trajectory
@@ -211,9 +211,8 @@ def finite_size_scaling(scaling: Scaling, ax: Axes | None = None) -> tuple[Figur
 
     Raises `InvalidInput` unless `scaling` is what `teacher_student.scaling` returns.
     """
-    from teacher_student.analysis.scaling import Scaling  # SciPy takes a while, and most figures do not need it
-
-    check_instance("scaling", scaling, Scaling, "what teacher_student.scaling returns")
+    if not all(hasattr(scaling, name) for name in ("n_inputs", "spread", "spread_exponent", "deviation", "deviation_exponent")):
+        refuse("scaling", scaling, "what teacher_student.scaling returns")
     N = np.array(scaling.n_inputs, dtype=np.float64)
     line = np.geomspace(N.min() / 1.5, N.max() * 1.5, 50)
     rows = (

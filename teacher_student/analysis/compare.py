@@ -13,9 +13,9 @@ from teacher_student.analysis.verdict import DIFFERS, Test, Verdict, judge, not_
 from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.layout import FACTORS
+from teacher_student.theory.integrate import integrate, predicts_fluctuations
 from teacher_student.theory.noise.predictions import predict
 from teacher_student.theory.noise.sampling_error import sampling_error
-from teacher_student.theory.ode.integrate import integrate, predicts_fluctuations
 from teacher_student.trajectory import resolved_times
 from teacher_student.trajectory_form import as_trajectory, problem_of
 

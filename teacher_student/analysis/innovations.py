@@ -21,9 +21,9 @@ from teacher_student.problem import RATES, LearningRule, Problem
 from teacher_student.schedules import Schedule, scaled
 from teacher_student.theory.coordinates import Coordinates
 from teacher_student.theory.equalities import independent_coordinates
+from teacher_student.theory.integrate import integrate
 from teacher_student.theory.noise.predictions import moving_coordinates
 from teacher_student.theory.noise.sampling_error import set_solutions
-from teacher_student.theory.ode.integrate import integrate
 from teacher_student.trajectory_form import problem_of
 
 Spans = tuple[tuple[float, float], ...]

@@ -14,8 +14,8 @@ from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.errors import check_flag, refuse
 from teacher_student.problem import difference_of
 from teacher_student.theory.equalities import independent_coordinates
+from teacher_student.theory.integrate import integrate
 from teacher_student.theory.noise.predictions import moving_coordinates
-from teacher_student.theory.ode.integrate import integrate
 from teacher_student.trajectory_form import as_simulations, problem_of
 
 LEAST_REPLICAS = 8

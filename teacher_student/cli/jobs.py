@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def run_theory(problem: Problem, alpha: npt.ArrayLike | None = None, fluctuations: bool = False) -> tuple[xr.Dataset | None, int]:
     """Return the trajectory of the theory, or what there is of it, and an exit status."""
-    from teacher_student.theory.ode.integrate import integrate
+    from teacher_student.theory.integrate import integrate
 
     try:
         trajectory = integrate(problem, alpha, fluctuations)

@@ -18,6 +18,7 @@ from teacher_student.deep.cost import compare_costs
 from teacher_student.deep.fits import LEAST_POINTS, Fit, fit_power_laws, fit_width_laws, width_verdict
 from teacher_student.deep.importance import ablate, mode_importance
 from teacher_student.deep.latent import check_directions, latent_geometry
+from teacher_student.deep.numbers import finite
 from teacher_student.deep.requests import requested_data, requested_network, requested_problem, trained, with_modes
 from teacher_student.deep.training import uninterrupted
 from teacher_student.deep.widths import least_modes
@@ -151,15 +152,6 @@ def _print_fit(fit: Fit) -> None:
 
 def _error(error: float) -> str:
     return f"{error:.2g}" if np.isfinite(error) else "undetermined"
-
-
-def finite(numbers: Any) -> Any:
-    """Return `numbers` as JSON can hold them: null for what is infinite or not a number."""
-    if isinstance(numbers, dict):
-        return {key: finite(value) for key, value in numbers.items()}
-    if isinstance(numbers, list):
-        return [finite(value) for value in numbers]
-    return None if isinstance(numbers, float) and not np.isfinite(numbers) else numbers
 
 
 def _write(folder: Path, name: str, figure: Figure, numbers: object) -> int:

@@ -14,8 +14,8 @@ import xarray as xr
 import teacher_student
 from teacher_student.arrays import FloatArray
 from teacher_student.errors import Diverged, refuse
-from teacher_student.problem import whole_steps
 from teacher_student.sweeps.design import Sweep, problem_with
+from teacher_student.times import whole_steps
 
 # Of a batch: points may turn out to take far longer than those before.
 LONGEST = 2.0
@@ -91,7 +91,7 @@ def _run_point(
     arrays = {"alpha": alpha, "T": problem.initial.T, "v_teacher": problem.initial.v_teacher}
     runs = {}
     if work.theory:
-        from teacher_student.theory.ode.integrate import integrate
+        from teacher_student.theory.integrate import integrate
 
         runs["theory"] = _kept(lambda: integrate(problem, alpha, progress=False))
     if work.simulation is not None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.files import check_path
-from teacher_student.problem_file import toml, toml_key
 from teacher_student.sweeps.design import Sweep
 from teacher_student.toml_files import presets, read_text, tables
+from teacher_student.toml_text import toml, toml_key
 
 _KEYS = tuple(f.name for f in fields(Sweep) if f.init)
 

@@ -19,8 +19,8 @@ from deviations import z_scores
 import teacher_student as ts
 from teacher_student.problem import RATES
 from teacher_student.schedules import scaled
+from teacher_student.theory import integrate
 from teacher_student.theory.coordinates import Coordinates
-from teacher_student.theory.ode import integrate
 from teacher_student.theory.right_hand_side import right_hand_side
 
 LARGEST_Z = 4.5

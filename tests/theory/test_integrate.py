@@ -13,7 +13,7 @@ import pytest
 
 import teacher_student as ts
 from teacher_student.arrays import FloatArray
-from teacher_student.theory.ode.integrate import METHODS
+from teacher_student.theory.integrate import METHODS
 from teacher_student.theory.ode.progress import WINDOW, Progress
 from teacher_student.trajectory import resolved_eps_g
 

@@ -12,8 +12,8 @@ from functools import cache
 import numpy as np
 
 from teacher_student import __version__
-from teacher_student.deep.analyses import finite
 from teacher_student.deep.data import OPENML_NAMES, Data, load_data
+from teacher_student.deep.numbers import finite
 from teacher_student.deep.reproduction import figures
 from teacher_student.deep.reproduction.claims import all_claims
 from teacher_student.deep.reproduction.plan import Part, all_parts, build_plan, check_parts

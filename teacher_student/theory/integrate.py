@@ -14,12 +14,13 @@ from teacher_student.activations import get_activation
 from teacher_student.arrays import FloatArray
 from teacher_student.errors import Diverged, check_fraction, refuse
 from teacher_student.layout import unpack
-from teacher_student.problem import Problem, check_problem, output_times
+from teacher_student.problem import Problem, check_problem
 from teacher_student.theory.coordinates import Coordinates, sizes_of
 from teacher_student.theory.equalities import independent_coordinates, smallest_distance
 from teacher_student.theory.ode.march import METHOD
 from teacher_student.theory.ode.solvers import SCIPY_METHODS, Task, solve_compiled, solve_with_scipy
 from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
+from teacher_student.times import output_times
 from teacher_student.trajectory import COMPLETE, build_trajectory
 
 METHODS = (METHOD, *SCIPY_METHODS)
