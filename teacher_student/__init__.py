@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from teacher_student.output_scaling import with_output_scaling as with_output_scaling
     from teacher_student.problem import LearningRule as LearningRule
     from teacher_student.problem import Problem as Problem
-    from teacher_student.problem import log_spaced_times as log_spaced_times
     from teacher_student.problem_file import load_problem as load_problem
     from teacher_student.problem_file import presets as presets
     from teacher_student.registration import register_activation as register_activation
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from teacher_student.theory.integrate import integrate as integrate
     from teacher_student.theory.plateau import plateau_length as plateau_length
     from teacher_student.theory.sampling_error import sampling_error as sampling_error
+    from teacher_student.times import log_spaced_times as log_spaced_times
     from teacher_student.trajectory import load_trajectory as load_trajectory
     from teacher_student.trajectory import save_trajectory as save_trajectory
     from teacher_student.velocities import Velocities as Velocities
@@ -59,7 +59,7 @@ _WHERE = {
     "Problem": "problem",
     "with_output_scaling": "output_scaling",
     "Velocities": "velocities",
-    "log_spaced_times": "problem",
+    "log_spaced_times": "times",
     "load_problem": "problem_file",
     "presets": "problem_file",
     "warm_restart": "restart",

@@ -23,10 +23,10 @@ def run_comparison(options: argparse.Namespace) -> int:
     """Write both sides, the figure and the report into a folder, print the verdict, and return an exit status."""
     from teacher_student.analysis.compare import compare
     from teacher_student.networks import bytes_of_weights
-    from teacher_student.problem import whole_steps
     from teacher_student.problem_file import load_problem
     from teacher_student.sgd.memory import check_memory_of_runs
     from teacher_student.theory.integrate import predicts_fluctuations
+    from teacher_student.times import whole_steps
 
     problem = _until(load_problem(options.problem), options.alpha)
     sizes = _sizes(options.n_inputs, problem)
@@ -115,7 +115,7 @@ def _compare_sizes(options: argparse.Namespace, problem: Problem, sizes: list[in
 
 def _until(problem: Problem, last: float | None) -> Problem:
     """Return the problem with output times up to `last`, by default its own."""
-    from teacher_student.problem import output_times
+    from teacher_student.times import output_times
 
     if last is None:
         return problem

@@ -1,9 +1,7 @@
-"""Problems as TOML: files, presets, and the text a problem is stored as."""
+"""Problems that are read from TOML: files, presets, and the text a problem is stored as."""
 
 from __future__ import annotations
 
-import json
-import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
@@ -16,16 +14,17 @@ import numpy as np
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.networks import li_huang_weights, overlaps
 from teacher_student.order_parameters import OrderParameters, plain_committee
-from teacher_student.output_scaling import Applied, check_output_scaling, with_output_scaling
-from teacher_student.problem import RATES, LearningRule, Problem, log_spaced_times
-from teacher_student.schedules import Cosine, Piecewise, PowerLaw, Schedule
+from teacher_student.output_factors import Applied, check_output_scaling
+from teacher_student.output_scaling import with_output_scaling
+from teacher_student.problem import RATES, RUN_KEYS, LearningRule, Problem
+from teacher_student.schedules import Schedule
+from teacher_student.times import log_spaced_times
+from teacher_student.toml_text import SCHEDULES, toml
 from teacher_student.velocities import Velocities
 
 DEFAULT_PRESET = "staircase"
 
-_SCHEDULES: dict[str, type[Schedule]] = {"piecewise": Piecewise, "power-law": PowerLaw, "cosine": Cosine}
 _MOST_TIMES = 1_000_000
-_RUN_KEYS = ("alpha", "n_inputs", "replicas", "seed")
 
 
 def presets() -> dict[str, str]:
@@ -94,7 +93,7 @@ def build_problem(document: dict[str, Any]) -> Problem:
     _check_keys("rule.", tables["rule"], tuple(f.name for f in fields(LearningRule)))
     if "eta_xi_in" not in tables["rule"]:
         refuse("rule.eta_xi_in", None, "a number of at least 0 (0 freezes the input modes)")
-    _check_keys("run.", tables["run"], _RUN_KEYS)
+    _check_keys("run.", tables["run"], RUN_KEYS)
     run = dict(tables["run"])
     if isinstance(run.get("alpha"), dict):
         run["alpha"] = _times_of_table(run["alpha"])
@@ -110,44 +109,6 @@ def build_problem(document: dict[str, Any]) -> Problem:
     if applied:
         return replace(problem, output_scaling=Applied(output_scaling))
     return with_output_scaling(problem, output_scaling)
-
-
-def write_problem(problem: Problem) -> str:
-    """Return `problem` as TOML text with every number written out in full."""
-    lines = [f"name = {toml(problem.name)}", f"description = {toml(problem.description)}", "", "[initial]"]
-    lines += [f"{f.name} = {toml(getattr(problem.initial, f.name).tolist())}" for f in fields(OrderParameters)]
-    if problem.output_scaling != "1":
-        lines += [f"output_scaling = {toml(problem.output_scaling)}", "output_scaling_applied = true"]
-    if problem.velocity is not None:
-        lines += ["", "[velocity]"]
-        lines += [f"{f.name} = {toml(getattr(problem.velocity, f.name).tolist())}" for f in fields(Velocities)]
-    lines += ["", "[rule]"]
-    rule = {f.name: getattr(problem.rule, f.name) for f in fields(LearningRule)}
-    lines += [f"{name} = {toml(value)}" for name, value in rule.items() if value is not None]
-    lines += ["", "[run]"]
-    lines += [f"{key} = {toml(np.asarray(getattr(problem, key)).tolist())}" for key in _RUN_KEYS]
-    return "\n".join(lines) + "\n"
-
-
-def toml(value: Any) -> str:
-    """Return `value` as the right-hand side of a line of TOML."""
-    if isinstance(value, Schedule):
-        kind = next(kind for kind, schedule in _SCHEDULES.items() if isinstance(value, schedule))
-        return toml({"kind": kind, **{f.name: getattr(value, f.name) for f in fields(value)}})
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(toml, value)) + "]"
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{toml_key(key)} = {toml(entry)}" for key, entry in value.items()) + " }"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(value)
-
-
-def toml_key(key: str) -> str:
-    """Return `key` as the left-hand side of a line of TOML."""
-    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else toml(key)
 
 
 class _Prefix:
@@ -201,17 +162,17 @@ def _output_scaling(table: dict[str, Any]) -> tuple[str, bool]:
 def _schedule(prefix: str, table: dict[str, Any]) -> Schedule:
     """Return the schedule of a rate that is a table; `prefix` is its name with a dot."""
     if "kind" not in table:
-        refuse(prefix[:-1], table, "a number of at least 0, or a table with kind = " + " or ".join(map(toml, _SCHEDULES)))
+        refuse(prefix[:-1], table, "a number of at least 0, or a table with kind = " + " or ".join(map(toml, SCHEDULES)))
     table = dict(table)
     kind = table.pop("kind")
-    if not isinstance(kind, str) or kind not in _SCHEDULES:
-        refuse(f"{prefix}kind", kind, "one of " + ", ".join(_SCHEDULES))
-    known = fields(_SCHEDULES[kind])
+    if not isinstance(kind, str) or kind not in SCHEDULES:
+        refuse(f"{prefix}kind", kind, "one of " + ", ".join(SCHEDULES))
+    known = fields(SCHEDULES[kind])
     needed = tuple(f.name for f in known if f.default is MISSING)
     _check_keys(prefix, table, tuple(f.name for f in known))
     _require_keys(prefix, {name: table[name] for name in needed if name in table}, needed)
     with_prefix = _Prefix(prefix)
-    return with_prefix(_SCHEDULES[kind], table)
+    return with_prefix(SCHEDULES[kind], table)
 
 
 def _velocity(table: Any) -> Velocities | None:

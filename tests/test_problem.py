@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import teacher_student as ts
-from teacher_student.output_scaling import Applied
-from teacher_student.problem import output_times
+from teacher_student.output_factors import Applied
 from teacher_student.problem_file import parse_problem
+from teacher_student.times import output_times
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 TEXT = """

@@ -24,10 +24,11 @@ from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.problem import Problem, check_seed_and_replicas, output_times, whole_steps
+from teacher_student.problem import Problem, check_seed_and_replicas
 from teacher_student.sgd.checkpoint import Checkpoint
 from teacher_student.sgd.inputs import replica_generators
 from teacher_student.sgd.memory import check_memory_of_runs
+from teacher_student.times import output_times, whole_steps
 from teacher_student.trajectory import build_trajectory
 
 # How long a replica goes on by itself: on threads, all have their turn within _ROUND, and Ctrl-C waits for one turn; what runs

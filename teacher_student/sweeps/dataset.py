@@ -12,10 +12,10 @@ import xarray as xr
 import teacher_student
 from teacher_student.arrays import Array, FloatArray
 from teacher_student.errors import refuse
-from teacher_student.problem_file import toml
 from teacher_student.sweeps.design import Sweep
 from teacher_student.sweeps.results import stored_headers, stored_points
 from teacher_student.sweeps.sweep_file import write_sweep
+from teacher_student.toml_text import toml
 from teacher_student.trajectory import DIMENSIONS, LONG_NAMES
 
 _FORMAT = "teacher_student sweep 1"

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from teacher_student.errors import InvalidInput, check_whole, refuse, shown
-from teacher_student.problem import Problem, check_size_of_runs, whole_steps
+from teacher_student.problem import Problem, check_size_of_runs
 from teacher_student.problem_file import build_problem, load_document, parse_document
 from teacher_student.sweeps.values import MOST_POINTS, OF_DRAWS, OF_GRIDS, drawn_values, listed_values
+from teacher_student.times import whole_steps
 from teacher_student.trajectory import DIMENSIONS
 
 DESIGNS = ("grid", "random", "sobol", "latin-hypercube")

@@ -14,8 +14,8 @@ import xarray as xr
 import teacher_student
 from teacher_student.arrays import FloatArray
 from teacher_student.errors import Diverged, refuse
-from teacher_student.problem import whole_steps
 from teacher_student.sweeps.design import Sweep, problem_with
+from teacher_student.times import whole_steps
 
 # Of a batch: points may turn out to take far longer than those before.
 LONGEST = 2.0

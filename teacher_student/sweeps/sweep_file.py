@@ -9,8 +9,9 @@ from typing import Any
 
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.files import check_path
-from teacher_student.problem_file import presets, toml, toml_key
+from teacher_student.problem_file import presets
 from teacher_student.sweeps.design import Sweep
+from teacher_student.toml_text import toml, toml_key
 
 _KEYS = tuple(f.name for f in fields(Sweep) if f.init)
 

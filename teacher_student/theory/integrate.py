@@ -12,11 +12,12 @@ from tqdm import tqdm
 import teacher_student
 from teacher_student.arrays import FloatArray
 from teacher_student.errors import Diverged, check_fraction, refuse
-from teacher_student.problem import Problem, check_problem, output_times
+from teacher_student.problem import Problem, check_problem
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, unpack
 from teacher_student.theory.march import METHOD
 from teacher_student.theory.sampled_drift import SampledDrift
 from teacher_student.theory.solvers import SCIPY_METHODS, Task, solve_compiled, solve_with_scipy
+from teacher_student.times import output_times
 from teacher_student.trajectory import COMPLETE, build_trajectory
 
 METHODS = (METHOD, *SCIPY_METHODS)
