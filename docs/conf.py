@@ -39,7 +39,6 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",
     "ignore_pattern": "^$",
     "within_subsection_order": "FileNameSortKey",
-    "reset_argv": "gallery.arguments",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_signature": False,

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from teacher_student import deep as deep
     from teacher_student import networks as networks
     from teacher_student import plots as plots
+    from teacher_student.analysis.compare import compare as compare
+    from teacher_student.analysis.scaling import replicas_for as replicas_for
+    from teacher_student.analysis.scaling import scaling as scaling
     from teacher_student.analysis.specialization import specialization as specialization
+    from teacher_student.analysis.stages import passage_times as passage_times
     from teacher_student.analysis.stages import stages as stages
     from teacher_student.errors import Diverged as Diverged
     from teacher_student.errors import InvalidInput as InvalidInput
@@ -30,16 +34,20 @@ if TYPE_CHECKING:
     from teacher_student.schedules import Cosine as Cosine
     from teacher_student.schedules import Piecewise as Piecewise
     from teacher_student.schedules import PowerLaw as PowerLaw
+    from teacher_student.sgd.run import simulate as simulate
     from teacher_student.sweeps.design import Sweep as Sweep
     from teacher_student.sweeps.run import sweep as sweep
     from teacher_student.sweeps.sweep_file import load_sweep as load_sweep
     from teacher_student.theory.continuation import continuation as continuation
     from teacher_student.theory.fixed_points import fixed_point as fixed_point
     from teacher_student.theory.integrate import integrate as integrate
+    from teacher_student.theory.plateau import escape_probability as escape_probability
     from teacher_student.theory.plateau import plateau_length as plateau_length
+    from teacher_student.theory.predictions import predict as predict
     from teacher_student.theory.sampling_error import sampling_error as sampling_error
     from teacher_student.times import log_spaced_times as log_spaced_times
     from teacher_student.trajectory import load_trajectory as load_trajectory
+    from teacher_student.trajectory import resolved_eps_g as resolved_eps_g
     from teacher_student.trajectory import save_trajectory as save_trajectory
     from teacher_student.velocities import Velocities as Velocities
 
@@ -70,16 +78,20 @@ _WHERE = {
     "fixed_point": "theory.fixed_points",
     "continuation": "theory.continuation",
     "plateau_length": "theory.plateau",
+    "escape_probability": "theory.plateau",
     "sampling_error": "theory.sampling_error",
     "compare": "analysis.compare",
     "scaling": "analysis.scaling",
+    "replicas_for": "analysis.scaling",
     "Sweep": "sweeps.design",
     "load_sweep": "sweeps.sweep_file",
     "sweep": "sweeps.run",
     "stages": "analysis.stages",
+    "passage_times": "analysis.stages",
     "specialization": "analysis.specialization",
     "load_trajectory": "trajectory",
     "save_trajectory": "trajectory",
+    "resolved_eps_g": "trajectory",
 }
 _MODULES = ("networks", "plots")
 _WITH_EXTRA = ("deep",)  # needs scikit-learn, so that `import *` leaves it out

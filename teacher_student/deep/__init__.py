@@ -6,6 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from teacher_student.deep import cost as cost
+    from teacher_student.deep import data as data
+    from teacher_student.deep import figures as figures
+    from teacher_student.deep import fits as fits
+    from teacher_student.deep import importance as importance
+    from teacher_student.deep import latent as latent
+    from teacher_student.deep import stream as stream
+    from teacher_student.deep import widths as widths
     from teacher_student.deep.data import load_data as load_data
     from teacher_student.deep.estimators import ModeMLPClassifier as ModeMLPClassifier
     from teacher_student.deep.estimators import ModeMLPRegressor as ModeMLPRegressor
