@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.special import erf
-from sgd_roofline import microseconds
-from timing import committee, machine
+from timing import committee, machine, seconds_per_step
 
 import teacher_student as ts
 from teacher_student.activations import get_activation
@@ -28,8 +27,8 @@ RULE = ts.LearningRule(eta_xi_in=0.5, eta_sigma=0.2, eta_xi_out=0.2, eta_v=0.2, 
 
 
 def nanoseconds(work: Callable[[int], object], n_steps: int, runs: int) -> float:
-    """Return the smallest thread time a step of `runs` runs of `n_steps` after one that compiles."""
-    return 1000.0 * microseconds(work, n_steps, runs)
+    """Return nanoseconds of thread time a step."""
+    return 1e9 * seconds_per_step(work, n_steps, runs)
 
 
 def chain(n_inputs: int, groups: int, together: int) -> Callable[[int], None]:

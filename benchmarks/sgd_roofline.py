@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from numba import njit
-from timing import machine
+from timing import least_in_turn, machine, seconds_per_step
 
 import teacher_student as ts
 from teacher_student.activations import get_activation
@@ -102,27 +102,20 @@ def memory_of_steps(xi_in: np.ndarray, W_teacher: np.ndarray, n_steps: int) -> f
 
 
 def microseconds(work: Callable[[int], object], n_steps: int, runs: int) -> float:
-    """Return the smallest thread time a step of `runs` runs of `n_steps` after one that compiles."""
-    work(n_steps)
-    shortest = np.inf
-    for _ in range(runs):
-        begin = time.thread_time()
-        work(n_steps)
-        shortest = min(shortest, time.thread_time() - begin)
-    return 1e6 * shortest / n_steps
+    """Return microseconds of thread time a step."""
+    return 1e6 * seconds_per_step(work, n_steps, runs)
 
 
 def ratio_of_threads(n_inputs: int, n_steps: int, runs: int) -> float:
     """Return how many times the steps of one thread two threads take in the same time, each with a replica of its own."""
     replicas = [replica(n_inputs, seed) for seed in range(2)]
-    seconds = {1: np.inf, 2: np.inf}
     with ThreadPoolExecutor(2) as pool:
-        for _ in range(runs):
-            for n_threads in seconds:
-                begin = time.perf_counter()
-                list(pool.map(lambda run: steps(run, FIRST_LAYER, n_steps), replicas[:n_threads]))
-                seconds[n_threads] = min(seconds[n_threads], time.perf_counter() - begin)
-    return 2.0 * seconds[1] / seconds[2]
+
+        def on_threads(n_threads: int) -> None:
+            list(pool.map(lambda run: steps(run, FIRST_LAYER, n_steps), replicas[:n_threads]))
+
+        one, two = least_in_turn([partial(on_threads, 1), partial(on_threads, 2)], runs)
+    return 2.0 * one / two
 
 
 def line(n_inputs: int, runs: int) -> str:
