@@ -1,4 +1,4 @@
-"""Seconds until something happens: import, help, presets, a preset's theory, the first step of a second process, a first comparison.
+"""Seconds until something happens: import, help, presets, theory, the first step of a second process, the first comparison ever.
 
 Each in processes of its own, as ratios to a bare `import numpy` in the same run; the least of several runs. The comparison starts
 once with no compiled code, and compiles in two processes, and once more with it: the difference is compilation. Where the
