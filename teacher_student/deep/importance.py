@@ -46,8 +46,8 @@ class ImportanceParts(NamedTuple):
 def importance_parts(layer: ModeLayer | PlainLayer) -> ImportanceParts:
     """Return abs(sigma), gamma abs(xi_in) and gamma abs(xi_out) of each mode of a layer, in the order of the modes.
 
-    Norms are Euclidean, over neurons, and ``gamma = mean(abs(sigma)) / mean(abs(xi_in) + abs(xi_out))``, means over modes, so that the first
-    and the other two together weigh the same; C. Li and H. Huang, Phys. Rev. Research 5, L022011 (2023).
+    Norms are Euclidean, over neurons, and ``gamma = mean(abs(sigma)) / mean(abs(xi_in) + abs(xi_out))``, means over modes.
+    The first and the other two together weigh the same; C. Li and H. Huang, Phys. Rev. Research 5, L022011 (2023).
     """
     modes = with_modes(layer)
     sigma = np.abs(modes.sigma.astype(float))
@@ -57,7 +57,9 @@ def importance_parts(layer: ModeLayer | PlainLayer) -> ImportanceParts:
 
 
 def mode_importance(layer: ModeLayer | PlainLayer) -> Array:
-    """Return the importance ``tau = abs(sigma) + gamma (abs(xi_in) + abs(xi_out))`` of each mode, (P,), the sum of `importance_parts`.
+    """Return the importance ``tau = abs(sigma) + gamma (abs(xi_in) + abs(xi_out))`` of each mode, (P,).
+
+    It is the sum of `importance_parts`.
 
     Scaling xi_in up and sigma down leaves W as it is but not tau: the sum depends on how W is split, the product
     ``abs(sigma) abs(xi_in) abs(xi_out)`` does not.
