@@ -52,7 +52,7 @@ def output_times(alpha: float | npt.ArrayLike) -> FloatArray:
 
 def whole_steps(times: FloatArray, n_inputs: int) -> IntArray:
     """Return the steps nearest to `times` at N = `n_inputs`, each once; raises `InvalidInput` beyond 1e18 steps."""
-    if times[-1] * n_inputs > MOST_STEPS:
+    if float(times[-1]) * n_inputs > MOST_STEPS:
         refuse("alpha", times[-1].item(), f"at most 1e18 steps, that is alpha of {MOST_STEPS / n_inputs:.3g}")
     return np.unique(np.rint(times * n_inputs).astype(np.int64))
 

@@ -19,8 +19,7 @@ from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.layout import unpack
 from teacher_student.leaps.leap import DEFECT, ERROR, LEAPS, WANTED, Run, Settings, prepare, take_leaps
 from teacher_student.leaps.model import LeapModel, drift_tolerance, leap_model
-from teacher_student.networks import check_n_inputs
-from teacher_student.problem import Problem, check_problem
+from teacher_student.problem import Problem, check_problem, check_size_of_runs
 from teacher_student.sgd.replicas import Method, run_replicas
 from teacher_student.theory.coordinates import sizes_of
 from teacher_student.theory.equalities import independent_coordinates
@@ -174,7 +173,7 @@ def leap(
     1/N; compare G. N. Milstein and M. V. Tretyakov, SIAM J. Sci. Comput. 18, 1067 (1997), on systems with small noise.
     """
     check_problem(problem)
-    N = check_n_inputs(problem.initial, problem.n_inputs if n_inputs is None else n_inputs)
+    N = check_size_of_runs(problem, problem.n_inputs if n_inputs is None else n_inputs)
     if N < LEAST_INPUTS:
         refuse("n_inputs", N, f"at least {LEAST_INPUTS} for leaps; below it the exact chain is fast: method overlaps")
     if problem.rule.has_velocity:

@@ -23,4 +23,4 @@ def _closed(model: Model, alpha: float, full: FloatArray, out: FloatArray) -> No
         keep_lengths(state, change)
 
 
-pointer = cfunc(RIGHT_HAND_SIDE, cache=True)(_closed)
+pointer = cfunc(RIGHT_HAND_SIDE, cache=True, error_model="numpy")(_closed)

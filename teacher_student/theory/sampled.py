@@ -23,4 +23,4 @@ def _sampled(model: Model, alpha: float, full: FloatArray, out: FloatArray) -> N
         keep_lengths(state, change)
 
 
-pointer = cfunc(RIGHT_HAND_SIDE, cache=True)(_sampled)
+pointer = cfunc(RIGHT_HAND_SIDE, cache=True, error_model="numpy")(_sampled)
