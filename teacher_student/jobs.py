@@ -68,6 +68,8 @@ def _status(trajectory: xr.Dataset) -> int:
     if trajectory.attrs["status"] == "interrupted":
         print(f"teacher-student: {trajectory.attrs['source']} interrupted; what was computed is kept", file=sys.stderr)
         return INTERRUPTED
+    if ended := trajectory.attrs.get("fluctuations_ended"):
+        print(f"teacher-student: the linear noise ends {ended}; what was computed is kept", file=sys.stderr)
     return OK
 
 

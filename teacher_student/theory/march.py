@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from teacher_student.theory.advance import PAUSED, advance, begin
 from teacher_student.theory.flow import Flow
-from teacher_student.theory.stepper import DONE, EVALUATIONS, PIECES, Walk, interpolate, new_walk
+from teacher_student.theory.stepper import DONE, EVALUATIONS, PIECES, STEPS, Walk, interpolate, new_walk
 from teacher_student.theory.tableaux import DOP853, RODAS5P, Explicit, Rosenbrock
 
 FloatArray = npt.NDArray[np.float64]
@@ -89,6 +89,11 @@ class March:
     def n_evaluations(self) -> int:
         """Evaluations of the right-hand side."""
         return int(self.walk.counts[EVALUATIONS])
+
+    @property
+    def n_steps(self) -> int:
+        """Steps taken."""
+        return int(self.walk.counts[STEPS])
 
     @property
     def solution(self) -> Solution:
