@@ -82,7 +82,9 @@ def as_trajectory(
         check_instance(f"{argument}.attrs['method']", trajectory.attrs.get("method"), str, "the name of a method")
     dimensions = _dimensions_in(trajectory)
     for name in dimensions.keys() & set(needed) if variables else dimensions:
-        trajectory = _in_order(trajectory, argument, name, dimensions[name], finite)
+        # Where the linear noise has ended it is not known.
+        known = finite and not (name in OF_NOISE and "fluctuations_ended" in trajectory.attrs)
+        trajectory = _in_order(trajectory, argument, name, dimensions[name], known)
     return trajectory
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from teacher_student.arrays import FloatArray
+from teacher_student.arrays import BoolArray, FloatArray
 from teacher_student.problem import RATES, LearningRule, Problem
 from teacher_student.schedules import Schedule, scaled
 from teacher_student.theory.coordinates import Coordinates
@@ -113,7 +113,11 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     wholes: list[Sample] = []
     spans: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     trusted_before = True
+    known = known_noise(theory)
     for i, j in itertools.pairwise(check_times(theory["alpha"].values, N, n_replicas)):
+        if not known[j]:
+            spans[False].append((float(theory["alpha"][i]), float(theory["alpha"][j])))
+            continue
         innovation, whole = (_sample(theory, deviation, of_sets, sensitivity, start, j, N) for start in (i, None))
         trusted = whole.runs.shape[1] > 0 and whole.nonlinearity <= largest and whole.sampling_error <= _LARGEST_SAMPLING_ERROR
         if trusted:
@@ -128,6 +132,11 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     discrete = (problem.initial.n_modes + problem.initial.n_teacher + 2) / N
     variance_error = _covariance_error(theory) + quadratic + discrete
     return Evidence(innovations, wholes, parameters, variance_error, _merged(spans[True]), _merged(spans[False]))
+
+
+def known_noise(theory: xr.Dataset) -> BoolArray:
+    """Return at which times the linear noise of `theory` is known, (alpha,): up to where it ended."""
+    return np.asarray(np.isfinite(theory["shift"].values).all(axis=1))
 
 
 def check_times(alpha: FloatArray, n_inputs: int, n_replicas: int) -> list[int]:
@@ -191,7 +200,9 @@ def _sample(
 
 def _covariance_error(theory: xr.Dataset) -> float:
     """Return the typical relative error of the predicted variances, the median over coordinates at the worst time."""
-    variance, error = (np.diagonal(theory[name].values[1:], axis1=1, axis2=2) for name in ("covariance", "covariance_error"))
+    known = known_noise(theory)
+    known[0] = False
+    variance, error = (np.diagonal(theory[name].values[known], axis1=1, axis2=2) for name in ("covariance", "covariance_error"))
     return float(np.median(np.abs(error) / np.maximum(variance, 1e-300), axis=1).max(initial=0.0))
 
 

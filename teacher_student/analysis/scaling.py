@@ -120,6 +120,10 @@ def _measure(simulation: xr.Dataset, progress: bool) -> tuple[float, float, floa
     theory = integrate(problem, simulation["alpha"].values, fluctuations=True, progress=progress)
     if "covariance" not in theory:
         refuse("rates", 0.0, "a problem in which something learns")
+    if theory.attrs["fluctuations_ended"]:
+        refuse(
+            "alpha", float(simulation["alpha"][-1]), f"times with linear noise, which ends {theory.attrs['fluctuations_ended']}"
+        )
     runs = moving_coordinates(simulation, coordinates) - moving_coordinates(theory, coordinates)
     variance = np.diagonal(theory["covariance"].values, axis1=1, axis2=2)
     shift = theory["shift"].values

@@ -66,6 +66,8 @@ def _status(trajectory: xr.Dataset) -> int:
     if trajectory.attrs["status"] == "interrupted":
         tell(f"{trajectory.attrs['source']} interrupted; what was computed is kept")
         return INTERRUPTED
+    if ended := trajectory.attrs.get("fluctuations_ended"):
+        tell(f"the linear noise ends {ended}; what was computed is kept")
     return OK
 
 

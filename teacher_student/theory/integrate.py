@@ -49,7 +49,9 @@ def integrate(
         Output times (steps / N); a number is the last of a logarithmic grid; by default the problem's own times.
     fluctuations : bool
         Also integrate the linear noise: covariance and mean shift of runs at finite N at leading order in 1/N, added as
-        ``covariance`` (V; that of runs is V / N), ``shift`` (m; the mean of runs is off by m / N) and ``propagator``.
+        ``covariance`` (V; that of runs is V / N), ``shift`` (m; the mean of runs is off by m / N) and ``propagator``. Where it
+        cannot be trusted, or needs far more steps than the ODEs, it ends: they are NaN then, and the attribute
+        ``fluctuations_ended`` says after which time and why.
     method : str, optional
         The default is "DOP853+Rodas5P", an explicit Runge-Kutta method and one for stiff stretches, in compiled code; where
         Gaussian averages are sampled it is "LSODA". This and other methods of SciPy serve as a check: they are slower.
@@ -115,7 +117,7 @@ def integrate(
     if outcome.status.startswith("diverged"):
         raise Diverged(f"theory {outcome.status}", trajectory)
     if outcome.solution is not None and outcome.status == COMPLETE:
-        return _with_fluctuations(trajectory, problem, coordinates, outcome.solution, progress)
+        return _with_fluctuations(trajectory, problem, coordinates, outcome.solution, outcome.n_steps, progress)
     return trajectory
 
 
@@ -145,7 +147,7 @@ def _matched_tolerances(problem: Problem, f: Any, start: FloatArray, rough: bool
 
 
 def _with_fluctuations(
-    trajectory: xr.Dataset, problem: Problem, coordinates: Coordinates, solution: Any, progress: bool
+    trajectory: xr.Dataset, problem: Problem, coordinates: Coordinates, solution: Any, n_steps: int, progress: bool
 ) -> xr.Dataset:
     """Add the linear noise around `solution` to a trajectory; interrupted, it returns the trajectory without."""
     # SciPy's linear algebra takes a while to import, and most integrations do not need it.
@@ -155,7 +157,13 @@ def _with_fluctuations(
     with tqdm(total=float(times[-1]), unit="alpha", disable=None if progress else True, desc="fluctuations") as bar:
         try:
             noise = linear_noise(
-                problem.initial, problem.rule, coordinates, solution, times, report=lambda t: bar.update(t - bar.n)
+                problem.initial,
+                problem.rule,
+                coordinates,
+                solution,
+                times,
+                n_steps,
+                report=lambda t: bar.update(t - bar.n),
             )
         except KeyboardInterrupt:
             trajectory.attrs["status"] = "interrupted"
@@ -170,6 +178,7 @@ def _with_fluctuations(
     trajectory["shift"].attrs["long_name"] = "N times the deviation of the mean over runs, leading order"
     trajectory["propagator"].attrs["long_name"] = "linear flow from the output time before"
     trajectory.attrs["diffusion_points"] = N_POINTS
+    trajectory.attrs["fluctuations_ended"] = noise.ended
     return trajectory
 
 

@@ -56,7 +56,7 @@ TABLES: list[Any] = [
     {"first": 1, "last": 10**400, "points": 3},
     {"first": 5e-324, "last": 1e308, "points": 3},
     *(
-        {kind: bounds + [3]}
+        {kind: [*bounds, 3]}
         for kind in ("linear", "logarithmic")
         for bounds in ([2**63, 2**64], [5e-324, 1e308], [-1e308, 1e308])
     ),
@@ -155,7 +155,9 @@ def sweeps() -> list[dict[str, Any]]:
 
 
 def mutated(document: dict[str, Any], rng: random.Random) -> str:
-    """Return the text of `document` with one or two of its entries replaced, removed, repeated or renamed, at times a bit of it lost."""
+    """Return the text of `document` with one or two of its entries replaced, removed, repeated or renamed, at times a bit of
+    it lost.
+    """
     document = copy.deepcopy(document)
     for _ in range(rng.choice((1, 1, 2))):
         _mutate(document, rng)

@@ -22,6 +22,12 @@ _WEIGHTS = np.array([0.5, -1.0, 1.0, -1.0, 0.5])
 # The quadratic through ends and middle, at the two other points: its error bounds that of the polynomial generously.
 _QUADRATIC = np.array([[(1 - 2 * x) * (1 - x), 4 * x * (1 - x), x * (2 * x - 1)] for x in _NODES[[1, 3]]])
 _TOLERANCE = 1e-2
+# A shorter interval describes a smooth path better. After as many cuts that do not help, the averages jump, and no cut helps.
+_VAIN_CUTS = 2
+
+
+class NoiseUnknown(ArithmeticError):
+    """The linear noise cannot be trusted, or not be computed, from some time on; the message says why."""
 
 
 class DiffusionPath:
@@ -30,6 +36,8 @@ class DiffusionPath:
     Every average is taken over two independent sets of quasi-random points: their mean is used, and half their difference
     is its standard error. Intervals are as long as a quadratic through three of their five points describes the diffusion
     matrix to 1 % of its diagonal; the polynomial through all five does so far better. They end where a schedule jumps.
+    Where g' has jumps, so have the averages, each time that a point's field crosses one: an interval with such a jump is kept as
+    it is, for the jump is a part of the points' error.
 
     Parameters
     ----------
@@ -41,6 +49,8 @@ class DiffusionPath:
         Points in both sets together, a power of 2.
     last : float
         Time at which the path ends.
+    most : int
+        Intervals that the path may have; more raise `NoiseUnknown`, and so does a path that is not finite.
     """
 
     def __init__(
@@ -51,7 +61,9 @@ class DiffusionPath:
         solution: Callable[[float], FloatArray],
         n_points: int,
         last: float,
+        most: int = 10_000,
     ) -> None:
+        self.most = most
         self.state, self.rule, self.coordinates, self.solution = state, rule, coordinates, solution
         n_dimensions = state.n_modes * (1 if rule.friction is None else 2) + state.n_teacher + 1
         self.point_sets = [gaussian_points(n_dimensions, n_points // 2, seed) for seed in (0, 1)]
@@ -94,6 +106,8 @@ class DiffusionPath:
     def _extend(self) -> None:
         """Append one interval."""
         start = self.ends[-1]
+        if len(self.values) == self.most:
+            raise NoiseUnknown("the covariance of a step, an average over fixed points, jumps too often")
         jumped = len(self.stretches) > 1 and start == self.stretches[0].end
         if jumped:
             self.stretches.pop(0)
@@ -101,6 +115,7 @@ class DiffusionPath:
         n = len(self.coordinates.moving)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             head = self.values[-1][-1] if self.values and not jumped else self._evaluate(start)
+            vain, width_before, error_before = 0, np.inf, np.inf
             while True:
                 width = min(self.width, end - start)
                 values = np.array([head, *pool.map(self._evaluate, start + width * _NODES[1:])])
@@ -110,9 +125,14 @@ class DiffusionPath:
                 scale = np.sqrt(diagonal + 1e-6 * self.peak + 1e-300)
                 deviation = values[[1, 3], : n * n] - _QUADRATIC @ values[[0, 2, 4], : n * n]
                 error = float(np.abs(deviation.reshape(2, n, n) / np.outer(scale, scale)).max()) / _TOLERANCE
+                if not np.isfinite(error):
+                    raise NoiseUnknown("the covariance of a step is not finite")
                 self.width = width * min(4.0, max(0.2, 0.9 * max(error, 1e-9) ** (-1 / 3)))
-                if error <= 1.0:
+                vain += error * width_before > error_before * width
+                if error <= 1.0 or vain > _VAIN_CUTS:
+                    self.width = max(self.width, width)
                     break
+                width_before, error_before = width, error
         # An interval is cut off at the end of its stretch; one that is only rounding short of it reaches it.
         self.ends.append(end if width == end - start else start + width)
         self.values.append(values)

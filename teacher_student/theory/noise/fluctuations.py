@@ -25,7 +25,7 @@ from teacher_student.problem import LearningRule
 from teacher_student.schedules import is_constant
 from teacher_student.theory.coordinates import Coordinates
 from teacher_student.theory.equations import fill_jacobian, fill_second_differences
-from teacher_student.theory.noise.diffusion_path import DiffusionPath
+from teacher_student.theory.noise.diffusion_path import DiffusionPath, NoiseUnknown
 from teacher_student.theory.right_hand_side import ClosedDrift, DriftAt, right_hand_side
 from teacher_student.theory.stretches import smooth_stretches
 
@@ -34,6 +34,9 @@ N_POINTS = 32768
 _FIRST_STEP = 1e-5
 _SECOND_STEP = 1e-3
 _TIME_STEP = 1e-6
+# Attempts at a step, and intervals of the diffusion matrix, that the noise may take: as many a step of the ODEs, or in all.
+_MOST_PER_STEP = 10
+_MOST = 200
 
 # Hairer and Wanner's SDIRK method: stages, weights of the last stage being those of the step, and of the error.
 _GAMMA = 0.25
@@ -63,12 +66,15 @@ class Fluctuations:
     covariance_error : (alpha, n, n) array
         Standard error of `covariance` from the averages over quasi-random points: half the difference between the
         covariances of two independent sets of points, propagated along.
+    ended : str
+        Empty, or after which time and why the noise is not known; all arrays are NaN from there on.
     """
 
     covariance: FloatArray
     shift: FloatArray
     propagator: FloatArray
     covariance_error: FloatArray
+    ended: str = ""
 
 
 def jacobian(f: Callable[[FloatArray], FloatArray], y: FloatArray) -> FloatArray:
@@ -130,11 +136,13 @@ class LinearNoise:
         last: float,
         n_points: int = N_POINTS,
         tolerance: float = 1e-3,
+        most: int = 10_000,
     ) -> None:
         if n_points < 4 or n_points & (n_points - 1):
             refuse("n_points", n_points, "a power of 2 from 4")
         self.solution, self.tolerance = solution, tolerance
-        self.diffusion = DiffusionPath(state, rule, coordinates, solution, n_points, last)
+        self.diffusion = DiffusionPath(state, rule, coordinates, solution, n_points, last, most)
+        self.attempts_left = most
         self.drift = right_hand_side(state, rule, coordinates)
         self.constant = is_constant(rule.schedules)
         self.stretches = smooth_stretches(rule, last)
@@ -145,7 +153,7 @@ class LinearNoise:
         self.peak = np.zeros(n)
 
     def advance(self, target: float) -> FloatArray:
-        """Go on to the time `target` and return the propagator over the way."""
+        """Go on to the time `target` and return the propagator over the way; raises `NoiseUnknown` if that cannot be."""
         propagator = np.eye(len(self.m))
         while self.alpha < target:
             if self.alpha >= self.stretches[0].end:
@@ -155,7 +163,12 @@ class LinearNoise:
             n_steps = int(np.ceil((stop - self.alpha) / self.step))
             end = stop if n_steps == 1 else self.alpha + (stop - self.alpha) / n_steps
             step = end - self.alpha
+            if self.attempts_left == 0:
+                raise NoiseUnknown("the steps become too short, for the ODEs bend on a scale that runs would not notice")
+            self.attempts_left -= 1
             error, flow = self._try_step(end)
+            if not np.isfinite(error):
+                raise NoiseUnknown("it is not finite")
             if error <= 1.0:
                 propagator = flow @ propagator
             self.step = step * min(4.0, max(0.2, 0.9 * max(error, 1e-10) ** -0.25))
@@ -180,6 +193,8 @@ class LinearNoise:
             y = self.solution(alpha)
             f = DriftAt(self.drift, self.stretches[0].within(alpha))
             J = jacobian(f, y)
+            if not np.isfinite(J).all():
+                raise NoiseUnknown("the right-hand side has no derivative")
             D, D_error, correction, lag = self.diffusion(alpha)
             known = [part.copy() for part in start]
             for a, stage in zip(row, slopes, strict=False):
@@ -221,6 +236,7 @@ def linear_noise(
     coordinates: Coordinates,
     solution: Callable[[float], FloatArray],
     times: FloatArray,
+    n_steps: int,
     *,
     n_points: int = N_POINTS,
     tolerance: float = 1e-3,
@@ -228,14 +244,25 @@ def linear_noise(
 ) -> Fluctuations:
     """Return the fluctuations at `times` around `solution`, the moving coordinates as a function of alpha.
 
-    `tolerance` bounds the error of V per step relative to its diagonal; `report` is called with every output time reached.
+    `tolerance` bounds the error of V per step relative to its diagonal; `report` is called with every output time reached. The
+    solution took `n_steps`: where the noise needs ten times as many, at least 200, it is not known any more.
     """
-    noise = LinearNoise(state, rule, coordinates, solution, float(times[-1]), n_points, tolerance)
-    V, m, propagators = [], [], []
-    for time in times:
-        propagators.append(noise.advance(float(time)))
-        V.append(noise.V)
-        m.append(noise.shift())
+    most = max(_MOST, _MOST_PER_STEP * n_steps)
+    noise = LinearNoise(state, rule, coordinates, solution, float(times[-1]), n_points, tolerance, most)
+    n = len(coordinates.moving)
+    V, m, propagators = (
+        np.full((2, len(times), n, n), np.nan),
+        np.full((len(times), n), np.nan),
+        np.full((len(times), n, n), np.nan),
+    )
+    ended = ""
+    for i, time in enumerate(times):
+        try:
+            propagators[i] = noise.advance(float(time))
+            V[:, i], m[i] = noise.V, noise.shift()
+        except NoiseUnknown as error:
+            propagators[i], V[:, i] = np.nan, np.nan
+            ended = f"after alpha = {noise.alpha:.6g}: {error}"
+            break
         report(float(time))
-    covariance, error = np.moveaxis(np.array(V), 1, 0)
-    return Fluctuations(covariance, np.array(m), np.array(propagators), error)
+    return Fluctuations(V[0], m, propagators, V[1], ended)

@@ -44,7 +44,7 @@ def predict(theory: xr.Dataset, n_inputs: int) -> xr.Dataset:
     xarray.Dataset
         The variables of a trajectory and ``normalized_overlaps``, R / sqrt(Q T), with a leading dimension ``moment``: "mean" and
         "spread". To leading order in 1/N a function q of the state has the mean q + (grad q . m + Hessian q : V / 2) / N and the
-        variance grad q . V grad q / N.
+        variance grad q . V grad q / N. Times at which the linear noise is not known have NaN.
 
     Raises
     ------
@@ -60,7 +60,12 @@ def predict(theory: xr.Dataset, n_inputs: int) -> xr.Dataset:
     check_coordinates(theory, coordinates)
     y = moving_coordinates(theory, coordinates)
     V, m = theory["covariance"].values, theory["shift"].values
-    mean, spread = (_unflatten(rows, problem) for rows in _moments(y, V / N, m / N, problem, coordinates))
+    known = np.isfinite(m).all(axis=1)
+    moments = []
+    for rows in _moments(y[known], V[known] / N, m[known] / N, problem, coordinates):
+        moments.append(np.full((len(y), rows.shape[1]), np.nan))
+        moments[-1][known] = rows
+    mean, spread = (_unflatten(rows, problem) for rows in moments)
     data = {
         name: (("moment", "alpha", *dimensions), np.stack([mean[name], spread[name]])) for name, dimensions in _DIMENSIONS.items()
     }

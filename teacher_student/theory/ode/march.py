@@ -11,7 +11,7 @@ import numpy as np
 from teacher_student.arrays import FloatArray
 from teacher_student.theory.equations import Equations
 from teacher_student.theory.ode.advance import PAUSED, Limits, Methods, Output, advance, begin
-from teacher_student.theory.ode.stepper import DONE, EVALUATIONS, PIECES, Walk, interpolate, new_walk
+from teacher_student.theory.ode.stepper import DONE, EVALUATIONS, PIECES, STEPS, Walk, interpolate, new_walk
 from teacher_student.theory.ode.tableaux import DOP853, RODAS5P
 
 METHOD = "DOP853+Rodas5P"
@@ -84,6 +84,11 @@ class March:
     def n_evaluations(self) -> int:
         """Evaluations of the right-hand side."""
         return int(self.walk.counts[EVALUATIONS])
+
+    @property
+    def n_steps(self) -> int:
+        """Steps taken."""
+        return int(self.walk.counts[STEPS])
 
     @property
     def solution(self) -> Solution:

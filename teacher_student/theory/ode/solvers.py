@@ -78,6 +78,7 @@ class Outcome:
     rows: FloatArray
     status: str
     n_evaluations: int
+    n_steps: int
     solution: Callable[[float], FloatArray] | None
 
 
@@ -100,7 +101,7 @@ def solve_compiled(task: Task) -> Outcome:
         status = INTERRUPTED
     f.equations.window[:] = -np.inf, np.inf
     kept = task.keep_solution and len(march.ends) > 1
-    return Outcome(march.rows[: march.done], status, march.n_evaluations, march.solution if kept else None)
+    return Outcome(march.rows[: march.done], status, march.n_evaluations, march.n_steps, march.solution if kept else None)
 
 
 def solve_with_scipy(task: Task, method: str) -> Outcome:
@@ -139,7 +140,7 @@ def solve_with_scipy(task: Task, method: str) -> Outcome:
     except KeyboardInterrupt:
         status = INTERRUPTED
     solution = scipy.integrate.OdeSolution([0.0, *(each.t for each in interpolants)], interpolants) if interpolants else None
-    return Outcome(rows[:done], status, n_evaluations, solution)
+    return Outcome(rows[:done], status, n_evaluations, progress.steps, solution)
 
 
 def _at(f: Callable[[float, FloatArray], FloatArray], stretch: Stretch, alpha: float, y: FloatArray) -> FloatArray:
