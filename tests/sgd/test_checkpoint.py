@@ -132,6 +132,7 @@ def test_a_run_that_was_killed_is_resumed(method: str, tmp_path: Path) -> None:
         ({"alpha": [0.0, 1.0]}, "alpha [0, 40], not [0, 13, 40, 80]"),
         ({"problem": {"noise": 0.25}}, "problem 'noise = 0.25', not 'noise = 0.2'"),
         ({"version": "9.9"}, "version '9.9', not "),
+        ({"format": "checkpoint 9"}, "format 'checkpoint 9', not 'teacher_student checkpoint 2'"),
     ],
 )
 def test_a_checkpoint_of_another_simulation_is_refused_in_one_line(
@@ -146,6 +147,8 @@ def test_a_checkpoint_of_another_simulation_is_refused_in_one_line(
     before = path.read_bytes()
     if "version" in changed:
         monkeypatch.setattr(ts, "__version__", changed.pop("version"))
+    if "format" in changed:
+        monkeypatch.setattr(checkpoint, "_FORMAT", changed.pop("format"))
     problem = make_problem(**changed.pop("problem", {}))
     with pytest.raises(ts.InvalidInput) as caught:
         simulate(problem, changed.pop("method", "weights"), path, **changed)
