@@ -14,7 +14,7 @@ import dataclasses
 from teacher_student.errors import refuse
 from teacher_student.output_factors import OUTPUT_SCALINGS, Applied, check_output_scaling
 from teacher_student.problem import Problem, check_problem
-from teacher_student.schedules import scaled
+from teacher_student.schedules import largest_rate, scaled
 
 
 def with_output_scaling(problem: Problem, output_scaling: str) -> Problem:
@@ -46,7 +46,7 @@ def with_output_scaling(problem: Problem, output_scaling: str) -> Problem:
         refuse("output_scaling", output_scaling, f"a problem without one, not one of scaling {problem.output_scaling} already")
     initial, rule = problem.initial, problem.rule
     scale, teacher_scale = (OUTPUT_SCALINGS[output_scaling](n) for n in (initial.n_units, initial.n_teacher))
-    if scale != 1.0 and rule.largest_rates[3] > 0.0 and rule.weight_decay > 0.0:
+    if scale != 1.0 and largest_rate(rule.eta_v) > 0.0 and rule.weight_decay > 0.0:
         refuse("rule.weight_decay", rule.weight_decay, f"0 where output weights learn with output scaling {output_scaling}")
     velocity = problem.velocity
     if velocity is not None:

@@ -12,6 +12,7 @@ from teacher_student.activations import get_activations
 from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_flag, check_instance, check_non_negative, check_seed, check_whole, refuse
 from teacher_student.layout import RATES as RATES
+from teacher_student.layout import Eta
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.output_factors import check_applied
@@ -128,6 +129,11 @@ class LearningRule:
         """Return how far from times `alpha` a schedule may jump that jumps there up to rounding."""
         elapsed = max(getattr(getattr(self, name), "elapsed", 0.0) for name in RATES)
         return np.asarray(10.0 * ROUNDING * (alpha + elapsed))
+
+    @property
+    def eta(self) -> Eta:
+        """The same as `rates`, by name."""
+        return Eta(*self.rates.tolist())
 
     @property
     def rates(self) -> FloatArray:

@@ -60,10 +60,10 @@ def _overlaps(state: OrderParameters, rule: LearningRule) -> FloatArray:
 
 def _parts_of_xi_out(state: OrderParameters, rule: LearningRule) -> FloatArray:
     """Return the gradients of n xi_out, for combinations n of units without gradient, and of columns with sigma = 0."""
-    if rule.rates[2] == 0:
+    if rule.eta.xi_out == 0:
         return np.zeros((0, sizes_of(state).n_full))
     of_units = scipy.linalg.null_space(_units_reached(state, rule)).T
-    columns = np.flatnonzero((state.sigma == 0) & (rule.rates[1] == 0))
+    columns = np.flatnonzero((state.sigma == 0) & (rule.eta.sigma == 0))
     modes = np.eye(state.n_modes)
     parts = [np.outer(n, mode) for n in of_units for mode in modes]
     parts += [np.outer(unit, modes[a]) for unit in np.eye(state.n_units) for a in columns]
@@ -72,9 +72,9 @@ def _parts_of_xi_out(state: OrderParameters, rule: LearningRule) -> FloatArray:
 
 def _parts_of_v(state: OrderParameters, rule: LearningRule) -> FloatArray:
     """Return the gradients of n v for combinations n of linear units without output, n xi_out diag(sigma) = 0 for ever."""
-    if not is_linear(rule.activation) or rule.rates[2] > 0:
+    if not is_linear(rule.activation) or rule.eta.xi_out > 0:
         return np.zeros((0, sizes_of(state).n_full))
-    return _of_factor(state, "v", scipy.linalg.null_space((state.xi_out if rule.rates[1] > 0 else state.B).T).T)
+    return _of_factor(state, "v", scipy.linalg.null_space((state.xi_out if rule.eta.sigma > 0 else state.B).T).T)
 
 
 def _units_reached(state: OrderParameters, rule: LearningRule) -> FloatArray:
@@ -84,7 +84,7 @@ def _units_reached(state: OrderParameters, rule: LearningRule) -> FloatArray:
     """
     if rule.activation == "sign":
         return np.zeros((1, state.n_units))
-    if rule.rates[3] > 0:
+    if rule.eta.v > 0:
         return np.eye(state.n_units)
     c = polynomial_of(rule.activation)
     return state.v[np.newaxis] if c is not None and c[2] == 0.0 else np.diag(state.v)

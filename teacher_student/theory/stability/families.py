@@ -63,7 +63,7 @@ def rescalings_of_units(state: OrderParameters, rule: LearningRule, coordinates:
     and vanish where they did. So without weight decay these are families at any eps_g, noise and rates.
     """
     degree = _degree(rule.activation)
-    eta_sigma, eta_xi_out, eta_v = rule.rates[1:]
+    _, eta_sigma, eta_xi_out, eta_v = rule.eta
     if degree == 0 or eta_v == 0:
         return []
     no_G, no_d_sigma, no_d_xi_out = np.zeros_like(state.Q_modes), np.zeros_like(state.sigma), np.zeros_like(state.xi_out)

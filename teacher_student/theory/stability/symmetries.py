@@ -42,7 +42,7 @@ def change_of(
 
 def free_rates(rule: LearningRule) -> tuple[float, float, float]:
     """Return the rates of xi_in, sigma and xi_out; 0 for modes whose lengths are kept, which do not mix and rescale freely."""
-    eta_xi_in, eta_sigma, eta_xi_out, _ = rule.rates.tolist()
+    eta_xi_in, eta_sigma, eta_xi_out, _ = rule.eta
     return 0.0 if rule.spherical else eta_xi_in, eta_sigma, eta_xi_out
 
 
@@ -74,7 +74,7 @@ def rotations_of_units(state: OrderParameters, rule: LearningRule, coordinates: 
     turn only if no length changes by it, and sigma does not learn.
     """
     eta_xi_in, eta_sigma, eta_xi_out = free_rates(rule)
-    learns_v, turns_modes = bool(rule.rates[3] > 0), eta_xi_out == 0
+    learns_v, turns_modes = bool(rule.eta.v > 0), eta_xi_out == 0
     c = polynomial_of(rule.activation)
     rotates = is_linear(rule.activation) if learns_v else c is not None and c[1] == 0.0
     if turns_modes and (eta_xi_in == 0 or eta_sigma > 0 or np.linalg.matrix_rank(state.B) < max(state.B.shape)):
@@ -103,7 +103,7 @@ def rotations_of_inputs(state: OrderParameters, rule: LearningRule, coordinates:
     not continuous.
     """
     c = polynomial_of(rule.teacher_activation or rule.activation)
-    if rule.rates[0] == 0 or c is None:
+    if rule.eta.xi_in == 0 or c is None:
         return []
     eigenvalues, vectors = np.linalg.eigh(state.T)
     within = eigenvalues > 1e-9 * eigenvalues[-1]
