@@ -23,7 +23,7 @@ _WEIGHTS = np.array([0.5, -1.0, 1.0, -1.0, 0.5])
 _QUADRATIC = np.array([[(1 - 2 * x) * (1 - x), 4 * x * (1 - x), x * (2 * x - 1)] for x in _NODES[[1, 3]]])
 _TOLERANCE = 1e-2
 # A shorter interval describes a smooth path better. After as many cuts that do not help, the averages jump, and no cut helps.
-_VAIN_CUTS = 2
+_VAIN_CUTS = 1
 
 
 class NoiseUnknown(ArithmeticError):
@@ -115,7 +115,7 @@ class DiffusionPath:
         n = len(self.coordinates.moving)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             head = self.values[-1][-1] if self.values and not jumped else self._evaluate(start)
-            vain, width_before, error_before = 0, np.inf, np.inf
+            vain, wanted, width_before, error_before = 0, self.width, np.inf, np.inf
             while True:
                 width = min(self.width, end - start)
                 values = np.array([head, *pool.map(self._evaluate, start + width * _NODES[1:])])
@@ -130,7 +130,8 @@ class DiffusionPath:
                 self.width = width * min(4.0, max(0.2, 0.9 * max(error, 1e-9) ** (-1 / 3)))
                 vain += error * width_before > error_before * width
                 if error <= 1.0 or vain > _VAIN_CUTS:
-                    self.width = max(self.width, width)
+                    # What comes after a jump is as smooth as what came before.
+                    self.width = max(self.width, wanted if error > 1.0 else 0.0)
                     break
                 width_before, error_before = width, error
         # An interval is cut off at the end of its stretch; one that is only rounding short of it reaches it.

@@ -35,7 +35,7 @@ _FIRST_STEP = 1e-5
 _SECOND_STEP = 1e-3
 _TIME_STEP = 1e-6
 # Attempts at a step, and intervals of the diffusion matrix, that the noise may take: as many a step of the ODEs, or in all.
-_MOST_PER_STEP = 10
+_MOST_PER_STEP = 5
 _MOST = 200
 
 # Hairer and Wanner's SDIRK method: stages, weights of the last stage being those of the step, and of the error.
@@ -245,7 +245,7 @@ def linear_noise(
     """Return the fluctuations at `times` around `solution`, the moving coordinates as a function of alpha.
 
     `tolerance` bounds the error of V per step relative to its diagonal; `report` is called with every output time reached. The
-    solution took `n_steps`: where the noise needs ten times as many, at least 200, it is not known any more.
+    solution took `n_steps`: where the noise needs five times as many, at least 200, it is not known any more.
     """
     most = max(_MOST, _MOST_PER_STEP * n_steps)
     noise = LinearNoise(state, rule, coordinates, solution, float(times[-1]), n_points, tolerance, most)
