@@ -12,12 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from teacher_student.arrays import Array
 from teacher_student.errors import InvalidInput, refuse
 
 if TYPE_CHECKING:
-    pass
-
+    from teacher_student.arrays import Array
 
 _COUNT = itertools.count()
 

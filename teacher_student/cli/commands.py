@@ -18,6 +18,7 @@ from teacher_student.deep.cli import add_commands
 from teacher_student.errors import InvalidInput, one_line, refuse
 from teacher_student.files import check_writable, path_argument, save_figure
 from teacher_student.outcome import FAILED, INTERRUPTED, OK, REFUSED, TERMINATED, tell
+from teacher_student.own_process import leave_out_dask
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         options = _parser().parse_args(arguments)
+        if arguments is None and getattr(options, "cluster", None) is None:  # the process runs this command and nothing else
+            leave_out_dask()
         return int(options.run(options))
     except InvalidInput as error:
         tell(error)

@@ -68,14 +68,16 @@ _WHERE = {
     "width_verdict": "fits",
 }
 
-__all__ = [*_WHERE, "figures"]
+_MODULES = ("figures",)
+
+__all__ = [*_WHERE, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
     if name in _WHERE:
         return getattr(importlib.import_module(f"teacher_student.deep.{_WHERE[name]}"), name)
     # A module is an attribute once it has been imported; that it is one before, too, leaves nothing to the order of calls.
-    if name == "figures" or name in _WHERE.values():
+    if name in _MODULES or name in _WHERE.values():
         return importlib.import_module(f"teacher_student.deep.{name}")
     raise AttributeError(f"module 'teacher_student.deep' has no attribute {name!r}")
 
