@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from teacher_student.order_parameters import OrderParameters as OrderParameters
     from teacher_student.order_parameters import plain_committee as plain_committee
     from teacher_student.output_scaling import with_output_scaling as with_output_scaling
+    from teacher_student.preset_files import presets as presets
     from teacher_student.problem import LearningRule as LearningRule
     from teacher_student.problem import Problem as Problem
     from teacher_student.problem_file import load_problem as load_problem
-    from teacher_student.problem_file import presets as presets
     from teacher_student.registration import register_activation as register_activation
     from teacher_student.restart import warm_restart as warm_restart
     from teacher_student.schedules import Cosine as Cosine
@@ -69,7 +69,7 @@ _WHERE = {
     "Velocities": "velocities",
     "log_spaced_times": "times",
     "load_problem": "problem_file",
-    "presets": "problem_file",
+    "presets": "preset_files",
     "warm_restart": "restart",
     "integrate": "theory.integrate",
     "predict": "theory.predictions",

@@ -25,6 +25,7 @@ from teacher_student.jobs import (
     save,
     simulation_settings,
 )
+from teacher_student.own_process import leave_out_dask
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupted.
     """
     options = _parser().parse_args(arguments)
+    if arguments is None and getattr(options, "cluster", None) is None:  # the process runs this command and nothing else
+        leave_out_dask()
     try:
         return int(options.run(options))
     except InvalidInput as error:
@@ -129,7 +132,7 @@ def _add_simulation_options(command: argparse.ArgumentParser, methods: tuple[str
 
 
 def _presets(options: argparse.Namespace) -> int:
-    from teacher_student.problem_file import presets
+    from teacher_student.preset_files import presets
 
     found = presets()
     width = max(map(len, found))

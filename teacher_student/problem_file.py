@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from teacher_student.networks import li_huang_weights, overlaps
 from teacher_student.order_parameters import OrderParameters, plain_committee
 from teacher_student.output_factors import Applied, check_output_scaling
 from teacher_student.output_scaling import with_output_scaling
+from teacher_student.preset_files import preset_text, presets
 from teacher_student.problem import RATES, RUN_KEYS, LearningRule, Problem
 from teacher_student.schedules import Schedule
 from teacher_student.times import log_spaced_times
@@ -25,13 +25,6 @@ from teacher_student.velocities import Velocities
 DEFAULT_PRESET = "staircase"
 
 _MOST_TIMES = 1_000_000
-
-
-def presets() -> dict[str, str]:
-    """Return the names of the presets, each with its description."""
-    folder = resources.files("teacher_student") / "presets"
-    files = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    return {name[:-5]: tomllib.loads((folder / name).read_text("utf-8"))["description"] for name in files}
 
 
 def load_problem(source: str | Path) -> Problem:
@@ -64,7 +57,7 @@ def _text(source: str | Path) -> str:
     names = presets()
     try:
         if str(source) in names:
-            return (resources.files("teacher_student") / "presets" / f"{source}.toml").read_text("utf-8")
+            return preset_text(str(source))
         if path.is_file():
             return path.read_text("utf-8")
     except UnicodeDecodeError:

@@ -9,7 +9,7 @@ from typing import Any
 
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.files import check_path
-from teacher_student.problem_file import presets
+from teacher_student.preset_files import presets
 from teacher_student.sweeps.design import Sweep
 from teacher_student.toml_text import toml, toml_key
 

@@ -16,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from teacher_student.errors import check_whole, refuse
+from teacher_student.own_process import leave_out_dask
 
 SECONDS_TO_CONNECT = 10.0
 # The exceptions of a pool and of distributed for a worker that died, of distributed after it has tried others.
@@ -81,8 +82,9 @@ class _Pool(ProcessPoolExecutor):
 
 
 def _prepare(reader: Connection) -> None:
-    """Leave Ctrl-C to the parent, and end when it closes its end of the pipe or is no more."""
+    """Leave Ctrl-C to the parent, do without dask, and end when it closes its end of the pipe or is no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_out_dask()
     tqdm.set_lock(threading.RLock())  # its own lock, shared between processes, would be reported as leaked
 
     def watch() -> None:
