@@ -75,7 +75,7 @@ def choose_path(C: FloatArray, order: IntArray) -> float:
 
 
 @njit(cache=True)
-def factorise(C: FloatArray, order: IntArray, F: FloatArray) -> None:
+def fill_factor(C: FloatArray, order: IntArray, F: FloatArray) -> None:
     """Write rows `F` (4, 4), lower triangular, with F F^T = C up to rounding, for the fields in the order `order`.
 
     Reorders the first three by pivoting. No diagonal entry is zero: what vanishes becomes 1e-12, whose square is below rounding.

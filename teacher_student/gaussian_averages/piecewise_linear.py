@@ -19,7 +19,7 @@ import math
 import numpy as np
 
 from teacher_student.arrays import FloatArray, IntArray
-from teacher_student.gaussian_averages.four_signs import choose_path, factorise, fill_angles, four_signs, regress
+from teacher_student.gaussian_averages.four_signs import choose_path, fill_angles, fill_factor, four_signs, regress
 from teacher_student.gaussian_averages.pointers import pointers
 from teacher_student.kernels import njit
 
@@ -126,7 +126,7 @@ def add_four_fields(C: FloatArray, weights: FloatArray, K: int, factor: float, f
     order = np.empty(4, np.int64)
     F, P, coefficients = np.empty((4, 4)), np.empty((3, 3)), np.empty(3)
     pair = choose_path(D, order)
-    factorise(D, order, F)
+    fill_factor(D, order, F)
     determinant = regress(F, P, coefficients)
     for x in range(4):
         order[x] = fields[order[x]]

@@ -109,7 +109,7 @@ def step_moments(
 
 
 def overlaps_of_fields(factors: dict[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
-    """Return the overlaps with the teacher and among each other of the modes and, if there are any, their slow velocities."""
+    """Return the overlaps with the teacher and among each other of the modes and, if there are any, their velocities."""
     R, Q = factors["R_modes"], factors["Q_modes"]
     if "C_velocities" not in factors:
         return R, Q

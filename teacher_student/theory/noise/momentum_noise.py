@@ -1,4 +1,4 @@
-"""What heavy-ball momentum adds to the linear noise: increments of slow velocities, and corrections of order 1/N to the mean.
+"""What heavy-ball momentum adds to the linear noise: increments of velocities, and corrections of order 1/N to the mean.
 
 With friction the corrections are those of the exact step: see `friction_correction`. At fixed beta, velocities p are of order
 N^(-1/2) and fast. The variables xi_in + beta / (1 - beta) p, and the same for every other factor, move as under plain SGD at the
