@@ -287,7 +287,7 @@ def test_anything_but_a_problem_is_refused() -> None:
     assert refusal(ts.with_output_scaling, initial, "1/K") == expected
     assert refusal(ts.continuation, initial, "eta_xi_in", [0.1, 0.2]) == expected
     assert refusal(ts.plateau_length, initial, 100) == "point: got 'OrderParameters', expected a FixedPoint, as of fixed_point"
-    assert refusal(ts.scaling, [initial]) == "simulations: got 'OrderParameters', expected trajectories of simulate"
+    assert refusal(ts.scaling, [initial]) == "simulations[0]: got 'OrderParameters', expected a trajectory of simulate"
 
 
 @pytest.mark.parametrize("last", [5e-324, 1e-300, 1e300, 1e307])

@@ -204,11 +204,11 @@ def test_a_refusal_of_two_lines_or_a_traceback_would_be_found(monkeypatch: pytes
         patch.setattr("teacher_student.problem_file.tables", None)
         with pytest.raises(AssertionError, match="TypeError"):
             check_command(["ode", "small.toml"])
-    check_command(["ode", "a\nb"])
-    for module in ("errors", "outcome"):
+    check_command(["stages", "run.nc", "a\nb"])
+    for module in ("errors", "outcome", "cli.commands"):
         monkeypatch.setattr(f"teacher_student.{module}.one_line", str)
     with pytest.raises(AssertionError):
-        check_command(["stages", "a\nb"])
+        check_command(["stages", "run.nc", "a\nb"])
 
 
 @pytest.mark.long

@@ -29,6 +29,9 @@ _VAIN_CUTS = 1
 class NoiseUnknown(ArithmeticError):
     """The linear noise cannot be trusted, or not be computed, from some time on; the message says why."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
 
 class DiffusionPath:
     """Diffusion matrix and mean correction at any alpha of a solution, from few evaluations.
