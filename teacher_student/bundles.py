@@ -11,6 +11,7 @@ from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.layout import RATES, Eta
 from teacher_student.schedules import rate_at
+from teacher_student.tuple_types import remember_type
 
 if TYPE_CHECKING:
     from teacher_student.order_parameters import OrderParameters
@@ -49,6 +50,10 @@ class Units(NamedTuple):
     g: Any
     g_prime: Any
     g_teacher: Any
+
+
+remember_type(Rule)
+remember_type(Units)
 
 
 def rule_bundle(rule: LearningRule) -> Rule:

@@ -21,6 +21,7 @@ import numpy as np
 from teacher_student.arrays import Array, FloatArray, IntArray
 from teacher_student.buffers import view
 from teacher_student.kernels import njit
+from teacher_student.tuple_types import remember_type
 
 
 class Part(NamedTuple):
@@ -149,6 +150,10 @@ class Factors(NamedTuple):
     sigma: Any
     xi_out: Any
     v: Any
+
+
+remember_type(Sizes)
+remember_type(Factors, lambda factors: factors.v.ndim)
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -38,6 +38,7 @@ from teacher_student.sgd.lane_fields import SLOPE, VALUE, write_activities, writ
 from teacher_student.sgd.lanes import ALL_LANES, LANES, absolute, load, store, vectors, which_above
 from teacher_student.sgd.normals import normal_stream
 from teacher_student.sgd.triangle import fold, rescale
+from teacher_student.tuple_types import remember_type
 from teacher_student.velocities import Velocities, joint_gram
 
 # Which copy holds the velocities of the slow factors.
@@ -85,6 +86,10 @@ class Work(NamedTuple):
     numbers: Any
     student: Any
     teacher: Any
+
+
+remember_type(ChainReplicas, lambda run: run.F.ndim)
+remember_type(Work, lambda work: work.units.ndim)
 
 
 def start(

@@ -11,6 +11,7 @@ from teacher_student.bundles import Units
 from teacher_student.kernels import njit
 from teacher_student.layout import Eta, Factors, Sizes, factors_of, rates_of_slow
 from teacher_student.sgd.heavy_ball import HeavyBall
+from teacher_student.tuple_types import remember_type
 
 
 class Work(NamedTuple):
@@ -27,6 +28,9 @@ class Work(NamedTuple):
     gradient: Factors
     rate: Any
     which: Any
+
+
+remember_type(Work)
 
 
 def work_space(sizes: Sizes) -> Work:

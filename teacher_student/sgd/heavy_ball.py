@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from teacher_student.tuple_types import remember_type
+
 
 class HeavyBall(NamedTuple):
     """A velocity becomes `keep` times itself plus the step of plain SGD, and its factor moves by `scale` times it.
@@ -15,3 +17,6 @@ class HeavyBall(NamedTuple):
     keep: float
     scale: float
     moves: bool
+
+
+remember_type(HeavyBall)

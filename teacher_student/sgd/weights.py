@@ -31,6 +31,7 @@ from teacher_student.sgd.blocks import (
 from teacher_student.sgd.gradient import Work, add_gradient, rates_of_entries, step_slow_factors, work_space
 from teacher_student.sgd.heavy_ball import HeavyBall
 from teacher_student.sgd.normals import normal_stream
+from teacher_student.tuple_types import remember_type
 from teacher_student.velocities import Velocities, joint_gram
 
 
@@ -67,6 +68,9 @@ class Arrays(NamedTuple):
     products: Any
     used: Any
     sizes: Sizes
+
+
+remember_type(Arrays)
 
 
 class WeightsReplica(NamedTuple):
