@@ -301,8 +301,8 @@ def test_networks_before_training_are_those_that_training_starts_from(decomposit
     np.testing.assert_allclose(before.theta_, hardly.theta_, rtol=0, atol=1e-25)
     fitted = ModeMLPClassifier(**{**settings, "max_iter": 1}).fit(X, y)
     assert np.abs(fitted.theta_ - hardly.theta_).max() > 1e-3  # the negative control
-    with pytest.raises(InvalidInput, match=r"^y: got"):
-        ModeMLPClassifier(**SMALL).initialise(X, y[:, None] * np.ones(2))
+    with pytest.raises(InvalidInput, match=r"^n_modes: got"):
+        ModeMLPClassifier(**{**SMALL, "n_modes": 0}).initialise(X, y)
 
 
 def test_adam_takes_the_steps_of_its_definition() -> None:
