@@ -154,12 +154,12 @@ def _error(error: float) -> str:
     return f"{error:.2g}" if np.isfinite(error) else "undetermined"
 
 
-def _finite(numbers: Any) -> Any:
+def finite(numbers: Any) -> Any:
     """Return `numbers` as JSON can hold them: null for what is infinite or not a number."""
     if isinstance(numbers, dict):
-        return {key: _finite(value) for key, value in numbers.items()}
+        return {key: finite(value) for key, value in numbers.items()}
     if isinstance(numbers, list):
-        return [_finite(value) for value in numbers]
+        return [finite(value) for value in numbers]
     return None if isinstance(numbers, float) and not np.isfinite(numbers) else numbers
 
 
@@ -167,9 +167,15 @@ def _write(folder: Path, name: str, figure: Figure, numbers: object) -> int:
     """Write NAME.png and NAME.json into `folder`."""
     save_figure(figure, folder / f"{name}.png")
     with replacing(folder / f"{name}.json") as temporary:
-        temporary.write_text(json.dumps(_finite(numbers), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(finite(numbers), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     print(f"{folder / name}.png\n{folder / name}.json")
     return 0
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from teacher_student.deep.reproduction.command import reproduce
+
+    return reproduce(options)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -178,4 +184,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "latent": _latent,
     "widths": _widths,
     "cost": _cost,
+    "reproduce": _reproduce,
 }

@@ -1,4 +1,4 @@
-"""The deep commands: teacher-student deep presets | train | importance | ablate | widths | latent | cost."""
+"""The deep commands: teacher-student deep presets | train | importance | ablate | widths | latent | cost | reproduce."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from teacher_student.errors import Diverged, InvalidInput
 from teacher_student.files import check_writable
 
 OK, DIVERGED, INTERRUPTED = 0, 3, 130
-_DEFAULT = "digits"
+_DEFAULT, _OF_THE_PAPER = "digits", "mnist-li-huang"
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
@@ -39,13 +39,25 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         command = commands.add_parser(name, help=help_text)
         help_here = problem_help.replace("a TOML", "a saved model, a TOML") if takes_model else problem_help
         command.add_argument("problem", metavar="PROBLEM", nargs="?", default=_DEFAULT, help=help_here)
-        command.add_argument("-o", "--output", type=Path, metavar="FOLDER", default=Path("deep"), help="(default: %(default)s)")
+        _add_output_folder(command, "deep")
         if takes_model:
             command.add_argument(
                 "--matrix", type=int, metavar="L", help="weight matrix, 0 for the input's (default: the problem's)"
             )
         _add_data_options(command)
         command.set_defaults(run=_guarded(_analysis(name)))
+
+    command = commands.add_parser("reproduce", help="Li and Huang's claims, each with nulls, a verdict and its uncertainty")
+    command.add_argument(
+        "problem", metavar="PROBLEM", nargs="?", default=_OF_THE_PAPER, help=problem_help.replace(_DEFAULT, _OF_THE_PAPER)
+    )
+    _add_output_folder(command, "reproduction")
+    _add_data_options(command)
+    command.set_defaults(run=_guarded(_analysis("reproduce")))
+
+
+def _add_output_folder(command: argparse.ArgumentParser, name: str) -> None:
+    command.add_argument("-o", "--output", type=Path, metavar="FOLDER", default=Path(name), help="(default: %(default)s)")
 
 
 def _add_data_options(command: argparse.ArgumentParser) -> None:

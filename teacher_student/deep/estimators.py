@@ -48,7 +48,8 @@ class ModeMLPClassifier(ClassifierMixin, ModeMLP):
     orthogonality : float
         Strength of the penalty of "svd".
     initialisation : str
-        "unit-fields" or "li-huang" (not with "svd"), see `teacher_student.deep.network.draw_parameters`.
+        "unit-fields", "li-huang" (not with "svd") or "spectral" (with "modes"), see
+        `teacher_student.deep.network.draw_parameters`.
     batch_size, max_iter : int
         Samples a step, and passes through the data.
     early_stopping, validation_fraction, n_iter_no_change, tol

@@ -16,7 +16,7 @@ from teacher_student.errors import refuse
 Array = npt.NDArray[np.floating]
 
 DECOMPOSITIONS = ("modes", "shared", "low-rank", "svd", "none")
-INITIALISATIONS = ("unit-fields", "li-huang")
+INITIALISATIONS = ("unit-fields", "li-huang", "spectral")
 
 _MOST_PARAMETERS = 2**31  # more take tens of GB in training
 
@@ -171,6 +171,10 @@ def check_initialisation(initialisation: object, decomposition: object) -> None:
     check_choice("initialisation", initialisation, INITIALISATIONS)
     if decomposition == "svd" and initialisation != "unit-fields":
         refuse("initialisation", initialisation, "unit-fields with svd, whose modes start orthonormal")
+    if initialisation == "spectral" and decomposition in ("shared", "low-rank"):
+        refuse(
+            "initialisation", initialisation, f"one of unit-fields, li-huang with {decomposition}, which has no singular modes"
+        )
 
 
 def draw_parameters(
@@ -195,6 +199,11 @@ def draw_parameters(
     "modes", and for the first matrix of "shared" between layers of equal width: of order one only for P of order ln N. Without
     sigma, in "low-rank", it is P q N^(1/3) / (ln N)^(2/3). A matrix that is not decomposed has 1 / sqrt(N), and variance q.
     Modes so drawn are not orthonormal: raises `InvalidInput` for "svd".
+
+    "spectral" draws a whole matrix of standard deviation 1 / sqrt(N_in q) and takes its P leading singular modes, xi_in and
+    xi_out of length 1 and sigma the singular values; modes beyond its rank have random directions and sigma 0. Proposed by
+    M. Khodak, N. Tenenholtz, L. Mackey and N. Fusi, ICLR 2021, for two factors. Raises `InvalidInput` for "shared", "low-rank"
+    and "svd".
     """
     check_initialisation(initialisation, architecture.decomposition)
     if n_parameters(architecture) > _MOST_PARAMETERS:
@@ -210,6 +219,8 @@ def draw_parameters(
         _scale_li_huang(architecture, views)
     else:
         _scale_unit_fields(architecture, views)
+    if initialisation == "spectral":
+        _take_singular_modes(architecture, views, rng)
     return theta.astype(dtype)
 
 
@@ -248,3 +259,19 @@ def _scale_li_huang(architecture: Architecture, views: dict[str, Array]) -> None
             view /= math.sqrt(N)
         elif kind != "bias":
             view *= (N * math.log(N)) ** (-1.0 / 6.0)
+
+
+def _take_singular_modes(architecture: Architecture, views: dict[str, Array], rng: np.random.Generator) -> None:
+    """Write the leading singular modes of random matrices over the modes, whose directions stay where there are no more."""
+    q = gaussian_moments(architecture.activation)[0]
+    for layer, P in enumerate(architecture.n_modes):
+        if P == 0:
+            continue
+        n_in, n_out = architecture.sizes[layer : layer + 2]
+        W = rng.standard_normal((n_out, n_in)) / math.sqrt(n_in * (1.0 if layer == 0 else q))
+        left, values, right = np.linalg.svd(W, full_matrices=False)
+        for name, modes in ((f"xi_in{layer}", right), (f"xi_out{layer}", left.T)):
+            views[name] /= np.linalg.norm(views[name], axis=1, keepdims=True)
+            views[name][: len(modes)] = modes[:P]
+        views[f"sigma{layer}"][...] = 0
+        views[f"sigma{layer}"][: len(values)] = values[:P]

@@ -14,11 +14,12 @@ from teacher_student.errors import InvalidInput, refuse
 DEFAULT_PRESET = "digits"
 
 _KEYS = {
-    "data": ("name", "folder", "test_fraction", "n_samples", "seed"),
+    "data": ("name", "folder", "test_fraction", "n_samples", "seed", "inputs"),
     "importance": ("matrix",),
     "widths": ("widths", "n_modes", "fraction", "seeds", "n_hidden"),
     "latent": ("seeds", "k"),
     "cost": ("n_modes",),
+    "reproduce": ("networks", "first_ranks", "n_draws"),
 }
 
 
@@ -34,6 +35,8 @@ class DeepProblem:
     widths: dict[str, Any] = field(default_factory=dict)
     latent: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
+    reproduce: dict[str, Any] = field(default_factory=dict)
+    budget: dict[str, Any] = field(default_factory=dict)
 
 
 def deep_presets() -> dict[str, str]:
@@ -64,7 +67,8 @@ def load_deep_problem(source: str | Path) -> DeepProblem:
 def _parse(source: str, document: dict[str, Any]) -> DeepProblem:
     from teacher_student.deep.estimators import ModeMLPClassifier
 
-    known = {**_KEYS, "model": tuple(inspect.signature(ModeMLPClassifier).parameters)}
+    parameters = tuple(inspect.signature(ModeMLPClassifier).parameters)
+    known = {**_KEYS, "model": parameters, "budget": ("seeds", "many_modes", *parameters)}
     for key, value in document.items():
         if key in ("name", "description"):
             if not isinstance(value, str):
