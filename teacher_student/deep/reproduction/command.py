@@ -17,7 +17,7 @@ from teacher_student.deep.data import OPENML_NAMES, Data, load_data
 from teacher_student.deep.reproduction import figures
 from teacher_student.deep.reproduction.claims import all_claims
 from teacher_student.deep.reproduction.plan import Part, all_parts, build_plan, check_parts
-from teacher_student.deep.reproduction.results import complete, n_stored
+from teacher_student.deep.reproduction.results import complete
 from teacher_student.deep.reproduction.verdict import Claim
 from teacher_student.deep.requests import requested_problem
 from teacher_student.files import output_folder, replacing
@@ -48,11 +48,8 @@ def reproduce(options: argparse.Namespace) -> int:
     print(f"{len(parts)} networks; Ctrl-C keeps those that are done, and the same command goes on", file=sys.stderr)
     try:
         results = complete(parts, plan, folder / PARTS, data_of)
-    except KeyboardInterrupt:
-        done = n_stored(parts, folder / PARTS)
-        print(
-            f"teacher-student: interrupted; {done} of {len(parts)} networks are kept; the same command goes on", file=sys.stderr
-        )
+    except KeyboardInterrupt as error:
+        print(f"teacher-student: interrupted; {error}; the same command goes on", file=sys.stderr)
         return INTERRUPTED
     sizes = [data.X_train.shape[1], *np.atleast_1d(parts[0].model["hidden_layer_sizes"]).tolist(), len(np.unique(data.y_test))]
     claims = all_claims(results, plan, sizes, same_test, len(data.y_test))

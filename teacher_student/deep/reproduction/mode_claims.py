@@ -80,7 +80,7 @@ def bend(networks: list[dict[str, Any]], kind: str, plan: Plan, sizes: Sequence[
         }
     n, signs = len(changes), [change.sign for change in changes]
     supported = [a.sign < 0 and sign < 0 and other for a, sign, other in zip(after_bends, signs, unlike, strict=True)]
-    contradicted = [b.sign < 0 and sign >= 0 for b, sign in zip(before_bends, signs, strict=True)]
+    contradicted = [b.sign < 0 and not made for b, made in zip(before_bends, supported, strict=True)]
     verdict = (
         f"{word(supported, contradicted)}: the second slope less the first is {listed(after_bends)} after training, and "
         f"{listed(before_bends)} before it; training makes it stronger in {signs.count(-1)} of {n} matrices, weaker in "

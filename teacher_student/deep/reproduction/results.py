@@ -26,6 +26,7 @@ def complete(parts: list[Part], plan: Plan, folder: Path, data_of: Callable[[Par
     """Return the results of all parts: read from `folder` where they are there, measured and written there where not.
 
     A file that is damaged, or of other settings or data, is measured anew. What is done is told on standard error, a line a part.
+    Ctrl-C is passed on with how many parts are done.
     """
     output_folder(folder)
     remove_leftovers(folder)
@@ -36,14 +37,14 @@ def complete(parts: list[Part], plan: Plan, folder: Path, data_of: Callable[[Par
         stamp = _stamp(part, plan, data)
         result = _read(path, stamp)
         if result is None:
-            begin = time.process_time()
-            result = measure(part, plan, data)
-            result["cpu_seconds"] = time.process_time() - begin
+            try:
+                result = _timed(part, plan, data)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(f"{number - 1} of {len(parts)} networks are kept") from None
             with replacing(path) as temporary:
                 temporary.write_text(json.dumps({"stamp": stamp, "result": result}, allow_nan=False) + "\n", encoding="utf-8")
-            done = f"accuracy {result['accuracy']:.4f}, {result['cpu_seconds']:.1f} s"
-            label = f"{part.section}, {part.name}, seed {part.seed}"
-            print(f"[{number}/{len(parts)}] {label}: {done}", file=sys.stderr, flush=True)
+            label = f"[{number}/{len(parts)}] {part.section}, {part.name}, seed {part.seed}"
+            print(f"{label}: accuracy {result['accuracy']:.4f}, {result['cpu_seconds']:.1f} s", file=sys.stderr, flush=True)
         else:
             stored += 1
         results.setdefault(part.section, {}).setdefault(part.name, []).append(result)
@@ -52,9 +53,10 @@ def complete(parts: list[Part], plan: Plan, folder: Path, data_of: Callable[[Par
     return results
 
 
-def n_stored(parts: list[Part], folder: Path) -> int:
-    """Return how many parts have a file."""
-    return sum((folder / part.file).is_file() for part in parts)
+def _timed(part: Part, plan: Plan, data: Data) -> dict[str, Any]:
+    begin = time.process_time()
+    result = measure(part, plan, data)
+    return {**result, "cpu_seconds": time.process_time() - begin}
 
 
 def _stamp(part: Part, plan: Plan, data: Data) -> dict[str, Any]:
