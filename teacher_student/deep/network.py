@@ -172,9 +172,7 @@ def check_initialisation(initialisation: object, decomposition: object) -> None:
     if decomposition == "svd" and initialisation != "unit-fields":
         refuse("initialisation", initialisation, "unit-fields with svd, whose modes start orthonormal")
     if initialisation == "spectral" and decomposition in ("shared", "low-rank"):
-        refuse(
-            "initialisation", initialisation, f"one of unit-fields, li-huang with {decomposition}, which has no singular modes"
-        )
+        refuse("initialisation", initialisation, f"unit-fields or li-huang with {decomposition}, which has no singular modes")
 
 
 def draw_parameters(

@@ -54,6 +54,17 @@ def test_mnist_is_read_from_a_folder(tmp_path: Path, packed: bool) -> None:
     assert abs(data.X_train.std() - 1) < 1e-6
 
 
+def test_pixels_of_unit_range_keep_what_is_black(tmp_path: Path) -> None:
+    write_mnist(tmp_path, packed=False)
+    data = load_data("mnist", tmp_path, inputs="unit-range")
+    np.testing.assert_allclose(data.X_train, images(30).reshape(30, 20) / images(30).max(), rtol=1e-6)
+    assert (data.X_train.min(), data.X_train.max(), data.X_train.dtype) == (0, 1, np.float32)
+    mixture = load_data("gaussian-mixture", inputs="unit-range")
+    assert np.abs(mixture.X_train).max() == 1
+    with pytest.raises(InvalidInput, match=r"^inputs: got 'pixels', expected one of standardised, unit-range"):
+        load_data("digits", inputs="pixels")
+
+
 def test_a_gzipped_file_may_lack_the_suffix(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(gzip.compress(idx(images(3))))
     np.testing.assert_array_equal(read_idx(tmp_path / "a", 3), images(3))

@@ -257,8 +257,8 @@ def test_verdicts_on_what_training_makes_and_on_what_was_there() -> None:
     rng = np.random.default_rng(5)
     normal = [np.abs(rng.standard_normal(40)) for _ in range(5)]
     rank = np.arange(1, 41.0)
-    made = [np.where(rank <= 10, 6.0 - 0.01 * rank, 30 / rank**1.5) * (1 + 0.01 * rng.random(40)) for _ in range(5)]
-    there = [network(x, 1.01 * x + 0.001 * rng.random(40), 0.05 + 0.001 * i, 0.048) for i, x in enumerate(normal)]
+    made = [np.where(rank <= 10, 6.0, 0.2 * (40 - rank)) * (1 + 0.01 * rng.random(40)) for _ in range(5)]
+    there = [network(x, 1.01 * x + 0.05 * rng.random(40), 0.05 + 0.001 * i, 0.048) for i, x in enumerate(normal)]
     trained = [network(x, y, 0.001 * (-1) ** i) for i, (x, y) in enumerate(zip(normal, made, strict=True))]
     sizes = (30, 30)
     assert bend(there, "1L2P", PLAN, sizes).verdict.startswith("did not hold: the second slope less the first is -0.")
