@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,19 @@ def test_the_word_of_a_verdict() -> None:
     assert word([True, False], [False, True]) == "held in part"
     assert word([False, False], [False, True]) == "did not hold"
     assert word([False, False], [False, False]) == "not decided"
+
+
+@pytest.mark.skipif("MNIST_FOLDER" not in os.environ, reason="MNIST_FOLDER names no folder with the four files of MNIST")
+def test_on_mnist_ranked_importance_bends_before_training_as_after() -> None:
+    problem = load_deep_problem("mnist-li-huang")
+    data = load_data(**{**problem.data, "folder": os.environ["MNIST_FOLDER"]})
+    model = ModeMLPClassifier(**{**problem.model, "max_iter": 5})
+    before = [mode_importance(layer) for layer in model.initialise(data.X_train, data.y_train).layers_]
+    after = [mode_importance(layer) for layer in model.fit(data.X_train, data.y_train).layers_]
+    assert model.score(data.X_test, data.y_test) > 0.85
+    for a, b in zip(after[1:], before[1:], strict=True):
+        assert rank_correlation(a, b) > 0.7
+        assert abs(slopes(a, 10).bend - slopes(b, 10).bend) < 0.5 * abs(slopes(b, 10).bend)
 
 
 def test_a_small_start_has_the_size_of_a_spectral_one() -> None:

@@ -67,7 +67,7 @@ def reproduce(options: argparse.Namespace) -> int:
         with replacing(folder / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
     print(text, end="")
-    print("\n".join([*figures.write(results, plan, same_test, len(data.y_test), folder), str(folder / "claims.json")]))
+    print("\n".join([*figures.write(results, plan, sizes, same_test, len(data.y_test), folder), str(folder / "claims.json")]))
     return 0
 
 

@@ -101,23 +101,28 @@ class Null:
     deviation: float
 
 
-def gaussian_null(P: int, n_in: int, n_out: int, share_in: float, first_ranks: int) -> Null:
-    """Return the null of factors that are Gaussian, as they start: |sigma| of a normal number and the lengths of normal vectors.
+def gaussian_factors(P: int, n_in: int, n_out: int, share_in: float) -> Array:
+    """Return samples of tau, (samples, P), of factors that are Gaussian as they start, in units of the mean of |sigma|.
 
-    In units of the mean of |sigma|, tau is then ``|g| / <|g|> + share_in chi(n_in) / <chi> + (1 - share_in) chi(n_out) / <chi>``,
-    where `share_in` is the part of |xi_in| in both lengths: no scale is left to choose.
+    That is ``|g| / <|g|> + share_in chi(n_in) / <chi> + (1 - share_in) chi(n_out) / <chi>`` with g normal and chi(n) the length
+    of n normal numbers; `share_in` is the part of |xi_in| in both lengths, so that no scale is left to choose.
     """
-    return _gaussian_null(P, n_in, n_out, round(share_in, 3), first_ranks)
+    return _gaussian_factors(P, n_in, n_out, round(share_in, 3))
 
 
 @cache
-def _gaussian_null(P: int, n_in: int, n_out: int, share_in: float, first_ranks: int) -> Null:
+def _gaussian_factors(P: int, n_in: int, n_out: int, share_in: float) -> Array:
     rng = np.random.default_rng(0)
     tau = np.abs(rng.standard_normal((_SAMPLES, P))) / np.sqrt(2 / np.pi)
     for n, share in ((n_in, share_in), (n_out, 1 - share_in)):
         lengths = np.sqrt(rng.chisquare(n, (_SAMPLES, P)))
         tau += share * lengths / lengths.mean()
-    return _null_of(tau, first_ranks)
+    return tau
+
+
+def gaussian_null(P: int, n_in: int, n_out: int, share_in: float, first_ranks: int) -> Null:
+    """Return the null of sorted `gaussian_factors`."""
+    return _null_of(gaussian_factors(P, n_in, n_out, share_in), first_ranks)
 
 
 def log_normal_null(tau: Array, first_ranks: int) -> Null:

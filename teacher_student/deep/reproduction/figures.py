@@ -16,8 +16,8 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 from teacher_student.deep.figures import accuracy_against_modes, least_modes
 from teacher_student.deep.fits import fit_width_laws
 from teacher_student.deep.reproduction.accuracy_claims import budget_differences, grid
-from teacher_student.deep.reproduction.estimates import estimate, rank_correlation, slopes
-from teacher_student.deep.reproduction.mode_claims import WITH_MODES, importance_of, n_matrices
+from teacher_student.deep.reproduction.estimates import estimate, gaussian_factors, rank_correlation, slopes
+from teacher_student.deep.reproduction.mode_claims import WITH_MODES, importance_of, n_matrices, share_of_inputs
 from teacher_student.deep.reproduction.plan import KINDS, ON_THE_GRID, Plan
 from teacher_student.deep.reproduction.results import Results
 from teacher_student.figure_style import COLOURS, DASHES, MARKERS, figure_style
@@ -25,14 +25,14 @@ from teacher_student.files import replacing
 
 Array = npt.NDArray[Any]
 
-_DPI = 100  # figures of many panels, which a page shows at their size
+_DPI = 90  # figures of many panels, which a page shows at their size
 
 
-def write(results: Results, plan: Plan, same_test: bool, n_test: int, folder: Path) -> list[str]:
+def write(results: Results, plan: Plan, sizes: Sequence[int], same_test: bool, n_test: int, folder: Path) -> list[str]:
     """Write all figures as PNG into `folder` and return their paths."""
     figures = {
         "accuracy": accuracy(results, plan),
-        "importance": importance(results, plan),
+        "importance": importance(results, plan, sizes),
         "order": order(results),
         "removal": removal(results),
         "latent": latent(results),
@@ -73,8 +73,8 @@ def _logarithmic(ax: Axes, P: int) -> None:
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def importance(results: Results, plan: Plan) -> Figure:
-    """Draw ranked tau with its parts after training, and tau before it, a row a kind and a column a matrix."""
+def importance(results: Results, plan: Plan, sizes: Sequence[int]) -> Figure:
+    """Draw ranked tau and its parts, tau before training and of sorted Gaussian factors, a row a kind and a column a matrix."""
     networks = results["networks"]
     n = n_matrices(networks[WITH_MODES[0]])
     with figure_style():
@@ -82,6 +82,11 @@ def importance(results: Results, plan: Plan) -> Figure:
         for row, (kind, runs) in zip(axes, networks.items(), strict=True):
             for matrix, ax in enumerate(row):
                 _importance_panel(ax, runs, matrix, plan)
+                if kind in WITH_MODES:
+                    parts = importance_of(runs, matrix, "after")
+                    null = gaussian_factors(parts["tau"].shape[1], sizes[matrix], sizes[matrix + 1], share_of_inputs(parts))
+                    mean = parts["sigma"].mean() * _ranked(null).mean(axis=0)
+                    ax.plot(np.arange(1, len(mean) + 1), mean, DASHES[2], color="black", label="sorted Gaussian factors")
                 ax.set_title(f"{kind}, matrix {matrix}", fontsize=8)
                 if matrix == 0:
                     ax.set_ylabel(r"$\tau$ and its parts")
@@ -220,11 +225,11 @@ def budget(results: Results, same_test: bool, n_test: int) -> Figure:
     """Draw by how much modes fall short of standard training, with 99 % intervals, under each change."""
     found = budget_differences(results["budget"], same_test, n_test)
     with figure_style():
-        fig, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
+        fig, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
         at = np.arange(len(found))[::-1]
         means, bars = [value.mean for value in found.values()], [value.half_width for value in found.values()]
         ax.errorbar(means, at, xerr=bars, marker=MARKERS[0], linestyle="none", capsize=3, color=COLOURS[0])
         ax.axvline(0.0, color="0.4", linewidth=0.8)
         ax.set_yticks(at, list(found))
-        ax.set_xlabel("accuracy of standard training less that of modes, 99 % intervals")
+        ax.set_xlabel("accuracy of standard training less that of modes\n(99 % intervals)")
     return fig

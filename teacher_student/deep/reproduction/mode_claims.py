@@ -36,6 +36,11 @@ def importance_of(networks: list[dict[str, Any]], matrix: int, when: str) -> dic
     return {**found, "tau": sum(found.values(), np.zeros(1))}
 
 
+def share_of_inputs(parts: dict[str, Array]) -> float:
+    """Return which part |xi_in| has in the lengths of the modes of a matrix; `parts` as of `importance_of`."""
+    return float(parts["xi_in"].sum() / (parts["xi_in"] + parts["xi_out"]).sum())
+
+
 def n_matrices(networks: list[dict[str, Any]]) -> int:
     """Return the number of weight matrices."""
     return len(networks[0]["after"]["importance"])
@@ -58,8 +63,8 @@ def bend(networks: list[dict[str, Any]], kind: str, plan: Plan, sizes: Sequence[
         change = estimate([a.bend - b.bend for a, b in zip(fits["after"], fits["before"], strict=True)])
         nulls = {"log-normal numbers": log_normal_null(after["tau"], plan.first_ranks)}
         if kind in WITH_MODES:
-            share = after["xi_in"].sum() / (after["xi_in"] + after["xi_out"]).sum()
-            nulls["Gaussian factors"] = gaussian_null(P, sizes[matrix], sizes[matrix + 1], share, plan.first_ranks)
+            n_in, n_out = sizes[matrix : matrix + 2]
+            nulls["Gaussian factors"] = gaussian_null(P, n_in, n_out, share_of_inputs(after), plan.first_ranks)
         after_bends.append(estimate([fit.bend for fit in fits["after"]]))
         before_bends.append(estimate([fit.bend for fit in fits["before"]]))
         changes.append(change)
