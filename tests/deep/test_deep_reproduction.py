@@ -102,14 +102,14 @@ def test_an_interrupted_reproduction_goes_on_to_the_same_claims(
 
     monkeypatch.setattr(results, "measure", counted)
     assert cli.main(COMMAND) == 130
-    assert "interrupted; 3 of 68 networks are kept; the same command goes on" in capsys.readouterr().err
+    assert "interrupted; 3 of 72 networks are kept; the same command goes on" in capsys.readouterr().err
     assert not (folder / "out" / "claims.json").exists()
     (folder / "out" / "networks" / measured[0]).write_text('{"stamp"')  # as a disk that was full would leave it
     assert cli.main(COMMAND) == 0
     shown = capsys.readouterr()
-    assert "2 of 68 networks were there already" in shown.err
-    assert "[68/68] budget, modes, many in all, spectral start, seed 1: accuracy 0." in shown.err
-    assert len(measured) == 4 + 66
+    assert "2 of 72 networks were there already" in shown.err
+    assert "[72/72] budget, modes, many in all, three times the rate, seed 1: accuracy 0." in shown.err
+    assert len(measured) == 4 + 70
     assert measured.count(measured[0]) == 2
     assert {path.name for path in (folder / "out").iterdir()} == {
         *("networks", "claims.json", "claims.txt", "accuracy.png", "importance.png", "order.png", "removal.png"),
@@ -125,7 +125,7 @@ def test_an_interrupted_reproduction_goes_on_to_the_same_claims(
     del measured[5:]
     (folder / "small.toml").write_text(SMALL.replace("max_iter = 2\n[widths]", "max_iter = 3\n[widths]"))
     assert cli.main(COMMAND) == 0
-    assert len(measured) - 5 == 68 - 20
+    assert len(measured) - 5 == 72 - 24
     assert not any(file.startswith("budget") for file in measured[5:])
 
 
@@ -211,7 +211,10 @@ def test_estimates_and_their_signs() -> None:
     assert (found.mean, found.error, found.n) == pytest.approx((2.5, np.sqrt(5 / 3 / 4), 4))
     assert found.half_width == pytest.approx(5.840909 * found.error)  # t of three degrees of freedom, two-sided 1 %
     assert [Estimate(mean, 1.0, 4).sign for mean in (-5.9, -5.7, 0.0, 5.7, 5.9)] == [-1, 0, 0, 0, 1]
-    assert str(Estimate(0.12345, 0.0123, 5)) == "0.123 +- 0.012"
+    shown = [
+        str(Estimate(mean, error, 5)) for mean, error in ((0.12345, 0.0123), (-12.345, 1.23), (0.99999, 0.00001), (28.4892, 0))
+    ]
+    assert shown == ["0.123 +- 0.012", "-12.35 +- 1.23", "1.0000 +- 0.0000", "28.49"]
     signs = [estimate(sample).sign for sample in np.random.default_rng(3).standard_normal((4000, 5))]
     assert abs(np.mean(np.abs(signs)) - 0.01) < 4 * np.sqrt(0.01 * 0.99 / 4000)
 
@@ -275,7 +278,8 @@ def test_verdicts_on_what_training_makes_and_on_what_was_there() -> None:
 def test_the_word_of_a_verdict() -> None:
     assert word([True, True], [False, False]) == "held"
     assert word([True, False], [False, True]) == "held in part"
-    assert word([False, False], [False, True]) == "did not hold"
+    assert word([False, False], [True, True]) == "did not hold"
+    assert word([False, False], [False, True]) == "not decided, contradicted in part"
     assert word([False, False], [False, False]) == "not decided"
 
 

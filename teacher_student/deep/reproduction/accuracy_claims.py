@@ -74,6 +74,10 @@ BUDGET_PAIRS: dict[str, tuple[str, str]] = {
     "falling rate, many modes in the second matrix": ("standard", "modes, many in the second matrix"),
     "falling rate, many modes in all": ("standard", "modes, many in all"),
     "falling rate, many modes in all, spectral start": ("standard", "modes, many in all, spectral start"),
+    "falling rate, three times as high, many modes in all": (
+        "standard, three times the rate",
+        "modes, many in all, three times the rate",
+    ),
 }
 
 

@@ -36,7 +36,9 @@ class Estimate:
         return float(student.ppf(0.5 + CONFIDENCE / 2, self.n - 1) * self.error)
 
     def __str__(self) -> str:
-        digits = int(np.clip(np.ceil(-np.log10(max(self.error, 1e-9))) + 1, 2, 4))
+        if self.error < 1e-9:
+            return f"{self.mean:.4g}"
+        digits = int(np.clip(np.ceil(-np.log10(self.error)) + 1, 2, 4))
         return f"{self.mean:.{digits}f} +- {self.error:.{digits}f}"
 
 

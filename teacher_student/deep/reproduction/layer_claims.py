@@ -28,10 +28,10 @@ def compactness(networks: list[dict[str, Any]], standard: list[dict[str, Any]], 
         "before training": [estimate(column) for column in (after - before)[:, 1:].T],
         "under standard training": [estimate(column) for column in (after - rival)[:, 1:].T],
     }
-    n = len(steps)
+    n, falls = len(steps), sum(step.sign < 0 for step in steps)
     verdict = (
         f"{word([step.sign < 0 for step in steps], [step.sign > 0 for step in steps])}: the dimension is "
-        f"{listed(estimate(column) for column in after.T)} from the input on"
+        f"{listed(estimate(column) for column in after.T)} from the input on, and falls in {falls} of {n} steps"
     )
     for name, found in against.items():
         if name == "before training" or networks is not standard:

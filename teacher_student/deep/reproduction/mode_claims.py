@@ -89,7 +89,7 @@ def bend(networks: list[dict[str, Any]], kind: str, plan: Plan, sizes: Sequence[
     verdict = (
         f"{word(supported, contradicted)}: the second slope less the first is {listed(after_bends)} after training, and "
         f"{listed(before_bends)} before it; training makes it stronger in {signs.count(-1)} of {n} matrices, weaker in "
-        f"{signs.count(1)}, and no different in {signs.count(0)}; sorted random numbers have another in {sum(unlike)}"
+        f"{signs.count(1)}, and is not seen to change it in {signs.count(0)}; sorted random numbers have another in {sum(unlike)}"
     )
     return Claim(f"Training makes ranked importance two power laws ({kind})", verdict, told)
 

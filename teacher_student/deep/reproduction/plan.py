@@ -87,6 +87,7 @@ def build_plan(problem: DeepProblem) -> Plan:
         refuse("widths.fraction", plan.fraction, "a part of standard accuracy, above 0 and at most 1")
     if plan.budget:
         whole_numbers("budget.hidden_layer_sizes", plan.budget.get("hidden_layer_sizes", 100))
+        check_number("budget.learning_rate", plan.budget.get("learning_rate", 0.003), 0.0, above=True)
         check_whole("budget.n_modes", plan.budget.get("n_modes", 30))
         check_whole("budget.seeds", plan.budget.get("seeds", 5), 2)
         check_whole("budget.many_modes", plan.budget.get("many_modes", 200))
@@ -133,6 +134,7 @@ def budget_variants(budget: dict[str, Any]) -> dict[str, dict[str, Any]]:
     n_matrices = np.size(budget.get("hidden_layer_sizes", 100)) + 1
     modes, standard = {"decomposition": "modes", "n_modes": P}, {"decomposition": "none"}
     falling, spectral = {"schedule": "cosine"}, {"initialisation": "spectral"}
+    fast = {"schedule": "cosine", "learning_rate": 3 * budget.get("learning_rate", 0.003)}
     return {
         "standard, constant rate": {**standard, "schedule": "constant"},
         "modes, constant rate": {**modes, "schedule": "constant"},
@@ -144,6 +146,8 @@ def budget_variants(budget: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "modes, many in the second matrix": {**modes, **falling, "n_modes": [P, many] + [P] * (n_matrices - 2)},
         "modes, many in all": {**modes, **falling, "n_modes": many},
         "modes, many in all, spectral start": {**modes, **falling, **spectral, "n_modes": many},
+        "standard, three times the rate": {**standard, **fast},
+        "modes, many in all, three times the rate": {**modes, **fast, "n_modes": many},
     }
 
 

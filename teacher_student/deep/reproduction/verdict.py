@@ -25,7 +25,9 @@ def word(supported: Iterable[bool], contradicted: Iterable[bool]) -> str:
         return "held"
     if any(for_it):
         return "held in part"
-    return "did not hold" if any(against) else "not decided"
+    if all(against):
+        return "did not hold"
+    return "not decided, contradicted in part" if any(against) else "not decided"
 
 
 def listed(values: Iterable[Estimate]) -> str:
