@@ -211,9 +211,8 @@ def test_estimates_and_their_signs() -> None:
     assert (found.mean, found.error, found.n) == pytest.approx((2.5, np.sqrt(5 / 3 / 4), 4))
     assert found.half_width == pytest.approx(5.840909 * found.error)  # t of three degrees of freedom, two-sided 1 %
     assert [Estimate(mean, 1.0, 4).sign for mean in (-5.9, -5.7, 0.0, 5.7, 5.9)] == [-1, 0, 0, 0, 1]
-    shown = [
-        str(Estimate(mean, error, 5)) for mean, error in ((0.12345, 0.0123), (-12.345, 1.23), (0.99999, 0.00001), (28.4892, 0))
-    ]
+    pairs = ((0.12345, 0.0123), (-12.345, 1.23), (0.99999, 0.00001), (28.4892, 0))
+    shown = [str(Estimate(mean, error, 5)) for mean, error in pairs]
     assert shown == ["0.123 +- 0.012", "-12.35 +- 1.23", "1.0000 +- 0.0000", "28.49"]
     signs = [estimate(sample).sign for sample in np.random.default_rng(3).standard_normal((4000, 5))]
     assert abs(np.mean(np.abs(signs)) - 0.01) < 4 * np.sqrt(0.01 * 0.99 / 4000)
