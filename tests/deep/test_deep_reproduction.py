@@ -210,9 +210,9 @@ def test_estimates_and_their_signs() -> None:
     found = estimate([1.0, 2.0, 3.0, 4.0])
     assert (found.mean, found.error, found.n) == pytest.approx((2.5, np.sqrt(5 / 3 / 4), 4))
     assert found.half_width == pytest.approx(5.840909 * found.error)  # t of three degrees of freedom, two-sided 1 %
-    assert [Estimate(mean, 1.0, 4).sign for mean in (-5.9, -5.7, 0.0, 5.7, 5.9)] == [-1, 0, 0, 0, 1]
+    assert [Estimate(mean, 1.0, 4, 3).sign for mean in (-5.9, -5.7, 0.0, 5.7, 5.9)] == [-1, 0, 0, 0, 1]
     pairs = ((0.12345, 0.0123), (-12.345, 1.23), (0.99999, 0.00001), (28.4892, 0))
-    shown = [str(Estimate(mean, error, 5)) for mean, error in pairs]
+    shown = [str(Estimate(mean, error, 5, 4)) for mean, error in pairs]
     assert shown == ["0.123 +- 0.012", "-12.35 +- 1.23", "1.0000 +- 0.0000", "28.49"]
     signs = [estimate(sample).sign for sample in np.random.default_rng(3).standard_normal((4000, 5))]
     assert abs(np.mean(np.abs(signs)) - 0.01) < 4 * np.sqrt(0.01 * 0.99 / 4000)
@@ -232,6 +232,9 @@ def test_differences_of_accuracies_know_the_choice_of_test_samples() -> None:
     # Both parts of the error have the noise of single networks, so that their sum is somewhat too large.
     assert 1 - 4 / np.sqrt(1000) < np.sqrt(np.mean(np.square(told))) / spread < 1.25
     assert np.sqrt(np.mean(np.square(too_small))) < 0.75 * spread
+    # Where samples decide nearly all, there are nearly as many degrees of freedom as samples; networks alone have three.
+    assert difference_of_accuracies(first, second, same_test=True).freedom > 20
+    assert difference_of_accuracies(first, second, same_test=False).freedom == 3
 
 
 def test_rank_correlation_and_cost_of_removal() -> None:

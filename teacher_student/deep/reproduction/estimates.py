@@ -19,11 +19,12 @@ _SAMPLES = 4000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, its standard error, and over how many networks."""
+    """A mean, its standard error, over how many networks, and the degrees of freedom of the error."""
 
     mean: float
     error: float
     n: int
+    freedom: float
 
     @property
     def sign(self) -> int:
@@ -33,7 +34,7 @@ class Estimate:
     @property
     def half_width(self) -> float:
         """Half of the interval of `CONFIDENCE` for the mean."""
-        return float(student.ppf(0.5 + CONFIDENCE / 2, self.n - 1) * self.error)
+        return float(student.ppf(0.5 + CONFIDENCE / 2, self.freedom) * self.error)
 
     def __str__(self) -> str:
         if self.error < 1e-9:
@@ -45,21 +46,24 @@ class Estimate:
 def estimate(values: npt.ArrayLike) -> Estimate:
     """Return the mean of the numbers of two or more independent networks."""
     numbers = np.asarray(values, dtype=float)
-    return Estimate(float(numbers.mean()), float(numbers.std(ddof=1) / np.sqrt(len(numbers))), len(numbers))
+    n = len(numbers)
+    return Estimate(float(numbers.mean()), float(numbers.std(ddof=1) / np.sqrt(n)), n, n - 1)
 
 
 def difference_of_accuracies(first: Array, second: Array, same_test: bool) -> Estimate:
     """Return how much more often `first` is right than `second`, both (networks, test samples) of truth values, in pairs.
 
     The error has a part from the spread over networks and, where all networks have the `same_test` samples, one from the choice
-    of these; otherwise the spread over networks has both.
+    of these, with Satterthwaite's degrees of freedom; otherwise the spread over networks has both.
     """
     difference = first.astype(float) - second
     over_networks = estimate(difference.mean(axis=1))
     if not same_test:
         return over_networks
-    over_samples = estimate(difference.mean(axis=0)).error
-    return Estimate(over_networks.mean, float(np.hypot(over_networks.error, over_samples)), over_networks.n)
+    over_samples = estimate(difference.mean(axis=0))
+    error = float(np.hypot(over_networks.error, over_samples.error))
+    parts = sum(part.error**4 / part.freedom for part in (over_networks, over_samples))
+    return Estimate(over_networks.mean, error, over_networks.n, error**4 / parts if parts > 0 else over_networks.freedom)
 
 
 @dataclass(frozen=True)

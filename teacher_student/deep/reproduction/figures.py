@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
+from PIL import Image  # comes with matplotlib
 
 from teacher_student.deep.figures import accuracy_against_modes, least_modes
 from teacher_student.deep.fits import fit_width_laws
@@ -40,9 +42,11 @@ def write(results: Results, plan: Plan, sizes: Sequence[int], same_test: bool, n
     if "budget" in results:
         figures["budget"] = budget(results, same_test, n_test)
     for name, figure in figures.items():
-        with replacing(folder / f"{name}.png") as temporary:
-            figure.savefig(temporary, dpi=_DPI, format="png")
+        drawn = io.BytesIO()
+        figure.savefig(drawn, dpi=_DPI, format="png")
         plt.close(figure)
+        with replacing(folder / f"{name}.png") as temporary:  # with a palette files are a third as large
+            Image.open(drawn).convert("RGB").quantize(128).save(temporary, format="png", optimize=True)
     return [str(folder / f"{name}.png") for name in figures]
 
 
