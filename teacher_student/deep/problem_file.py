@@ -68,7 +68,7 @@ def _parse(source: str, document: dict[str, Any]) -> DeepProblem:
     from teacher_student.deep.estimators import ModeMLPClassifier
 
     parameters = tuple(inspect.signature(ModeMLPClassifier).parameters)
-    known = {**_KEYS, "model": parameters, "budget": ("seeds", "many_modes", *parameters)}
+    known = {**_KEYS, "model": parameters, "budget": ("seeds", "many_modes", "high_rate", *parameters)}
     for key, value in document.items():
         if key in ("name", "description"):
             if not isinstance(value, str):

@@ -60,6 +60,7 @@ first_ranks = 5
 hidden_layer_sizes = [12, 12]
 n_modes = 4
 many_modes = 8
+high_rate = 0.02
 max_iter = 2
 seeds = 2
 """
@@ -102,14 +103,14 @@ def test_an_interrupted_reproduction_goes_on_to_the_same_claims(
 
     monkeypatch.setattr(results, "measure", counted)
     assert cli.main(COMMAND) == 130
-    assert "interrupted; 3 of 72 networks are kept; the same command goes on" in capsys.readouterr().err
+    assert "interrupted; 3 of 70 networks are kept; the same command goes on" in capsys.readouterr().err
     assert not (folder / "out" / "claims.json").exists()
     (folder / "out" / "networks" / measured[0]).write_text('{"stamp"')  # as a disk that was full would leave it
     assert cli.main(COMMAND) == 0
     shown = capsys.readouterr()
-    assert "2 of 72 networks were there already" in shown.err
-    assert "[72/72] budget, modes, many in all, three times the rate, seed 1: accuracy 0." in shown.err
-    assert len(measured) == 4 + 70
+    assert "2 of 70 networks were there already" in shown.err
+    assert "[70/70] budget, modes, many in all, high rate, seed 1: accuracy 0." in shown.err
+    assert len(measured) == 4 + 68
     assert measured.count(measured[0]) == 2
     assert {path.name for path in (folder / "out").iterdir()} == {
         *("networks", "claims.json", "claims.txt", "accuracy.png", "importance.png", "order.png", "removal.png"),
@@ -125,7 +126,7 @@ def test_an_interrupted_reproduction_goes_on_to_the_same_claims(
     del measured[5:]
     (folder / "small.toml").write_text(SMALL.replace("max_iter = 2\n[widths]", "max_iter = 3\n[widths]"))
     assert cli.main(COMMAND) == 0
-    assert len(measured) - 5 == 72 - 24
+    assert len(measured) - 5 == 70 - 22
     assert not any(file.startswith("budget") for file in measured[5:])
 
 
@@ -218,22 +219,21 @@ def test_estimates_and_their_signs() -> None:
     assert abs(np.mean(np.abs(signs)) - 0.01) < 4 * np.sqrt(0.01 * 0.99 / 4000)
 
 
-def test_differences_of_accuracies_know_the_choice_of_test_samples() -> None:
-    """The standard error of simulated differences, over samples and networks, is that which is estimated."""
-    rng, n_networks, n_samples = np.random.default_rng(4), 4, 300
+def test_differences_of_accuracies_know_the_choice_of_networks_and_of_test_samples() -> None:
+    """The estimated variance is on average that of simulated differences, of which networks and samples have a part each."""
+    rng, n_networks, n_samples, trials = np.random.default_rng(4), 4, 200, 1000
     found, told, too_small = [], [], []
-    for _ in range(500):
+    for _ in range(trials):
         difficulty = rng.random(n_samples)  # samples that one kind of network has right and the other has not
-        first, second = (rng.random((n_networks, n_samples)) < p for p in (difficulty, 1 - difficulty))
+        skill = 0.1 * rng.standard_normal((n_networks, 1))
+        first, second = (rng.random((n_networks, n_samples)) < p for p in (difficulty + skill, 1 - difficulty))
         found.append(first.mean() - second.mean())
-        told.append(difference_of_accuracies(first, second, same_test=True).error)
-        too_small.append(difference_of_accuracies(first, second, same_test=False).error)
-    spread = np.std(found, ddof=1)
-    # Both parts of the error have the noise of single networks, so that their sum is somewhat too large.
-    assert 1 - 4 / np.sqrt(1000) < np.sqrt(np.mean(np.square(told))) / spread < 1.25
-    assert np.sqrt(np.mean(np.square(too_small))) < 0.75 * spread
-    # Where samples decide nearly all, there are nearly as many degrees of freedom as samples; networks alone have three.
-    assert difference_of_accuracies(first, second, same_test=True).freedom > 20
+        told.append(difference_of_accuracies(first, second, same_test=True).error ** 2)
+        too_small.append(difference_of_accuracies(first, second, same_test=False).error ** 2)
+    variance = np.var(found, ddof=1)
+    error = np.hypot(variance * np.sqrt(2 / (trials - 1)), np.std(told) / np.sqrt(trials))
+    assert abs(np.mean(told) - variance) < 4 * error
+    assert abs(np.mean(too_small) - variance) > 4 * error  # the negative control
     assert difference_of_accuracies(first, second, same_test=False).freedom == 3
 
 

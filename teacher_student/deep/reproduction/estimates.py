@@ -53,17 +53,22 @@ def estimate(values: npt.ArrayLike) -> Estimate:
 def difference_of_accuracies(first: Array, second: Array, same_test: bool) -> Estimate:
     """Return how much more often `first` is right than `second`, both (networks, test samples) of truth values, in pairs.
 
-    The error has a part from the spread over networks and, where all networks have the `same_test` samples, one from the choice
-    of these, with Satterthwaite's degrees of freedom; otherwise the spread over networks has both.
+    Where all networks have the `same_test` samples, both networks and samples are drawn, and the variance of the mean is that
+    over networks plus that over samples less that of what is left, which both have; with Satterthwaite's degrees of freedom
+    (Biometrics Bull. 2, 110, 1946). Otherwise the spread over networks has it all.
     """
     difference = first.astype(float) - second
-    over_networks = estimate(difference.mean(axis=1))
+    by_network, by_sample = difference.mean(axis=1), difference.mean(axis=0)
+    over_networks = estimate(by_network)
     if not same_test:
         return over_networks
-    over_samples = estimate(difference.mean(axis=0))
-    error = float(np.hypot(over_networks.error, over_samples.error))
-    parts = sum(part.error**4 / part.freedom for part in (over_networks, over_samples))
-    return Estimate(over_networks.mean, error, over_networks.n, error**4 / parts if parts > 0 else over_networks.freedom)
+    over_samples = estimate(by_sample)
+    left = difference - by_network[:, None] - by_sample + difference.mean()
+    freedoms = np.array([over_networks.freedom, over_samples.freedom, over_networks.freedom * over_samples.freedom])
+    parts = np.array([over_networks.error**2, over_samples.error**2, -(left**2).sum() / freedoms[2] / left.size])
+    variance = max(parts.sum(), parts.max())
+    freedom = variance**2 / (parts**2 / freedoms).sum() if variance > 0 else freedoms[0]
+    return Estimate(over_networks.mean, float(np.sqrt(variance)), over_networks.n, float(freedom))
 
 
 @dataclass(frozen=True)

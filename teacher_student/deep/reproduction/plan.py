@@ -23,6 +23,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "1L2P from unit fields": {"decomposition": "modes", "initialisation": "unit-fields"},
     "standard": {"decomposition": "none", "initialisation": "unit-fields"},
 }
+OF_THE_BUDGET = ("seeds", "many_modes", "high_rate")  # keys of [budget] that are no parameters of a classifier
 ON_THE_GRID = ("1L2P", "1L1P", "standard")
 
 
@@ -87,7 +88,6 @@ def build_plan(problem: DeepProblem) -> Plan:
         refuse("widths.fraction", plan.fraction, "a part of standard accuracy, above 0 and at most 1")
     if plan.budget:
         whole_numbers("budget.hidden_layer_sizes", plan.budget.get("hidden_layer_sizes", 100))
-        check_number("budget.learning_rate", plan.budget.get("learning_rate", 0.003), 0.0, above=True)
         check_whole("budget.n_modes", plan.budget.get("n_modes", 30))
         check_whole("budget.seeds", plan.budget.get("seeds", 5), 2)
         check_whole("budget.many_modes", plan.budget.get("many_modes", 200))
@@ -116,9 +116,9 @@ def all_parts(problem: DeepProblem, plan: Plan) -> list[Part]:
                     sizes = {"hidden_layer_sizes": [N] * plan.n_hidden}
                     model = {**problem.model, **sizes, **({"n_modes": P} if P else {}), **KINDS[kind]}
                     parts.append(Part("grid", grid_name(kind, N, P), first + i, model))
-    budget = {key: value for key, value in plan.budget.items() if key not in ("seeds", "many_modes")}
+    budget = {key: value for key, value in plan.budget.items() if key not in OF_THE_BUDGET}
     for i in range(plan.budget.get("seeds", 5) if plan.budget else 0):
-        for name, changes in budget_variants(plan.budget).items():
+        for name, changes in budget_variants(plan.budget, problem.model.get("hidden_layer_sizes", 100)).items():
             parts.append(Part("budget", name, first + i, {**budget, **changes}, small_start=name == "modes, small start"))
     return [Part(p.section, p.name, p.seed, {**p.model, "random_state": p.seed}, p.small_start) for p in parts]
 
@@ -128,14 +128,13 @@ def grid_name(kind: str, N: int, P: int) -> str:
     return f"{kind} N={N} P={P}" if P else f"{kind} N={N}"
 
 
-def budget_variants(budget: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what each network of the comparison of accuracies changes."""
+def budget_variants(budget: dict[str, Any], looked_into: Any) -> dict[str, dict[str, Any]]:
+    """Return what each network of the comparison of accuracies changes; "narrow" ones have the hidden layers `looked_into`."""
     P, many = budget.get("n_modes", 30), budget.get("many_modes", 200)
     n_matrices = np.size(budget.get("hidden_layer_sizes", 100)) + 1
     modes, standard = {"decomposition": "modes", "n_modes": P}, {"decomposition": "none"}
     falling, spectral = {"schedule": "cosine"}, {"initialisation": "spectral"}
-    fast = {"schedule": "cosine", "learning_rate": 3 * budget.get("learning_rate", 0.003)}
-    return {
+    variants = {
         "standard, constant rate": {**standard, "schedule": "constant"},
         "modes, constant rate": {**modes, "schedule": "constant"},
         "standard": {**standard, **falling},
@@ -145,10 +144,17 @@ def budget_variants(budget: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "modes, many in the first matrix": {**modes, **falling, "n_modes": [many] + [P] * (n_matrices - 1)},
         "modes, many in the second matrix": {**modes, **falling, "n_modes": [P, many] + [P] * (n_matrices - 2)},
         "modes, many in all": {**modes, **falling, "n_modes": many},
-        "modes, many in all, spectral start": {**modes, **falling, **spectral, "n_modes": many},
-        "standard, three times the rate": {**standard, **fast},
-        "modes, many in all, three times the rate": {**modes, **fast, "n_modes": many},
     }
+    if "high_rate" in budget:
+        high = {**falling, "learning_rate": budget["high_rate"]}
+        variants |= {
+            "standard, high rate": {**standard, **high},
+            "modes, many in all, high rate": {**modes, **high, "n_modes": many},
+        }
+    if looked_into != budget.get("hidden_layer_sizes", 100):
+        plain = ("standard, constant rate", "modes, constant rate", "standard", "modes")
+        variants |= {f"{name}, narrow": {**variants[name], "hidden_layer_sizes": looked_into} for name in plain}
+    return variants
 
 
 def check_parts(parts: list[Part], plan: Plan, n_features: int, y_test: Any) -> None:
