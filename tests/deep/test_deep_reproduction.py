@@ -101,14 +101,14 @@ def test_an_interrupted_reproduction_goes_on_to_the_same_claims(
 
     monkeypatch.setattr(results, "measure", counted)
     assert cli.main(COMMAND) == 130
-    assert "interrupted; 3 of 70 networks are kept; the same command goes on" in capsys.readouterr().err
+    assert "interrupted; 3 of 72 networks are kept; the same command goes on" in capsys.readouterr().err
     assert not (folder / "out" / "claims.json").exists()
     (folder / "out" / "networks" / measured[0]).write_text('{"stamp"')  # as a disk that was full would leave it
     assert cli.main(COMMAND) == 0
     shown = capsys.readouterr()
-    assert "2 of 70 networks were there already" in shown.err
-    assert "[70/70] budget, modes, many in all, high rate, seed 1: accuracy 0." in shown.err
-    assert len(measured) == 4 + 68
+    assert "2 of 72 networks were there already" in shown.err
+    assert "[72/72] budget, modes, many in all, high rate, seed 1: accuracy 0." in shown.err
+    assert len(measured) == 4 + 70
     assert measured.count(measured[0]) == 2
     assert {path.name for path in (folder / "out").iterdir()} == {
         *("networks", "claims.json", "claims.txt", "accuracy.png", "importance.png", "order.png", "removal.png"),
@@ -124,7 +124,7 @@ def test_an_interrupted_reproduction_goes_on_to_the_same_claims(
     del measured[5:]
     (folder / "small.toml").write_text(SMALL.replace("max_iter = 2\n[widths]", "max_iter = 3\n[widths]"))
     assert cli.main(COMMAND) == 0
-    assert len(measured) - 5 == 70 - 22
+    assert len(measured) - 5 == 72 - 24
     assert not any(file.startswith("budget") for file in measured[5:])
 
 

@@ -70,6 +70,10 @@ BUDGET_PAIRS: dict[str, tuple[str, str]] = {
     "a falling rate, small start": ("standard", "modes, small start"),
     "a falling rate, spectral start": ("standard", "modes, spectral start"),
     "a falling rate, many modes in the first matrix": ("standard", "modes, many in the first matrix"),
+    "a falling rate, many modes in the first matrix and spectral start": (
+        "standard",
+        "modes, many in the first matrix and spectral start",
+    ),
     "a falling rate, many modes in the second matrix": ("standard", "modes, many in the second matrix"),
     "a falling rate, many modes in all": ("standard", "modes, many in all"),
     "a high rate that falls, many modes in all": ("standard, high rate", "modes, many in all, high rate"),
@@ -79,7 +83,14 @@ BUDGET_PAIRS: dict[str, tuple[str, str]] = {
 
 
 # What is compared with modes at a falling rate, to see what closes the difference.
-REMEDIES = ("small start", "spectral start", "many in the first matrix", "many in the second matrix", "many in all")
+REMEDIES = (
+    "small start",
+    "spectral start",
+    "many in the first matrix",
+    "many in the first matrix and spectral start",
+    "many in the second matrix",
+    "many in all",
+)
 
 
 def budget_differences(results: Runs, same_test: bool, n_test: int) -> dict[str, Estimate]:

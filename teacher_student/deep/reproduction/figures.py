@@ -44,7 +44,7 @@ def write(results: Results, plan: Plan, sizes: Sequence[int], same_test: bool, n
         figure.savefig(drawn, dpi=_DPI, format="png")
         plt.close(figure)
         with replacing(folder / f"{name}.png") as temporary:  # with a palette files are a third as large
-            Image.open(drawn).convert("RGB").quantize(128).save(temporary, format="png", optimize=True)
+            Image.open(drawn).convert("RGB").quantize(256).save(temporary, format="png", optimize=True)
     return [str(folder / f"{name}.png") for name in figures]
 
 

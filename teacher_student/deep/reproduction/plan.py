@@ -143,6 +143,12 @@ def budget_variants(budget: dict[str, Any], looked_into: Any) -> dict[str, dict[
         "modes, spectral start": {**modes, **falling, **spectral},
         "modes, many in the first matrix": {**modes, **falling, "n_modes": [many] + [P] * (n_matrices - 1)},
         "modes, many in the second matrix": {**modes, **falling, "n_modes": [P, many] + [P] * (n_matrices - 2)},
+        "modes, many in the first matrix and spectral start": {
+            **modes,
+            **falling,
+            **spectral,
+            "n_modes": [many] + [P] * (n_matrices - 1),
+        },
         "modes, many in all": {**modes, **falling, "n_modes": many},
     }
     if "high_rate" in budget:
