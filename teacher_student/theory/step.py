@@ -39,7 +39,7 @@ def step_size(sizes: Sizes) -> int:
     return sizes.P + 2 * sizes.K + ends_of_slow(sizes)[-1]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def write_step(model: Model, eta: Eta, state: State, fields: FloatArray, label_noise: float, step: Step) -> None:
     """Write the step at the `fields` (M + P or more,), those of the teacher and then of the modes, without weight decay."""
     units, v_teacher, K, P, M = model.units, model.teacher.v, model.sizes.K, model.sizes.P, model.sizes.M
@@ -67,7 +67,7 @@ def write_step(model: Model, eta: Eta, state: State, fields: FloatArray, label_n
         slow.v[k] = -eta.v * delta * activity[k]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def write_increment(step: Step, fields: FloatArray, M: int, batch_size: int, out: State) -> None:
     """Write the change of the flat state, times N, by a `step` at `fields` (M + rows P,), of one block of input directions
     (docs/theory.rst: `increments`, with velocities `velocity-increments`).

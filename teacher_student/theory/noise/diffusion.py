@@ -144,7 +144,7 @@ def empty_products(P: int, M: int) -> Products:
     return Products(np.zeros((P, P)), np.zeros((P, P)), np.zeros((P, M + P)), np.zeros((P, P)))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def add_products(step: Step, point: FloatArray, fields: FloatArray, weight: float, products: Products) -> None:
     """Add `weight` times the products of one `step`, at a `point` (M + P or more,) and its `fields`."""
     P, width = products.hz.shape
