@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Kind = TypeVar("Kind")
 
+# What an array of whole numbers holds.
+LARGEST_WHOLE = 2**63 - 1
+
 
 class InvalidInput(ValueError):
     """Input refused before any work: one line with the field, its value and what was expected."""
@@ -74,11 +77,20 @@ def check_fraction(field: str, value: object) -> float:
     return number
 
 
-def check_whole(field: str, value: object, least: int = 1, expected: str | None = None) -> int:
-    """Return `value` as an int; raises `InvalidInput`, which says what is `expected`, unless it is whole and at least `least`."""
+def check_whole(field: str, value: object, least: int = 1, expected: str | None = None, most: int | None = LARGEST_WHOLE) -> int:
+    """Return `value` as an int; raises `InvalidInput`, which says what is `expected`, unless it is whole and in these bounds."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         refuse(field, value, expected or f"a whole number of at least {least}")
-    return int(value)
+    number = int(value)
+    if most is not None and number > most:
+        refuse(field, number, f"a whole number of at most {most}")
+    return number
+
+
+def check_executor(value: object) -> None:
+    """Raise `InvalidInput` unless `value` is None or takes jobs as a concurrent.futures.Executor does."""
+    if value is not None and (isinstance(value, type) or not callable(getattr(value, "submit", None))):
+        refuse("executor", value, "a concurrent.futures.Executor")
 
 
 def check_flag(field: str, value: object) -> bool:

@@ -301,7 +301,7 @@ def log_spaced_times(first: float, last: float, points: int | None = None) -> Fl
 
 def check_seed_and_replicas(replicas: object, seed: object) -> tuple[int, int]:
     """Return both as ints; raises `InvalidInput` unless `replicas` is at least 1 and `seed` at least 0."""
-    return check_whole("replicas", replicas, least=1), check_whole("seed", seed, least=0)
+    return check_whole("replicas", replicas, least=1), check_whole("seed", seed, least=0, most=None)
 
 
 def _is_unicode(text: str) -> bool:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.activations import get_activations
-from teacher_student.errors import refuse
+from teacher_student.errors import check_choice
 from teacher_student.networks import bytes_of_weights
 from teacher_student.problem import LearningRule, Problem, check_problem, check_size_of_runs
 from teacher_student.sgd import overlaps, velocity_overlaps, velocity_weights, weights
@@ -78,8 +78,7 @@ def simulate(
     """
     check_problem(problem)
     N = check_size_of_runs(problem, problem.n_inputs if n_inputs is None else n_inputs)
-    if not isinstance(method, str) or method not in METHODS:
-        refuse("method", method, "one of " + ", ".join(METHODS))
+    check_choice("method", method, METHODS)
     stepwise = Method(
         name=method,
         together=1 if problem.rule.has_velocity else METHODS[method],

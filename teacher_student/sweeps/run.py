@@ -12,7 +12,7 @@ from typing import Any
 import xarray as xr
 from tqdm import tqdm
 
-from teacher_student.errors import refuse
+from teacher_student.errors import check_executor, check_flag, refuse
 from teacher_student.files import check_path, replacing
 from teacher_student.sweeps.dataset import assemble
 from teacher_student.sweeps.design import Sweep
@@ -75,6 +75,8 @@ def sweep(
         refuse("sweep", type(source).__name__, "a Sweep, or a TOML file with one")
     plan = source if isinstance(source, Sweep) else load_sweep(source)
     folder = check_path(folder, "folder")
+    check_executor(executor)
+    check_flag("progress", progress)
     count = worker_count(workers)
     claim(plan, folder)
     done = finished_points(folder, plan.n_points)

@@ -10,7 +10,7 @@ import xarray as xr
 from tqdm import tqdm
 
 import teacher_student
-from teacher_student.errors import Diverged, check_fraction, refuse
+from teacher_student.errors import Diverged, check_choice, check_flag, check_fraction, refuse
 from teacher_student.problem import Problem, check_problem, output_times
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, unpack
 from teacher_student.theory.march import METHOD
@@ -69,8 +69,9 @@ def integrate(
     """
     check_problem(problem)
     times = problem.alpha if alpha is None else output_times(alpha)
-    if method is not None and method not in METHODS:
-        refuse("method", method, "one of " + ", ".join(METHODS))
+    fluctuations, progress = check_flag("fluctuations", fluctuations), check_flag("progress", progress)
+    if method is not None:
+        check_choice("method", method, METHODS)
     coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
     start = coordinates.start[coordinates.moving]
     f = right_hand_side(problem.initial, problem.rule, coordinates)

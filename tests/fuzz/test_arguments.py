@@ -22,12 +22,13 @@ from teacher_student.analysis.scaling import Exponent, Scaling
 from teacher_student.analysis.stages import passage_times
 from teacher_student.animation import animate
 from teacher_student.trajectory import normalized_overlaps, resolved_eps_g
+from teacher_student.velocities import at_rest
 
 SEED = 20240611
 TIMES = [0.0, 0.1, 0.3]
 PROBLEM = dataclasses.replace(ts.load_problem("all-factors"), alpha=np.array(TIMES))
 STATE, RULE = PROBLEM.initial, PROBLEM.rule
-VELOCITIES = ts.velocities.at_rest(STATE) if hasattr(ts, "velocities") else None
+VELOCITIES = at_rest(STATE)
 THEORY = ts.integrate(PROBLEM, fluctuations=True, progress=False)
 SIMULATION = ts.simulate(PROBLEM, n_inputs=20, replicas=4, seed=1, method="overlaps", progress=False)
 OTHER = ts.simulate(PROBLEM, n_inputs=20, replicas=4, seed=2, progress=False)
@@ -55,7 +56,7 @@ VALUES: dict[str, tuple[Any, set[str]]] = {
     "bytes": (b"text", set()),
     "3": (3, {"number", "whole", "positive"}),
     "-1": (-1, {"finite"}),
-    "0": (0, {"number", "seed"}),
+    "0": (0, {"number", "seed", "zero"}),
     "10**400": (10**400, {"seed"}),
     "0.5": (0.5, {"number", "positive", "fraction"}),
     "NaN": (float("nan"), set()),
@@ -63,11 +64,11 @@ VALUES: dict[str, tuple[Any, set[str]]] = {
     "True": (True, {"flag"}),
     "1j": (1j, set()),
     "empty list": ([], {"spans"}),
-    "list": ([1.0, 2.0], {"times"}),
+    "list": ([float(n) for n in range(1, 8)], {"times"}),
     "list of text": (["a", "b"], set()),
     "list of None": ([None], set()),
     "empty dict": ({}, {"table"}),
-    "dict": ({"a": 1}, set()),
+    "dict": ({"a": 1}, {"table"}),
     "set": ({1, 2}, set()),
     "object": (object(), set()),
     "loud object": (Loud(), set()),
@@ -77,7 +78,7 @@ VALUES: dict[str, tuple[Any, set[str]]] = {
     "array of text": (np.array(["a"]), set()),
     "cube": (np.zeros((2, 2, 2)), set()),
     "array without dimension": (np.array(3.0), {"number", "times"}),
-    "DataArray": (xr.DataArray([1.0, 2.0], dims="alpha"), {"times"}),
+    "DataArray": (xr.DataArray(np.arange(1.0, 8.0), dims="alpha"), {"times"}),
     "dataset without variables": (xr.Dataset(), {"dataset"}),
     "dataset of text": (xr.Dataset({name: ("alpha", ["a"]) for name in THEORY.data_vars}, {"alpha": [1.0]}), {"dataset"}),
     "dataset of numbers": (xr.Dataset(dict.fromkeys(map(str, THEORY.data_vars), 1.0), {"alpha": [1.0]}), {"dataset"}),
@@ -88,10 +89,10 @@ VALUES: dict[str, tuple[Any, set[str]]] = {
     "rule": (RULE, {"rule"}),
     "list of datasets": ([xr.Dataset(), THEORY], set()),
 }
-SCHEDULE = {"number"}
 # The function, arguments that it takes, and what else passes for one of them.
 FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[str]]]] = {
     "OrderParameters": (ts.OrderParameters, {f.name: getattr(STATE, f.name) for f in dataclasses.fields(STATE)}, {}),
+    "Velocities": (ts.Velocities, {f.name: getattr(VELOCITIES, f.name) for f in dataclasses.fields(VELOCITIES)}, {}),
     "eps_g": (STATE.eps_g, {"activation": "erf", "teacher_activation": "erf"}, {"teacher_activation": {"none"}}),
     "plain_committee": (ts.plain_committee, {"Q": [[1.0]], "R": [[0.1]], "T": [[1.0]], "v": [1.0], "v_teacher": [1.0]}, {}),
     "LearningRule": (
@@ -102,13 +103,17 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
             "noise": {"number"},
             "weight_decay": {"number"},
             "batch_size": {"whole"},
-            "momentum": {"fraction"},
+            "momentum": {"fraction", "zero"},
             "friction": {"none", "number"},
             "teacher_activation": {"none"},
             "spherical": {"flag"},
         },
     ),
-    "Piecewise": (ts.Piecewise, {"rates": [1.0, 2.0], "alpha": [1.0], "elapsed": 0.0}, {"rates": {"times"}, "elapsed": {"number"}}),
+    "Piecewise": (
+        ts.Piecewise,
+        {"rates": [1.0, 2.0], "alpha": [1.0], "elapsed": 0.0},
+        {"rates": {"times"}, "elapsed": {"number"}},
+    ),
     "PowerLaw": (
         ts.PowerLaw,
         {"start": 1.0, "alpha": 1.0, "exponent": 1.0, "elapsed": 0.0},
@@ -123,7 +128,11 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
             "repeats": {"whole"},
         },
     ),
-    "register_activation": (ts.register_activation, {"name": "new", "piecewise_linear": 0.1}, {"piecewise_linear": {"number", "finite"}}),
+    "register_activation": (
+        ts.register_activation,
+        {"name": "new", "piecewise_linear": 0.1},
+        {"piecewise_linear": {"number", "finite"}},
+    ),
     "register polynomial": (ts.register_activation, {"name": "newer", "polynomial": [0.0, 1.0, 1.0]}, {}),
     "Problem": (
         ts.Problem,
@@ -140,16 +149,28 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
         },
     ),
     "with_output_scaling": (ts.with_output_scaling, {"problem": PROBLEM, "output_scaling": "1/K"}, {"problem": {"problem"}}),
-    "log_spaced_times": (ts.log_spaced_times, {"first": 0.1, "last": 1.0, "points": 3}, {"first": {"fraction"}, "last": {"number"}, "points": {"none", "whole"}}),
+    "log_spaced_times": (
+        ts.log_spaced_times,
+        {"first": 0.1, "last": 1.0, "points": 3},
+        {"first": {"fraction"}, "last": {"number"}, "points": {"none", "whole"}},
+    ),
     "load_problem": (ts.load_problem, {"source": "staircase"}, {}),
     "warm_restart": (
         ts.warm_restart,
         {"trajectory": SIMULATION, "rule": RULE, "alpha": 0.1, "replica": 0},
-        {"rule": {"none", "rule"}, "alpha": {"none"}, "replica": {"whole", "seed"}},
+        {"rule": {"none", "rule"}, "alpha": {"none", "zero"}, "replica": {"whole", "zero"}},
     ),
     "integrate": (
         ts.integrate,
-        {"problem": PROBLEM, "alpha": TIMES, "fluctuations": False, "method": None, "rtol": 1e-9, "atol": 1e-12, "progress": False},
+        {
+            "problem": PROBLEM,
+            "alpha": TIMES,
+            "fluctuations": False,
+            "method": None,
+            "rtol": 1e-9,
+            "atol": 1e-12,
+            "progress": False,
+        },
         {
             "problem": {"problem"},
             "alpha": {"none", "positive", "times"},
@@ -163,7 +184,17 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
     "predict": (ts.predict, {"theory": THEORY, "n_inputs": 20}, {}),
     "simulate": (
         ts.simulate,
-        {"problem": PROBLEM, "alpha": TIMES, "n_inputs": 20, "replicas": 1, "seed": 0, "method": "weights", "executor": None, "checkpoint": None, "progress": False},
+        {
+            "problem": PROBLEM,
+            "alpha": TIMES,
+            "n_inputs": 20,
+            "replicas": 1,
+            "seed": 0,
+            "method": "weights",
+            "executor": None,
+            "checkpoint": None,
+            "progress": False,
+        },
         {
             "problem": {"problem"},
             "alpha": {"none", "positive", "times"},
@@ -177,7 +208,17 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
     ),
     "leap": (
         ts.leap,
-        {"problem": SMALL, "alpha": [0.1], "n_inputs": 10**6, "replicas": 1, "seed": 0, "tolerance": 1e-4, "executor": None, "checkpoint": None, "progress": False},
+        {
+            "problem": SMALL,
+            "alpha": [0.1],
+            "n_inputs": 10**6,
+            "replicas": 1,
+            "seed": 0,
+            "tolerance": 1e-4,
+            "executor": None,
+            "checkpoint": None,
+            "progress": False,
+        },
         {
             "problem": {"problem"},
             "alpha": {"none", "positive", "times"},
@@ -188,7 +229,11 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
             "progress": {"flag"},
         },
     ),
-    "fixed_point": (ts.fixed_point, {"problem": SMALL, "near": None, "tolerance": 1e-12}, {"near": {"none", "number"}, "problem": {"problem"}, "tolerance": {"fraction"}}),
+    "fixed_point": (
+        ts.fixed_point,
+        {"problem": SMALL, "near": None, "tolerance": 1e-12},
+        {"near": {"none", "number"}, "problem": {"problem"}, "tolerance": {"fraction"}},
+    ),
     "continuation": (
         ts.continuation,
         {"problem": SMALL, "field": "eta_xi_in", "values": [0.3, 0.4], "near": None, "xtol": 1e-8},
@@ -202,7 +247,17 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
     "pool": (ts.pool, {"simulations": [SIMULATION]}, {}),
     "Sweep": (
         ts.Sweep,
-        {"problem": "staircase", "vary": {"rule.noise": [0.0, 0.1]}, "fixed": {}, "design": "grid", "points": None, "seed": 0, "theory": True, "simulation": None, "variables": ["eps_g"]},
+        {
+            "problem": "staircase",
+            "vary": {"rule.noise": [0.0, 0.1]},
+            "fixed": {},
+            "design": "grid",
+            "points": None,
+            "seed": 0,
+            "theory": True,
+            "simulation": None,
+            "variables": ["eps_g"],
+        },
         {
             "problem": {"table", "problem"},
             "vary": set(),
@@ -216,7 +271,14 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
     "load_sweep": (ts.load_sweep, {"path": "none.toml"}, {}),
     "sweep": (
         ts.sweep,
-        {"source": ts.Sweep(PROBLEM, {"rule.noise": [0.1]}), "folder": "runs", "workers": 1, "cluster": None, "executor": None, "progress": False},
+        {
+            "source": ts.Sweep(PROBLEM, {"rule.noise": [0.1]}),
+            "folder": "runs",
+            "workers": 1,
+            "cluster": None,
+            "executor": None,
+            "progress": False,
+        },
         {"folder": {"folder"}, "workers": {"none", "whole"}, "cluster": {"none"}, "executor": {"none"}, "progress": {"flag"}},
     ),
     "stages": (
@@ -224,13 +286,29 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
         {"trajectory": THEORY, "slope": 0.5, "shortest": 0.2, "window": 0.0, "least": None},
         {"slope": {"positive"}, "shortest": {"positive"}, "window": {"none", "number"}, "least": {"none", "positive"}},
     ),
-    "passage_times": (passage_times, {"trajectory": THEORY, "level": 0.1}, {"level": {"number"}, "trajectory": {"trajectory", "factors"}}),
-    "specialization": (ts.specialization, {"trajectory": SIMULATION, "threshold": 0.5}, {"threshold": {"fraction"}, "trajectory": {"trajectory", "factors"}}),
+    "passage_times": (
+        passage_times,
+        {"trajectory": THEORY, "level": 0.1},
+        {"level": {"number"}, "trajectory": {"trajectory", "factors"}},
+    ),
+    "specialization": (
+        ts.specialization,
+        {"trajectory": SIMULATION, "threshold": 0.5},
+        {"threshold": {"fraction"}, "trajectory": {"trajectory", "factors"}},
+    ),
     "normalized_overlaps": (normalized_overlaps, {"trajectory": THEORY}, {"trajectory": {"trajectory", "factors"}}),
     "resolved_eps_g": (resolved_eps_g, {"trajectory": THEORY}, {"trajectory": {"trajectory"}}),
     "load_trajectory": (ts.load_trajectory, {"path": "none.nc"}, {}),
-    "save_trajectory": (ts.save_trajectory, {"trajectory": THEORY, "path": "new.nc"}, {"trajectory": {"dataset"}, "path": {"new file"}}),
-    "animate": (animate, {"trajectory": THEORY, "path": "film.gif", "n_frames": 2}, {"trajectory": {"trajectory"}, "n_frames": {"whole"}}),
+    "save_trajectory": (
+        ts.save_trajectory,
+        {"trajectory": THEORY, "path": "new.nc"},
+        {"trajectory": {"dataset"}, "path": {"new file"}},
+    ),
+    "animate": (
+        animate,
+        {"trajectory": THEORY, "path": "film.gif", "n_frames": 2},
+        {"trajectory": {"trajectory"}, "n_frames": {"whole"}},
+    ),
     "generalisation_error": (
         plots.generalisation_error,
         {"theory": THEORY, "simulation": SIMULATION, "ax": None, "prediction": PREDICTION, "other": OTHER, "left_out": ()},
@@ -262,10 +340,18 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
     "triangular_factor": (networks.triangular_factor, {"gram": np.eye(2)}, {}),
     "gram_of": (networks.gram_of, {"state": STATE}, {"state": {"state"}}),
     "gram_factor": (networks.gram_factor, {"state": STATE}, {"state": {"state"}}),
-    "draw_rows": (networks.draw_rows, {"gram": np.eye(2), "n_inputs": 5, "rng": np.random.default_rng(0)}, {"n_inputs": {"whole"}}),
+    "draw_rows": (
+        networks.draw_rows,
+        {"gram": np.eye(2), "n_inputs": 5, "rng": np.random.default_rng(0)},
+        {"n_inputs": {"whole"}},
+    ),
     "check_n_inputs": (networks.check_n_inputs, {"state": STATE, "n_inputs": 20}, {"state": {"state"}, "n_inputs": {"seed"}}),
     "bytes_of_weights": (networks.bytes_of_weights, {"state": STATE, "n_inputs": 20}, {"state": {"state"}, "n_inputs": {"seed"}}),
-    "draw_weights": (networks.draw_weights, {"state": STATE, "n_inputs": 20, "rng": np.random.default_rng(0)}, {"state": {"state"}}),
+    "draw_weights": (
+        networks.draw_weights,
+        {"state": STATE, "n_inputs": 20, "rng": np.random.default_rng(0)},
+        {"state": {"state"}},
+    ),
     "li_huang_weights": (
         networks.li_huang_weights,
         {"n_inputs": 5, "n_units": 1, "n_modes": 1, "rng": np.random.default_rng(0)},
@@ -318,12 +404,16 @@ def complaints(cases: list[tuple[str, str, str]], folder: Path) -> list[str]:
 
 
 def test_every_public_function_is_tried() -> None:
-    """Those of the package, but `presets`, which takes nothing, errors, and velocities, which are fields like those of a state."""
+    """Those of the package, but `presets`, which takes nothing, and errors."""
     calls = {call.__name__ for call, _, _ in FUNCTIONS.values()}
-    names = set(ts.__all__) - {"__version__", "presets", "InvalidInput", "Diverged", "Velocities", "networks", "plots"}
+    names = set(ts.__all__) - {"__version__", "presets", "InvalidInput", "Diverged", "networks", "plots"}
     assert names <= calls
-    own = {name for module in (networks, plots) for name, value in vars(module).items() if value.__class__ is type(complaint)
-           and value.__module__ == module.__name__ and not name.startswith("_")}  # fmt: skip
+    own = {
+        name
+        for module in (networks, plots)
+        for name, value in vars(module).items()
+        if isinstance(value, type(complaint)) and value.__module__ == module.__name__ and not name.startswith("_")
+    }
     assert own <= calls
 
 
@@ -340,6 +430,5 @@ def test_all_wrong_kinds_are_refused_in_one_line_before_work(tmp_path: Path) -> 
 def test_a_value_that_is_taken_is_a_complaint() -> None:
     """The negative control: of the search for faults itself."""
     assert complaint("load_problem", "source", "3") is None
-    call, arguments, passes = FUNCTIONS["log_spaced_times"]
     assert complaint("log_spaced_times", "last", "3") == "log_spaced_times(last = 3): taken"
     assert complaint("integrate", "fluctuations", "True") == "integrate(fluctuations = True): WorkBegan: "
