@@ -11,7 +11,7 @@ test: .venv/installed-test
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-long: .venv/installed-test
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -n auto --dist worksteal -m long
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -23,7 +23,9 @@ docs: .venv/installed-dev
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 
 studies: .venv/installed-test
-	for script in odes/*.py simulations/*.py; do $(BIN)/python $$script --output docs/_build/studies || exit 1; done
+	mkdir -p docs/_build/studies
+	cd docs/_build/studies && for script in "$(CURDIR)"/odes/*.py "$(CURDIR)"/simulations/*.py; do \
+		"$(CURDIR)/$(BIN)/python" "$$script" || exit 1; done
 
 checks: .venv/installed-test
 	rm -f docs/_build/checks.jsonl && mkdir -p docs/_build

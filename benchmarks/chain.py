@@ -10,14 +10,15 @@ import argparse
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import erf
-from sgd_roofline import microseconds
-from timing import committee, machine
+from scipy import special
+from timing import committee, machine, seconds_per_step
 
 import teacher_student as ts
 from teacher_student.activations import get_activation
+from teacher_student.bundles import rule_bundle
 from teacher_student.networks import gram_factor
-from teacher_student.sgd import overlaps, weights
+from teacher_student.sgd import chain as chain_of_overlaps
+from teacher_student.sgd import weights
 from teacher_student.sgd.inputs import replica_generators
 from teacher_student.sgd.lanes import LANES
 
@@ -28,20 +29,20 @@ RULE = ts.LearningRule(eta_xi_in=0.5, eta_sigma=0.2, eta_xi_out=0.2, eta_v=0.2, 
 
 
 def nanoseconds(work: Callable[[int], object], n_steps: int, runs: int) -> float:
-    """Return the smallest thread time a step of `runs` runs of `n_steps` after one that compiles."""
-    return 1000.0 * microseconds(work, n_steps, runs)
+    """Return nanoseconds of thread time a step."""
+    return 1e9 * seconds_per_step(work, n_steps, runs)
 
 
 def chain(n_inputs: int, groups: int, together: int) -> Callable[[int], None]:
     """Return what takes steps of `groups` runs of `together` replicas each."""
     generators, initial = replica_generators(0, groups * together), committee(4, 3, 3)
-    runs = [overlaps.start(initial, n_inputs, 1, generators[r : r + together]) for r in range(0, groups * together, together)]
-    of_rule = (RULE.schedules, RULE.noise, RULE.weight_decay, RULE.batch_size, RULE.spherical)
-    activation = get_activation("erf")
+    members = [generators[r : r + together] for r in range(0, groups * together, together)]
+    runs = [chain_of_overlaps.start(initial, None, n_inputs, 1, rngs) for rngs in members]
+    erf, rule = get_activation("erf"), rule_bundle(RULE)
 
     def work(n_steps: int) -> None:
         for run in runs:
-            if (overlaps.advance(run, activation, activation, *of_rule, n_inputs, 0, n_steps) < n_steps).any():
+            if (chain_of_overlaps.advance(run, erf, erf, rule, None, n_inputs, 0, n_steps) < n_steps).any():
                 raise SystemExit("the student diverged")
 
     return work
@@ -49,13 +50,11 @@ def chain(n_inputs: int, groups: int, together: int) -> Callable[[int], None]:
 
 def on_weights(n_inputs: int) -> Callable[[int], None]:
     """Return what takes steps of SGD on weights."""
-    run = weights.start(committee(4, 3, 3), n_inputs, *replica_generators(0, 1))
-    of_rule = (RULE.schedules, RULE.noise, RULE.weight_decay, RULE.batch_size, RULE.spherical)
-    activation = get_activation("erf")
+    run = weights.start(committee(4, 3, 3), None, n_inputs, *replica_generators(0, 1))
+    erf, rule = get_activation("erf"), rule_bundle(RULE)
 
     def work(n_steps: int) -> None:
-        functions = (activation.g, activation.g_prime, activation.g)
-        if weights.advance(run, *functions, *of_rule, n_inputs, 0, n_steps) < n_steps:
+        if weights.advance(run, erf, erf, rule, None, n_inputs, 0, n_steps) < n_steps:
             raise SystemExit("the student diverged")
 
     return work
@@ -76,9 +75,9 @@ def in_numpy(n_inputs: int) -> Callable[[int], None]:
             z = rng.standard_normal(M + P)
             rho, u = F_teacher @ z[:M], F @ z
             field = xi_out @ (sigma * u)
-            activity = erf(np.sqrt(0.5) * field)
+            activity = special.erf(np.sqrt(0.5) * field)
             slope = v * np.sqrt(2.0 / np.pi) * np.exp(-0.5 * field**2)
-            delta = v @ activity - state.v_teacher @ erf(np.sqrt(0.5) * rho) - RULE.noise * rng.standard_normal()
+            delta = v @ activity - state.v_teacher @ special.erf(np.sqrt(0.5) * rho) - RULE.noise * rng.standard_normal()
             back = slope @ xi_out
             h = -eta * delta * back * sigma
             F = F + np.outer(h, z)

@@ -10,27 +10,17 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
-from timing import machine
+from timing import least_in_turn, machine
 
 import teacher_student as ts
 from teacher_student.deep.threads import one_blas_thread
 
 P, EPOCHS, FITS, SEEDS = 12, 5, 3, 16
-
-
-def cpu_seconds(models: list[object], data: ts.deep.data.Data) -> list[float]:
-    """Return the least processor time of `FITS` fits of each, one after the other in every round."""
-    seconds = np.empty((FITS, len(models)))
-    for row in seconds:
-        for i, model in enumerate(models):
-            begin = time.process_time()
-            model.fit(data.X_train, data.y_train)
-            row[i] = time.process_time() - begin
-    return seconds.min(axis=0).tolist()
 
 
 def show_times(data: ts.deep.data.Data) -> None:
@@ -42,7 +32,9 @@ def show_times(data: ts.deep.data.Data) -> None:
             ours = {**same, "learning_rate": 0.001, "weight_decay": 0.0}
             by_modes = ts.deep.ModeMLPClassifier((N, N), P, **ours)
             standard = ts.deep.ModeMLPClassifier((N, N), decomposition="none", **ours)
-            modes, none, theirs = cpu_seconds([by_modes, standard, MLPClassifier((N, N), alpha=0.0, **same)], data)
+            models = (by_modes, standard, MLPClassifier((N, N), alpha=0.0, **same))
+            fits = [partial(model.fit, data.X_train, data.y_train) for model in models]
+            modes, none, theirs = least_in_turn(fits, FITS, time.process_time)
             times = f"{modes:9.3f}   {none:8.2f}   {theirs:16.2f}"
             print(f"{N:6d}  {batch:5d}   {times}   {none / modes:10.1f}   {theirs / modes:18.1f}", flush=True)
 

@@ -15,16 +15,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.integrate
 from numba import njit
-from timing import machine
+from timing import least_seconds, machine
 
 import teacher_student as ts
-from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side
-from teacher_student.theory.flow import slope
-
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.arrays import FloatArray
+from teacher_student.theory.coordinates import Coordinates, coordinates_of
+from teacher_student.theory.equations import slope
+from teacher_student.theory.right_hand_side import right_hand_side
 
 SIZES = (2, 4, 8, 16)
 REPEATS = 7
@@ -77,20 +76,14 @@ class NumpyDrift:
 
 
 @njit
-def repeat(flow: Any, y: FloatArray, out: FloatArray, n: int) -> None:
+def repeat(equations: Any, y: FloatArray, out: FloatArray, n: int) -> None:
     for _ in range(n):
-        slope(flow, 0.0, y, out)
+        slope(equations, 0.0, y, out)
 
 
-def least_seconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Return the least processor time of this thread over `repeats` calls, after one that compiles."""
-    work()
-    seconds = []
-    for _ in range(repeats):
-        begin = time.thread_time()
-        work()
-        seconds.append(time.thread_time() - begin)
-    return min(seconds)
+def least_processor_seconds(work: Callable[[], object]) -> float:
+    """Return the least processor time of this thread over `REPEATS` calls, after one that compiles."""
+    return least_seconds(work, REPEATS, time.thread_time)
 
 
 def time_right_hand_side(K: int) -> tuple[float, float]:
@@ -105,8 +98,8 @@ def time_right_hand_side(K: int) -> tuple[float, float]:
         raise ArithmeticError(f"K = {K}: the right-hand sides differ by {difference:.3g}")
     n, out = 200_000 // K**3, np.empty_like(y)
     n_numpy = max(1, 20_000 // K**4)
-    by_package = least_seconds(lambda: repeat(compiled.flow, y, out, n)) / n
-    return by_package, least_seconds(lambda: [reference(0.0, y) for _ in range(n_numpy)]) / n_numpy
+    by_package = least_processor_seconds(lambda: repeat(compiled.equations, y, out, n)) / n
+    return by_package, least_processor_seconds(lambda: [reference(0.0, y) for _ in range(n_numpy)]) / n_numpy
 
 
 def errors(problem: ts.Problem) -> tuple[float, float]:
@@ -148,7 +141,7 @@ def time_integration(problem: ts.Problem) -> tuple[float, float]:
     def by_scipy() -> object:
         return scipy.integrate.solve_ivp(f, (0.0, end), start, method="LSODA", t_eval=problem.alpha, rtol=1e-9, atol=1e-12)
 
-    return least_seconds(lambda: ts.integrate(problem, progress=False)), least_seconds(by_scipy)
+    return least_processor_seconds(lambda: ts.integrate(problem, progress=False)), least_processor_seconds(by_scipy)
 
 
 def main() -> None:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from numba import njit
-from timing import machine
+from timing import least_in_turn, machine, seconds_per_step
 
 import teacher_student as ts
 from teacher_student.activations import get_activation
+from teacher_student.bundles import rule_bundle
 from teacher_student.sgd import weights
 from teacher_student.sgd.blocks import BLOCK, TILE
 from teacher_student.sgd.normals import fill_normals
@@ -33,14 +34,13 @@ def replica(n_inputs: int, seed: int = 0) -> weights.WeightsReplica:
     """Return a run that has just started."""
     one = np.eye(UNITS)
     start = ts.plain_committee(Q=0.5 * one, R=0.1 * one, T=one, v=np.ones(UNITS), v_teacher=np.ones(UNITS))
-    return weights.start(start, n_inputs, np.random.Generator(np.random.SFC64(seed)))
+    return weights.start(start, None, n_inputs, np.random.Generator(np.random.SFC64(seed)))
 
 
 def steps(run: weights.WeightsReplica, rule: ts.LearningRule, n_steps: int) -> None:
     """Take `n_steps` steps."""
-    erf, n_inputs = get_activation("erf"), run.weights.xi_in.shape[1]
-    settings = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, rule.spherical, n_inputs, 0, n_steps)
-    if weights.advance(run, erf.g, erf.g_prime, erf.g, *settings) != n_steps:
+    erf = get_activation("erf")
+    if weights.advance(run, erf, erf, rule_bundle(rule), None, run.arrays.rows.shape[1], 0, n_steps) != n_steps:
         raise SystemExit("the student diverged")
 
 
@@ -102,37 +102,30 @@ def memory_of_steps(xi_in: np.ndarray, W_teacher: np.ndarray, n_steps: int) -> f
 
 
 def microseconds(work: Callable[[int], object], n_steps: int, runs: int) -> float:
-    """Return the smallest thread time a step of `runs` runs of `n_steps` after one that compiles."""
-    work(n_steps)
-    shortest = np.inf
-    for _ in range(runs):
-        begin = time.thread_time()
-        work(n_steps)
-        shortest = min(shortest, time.thread_time() - begin)
-    return 1e6 * shortest / n_steps
+    """Return microseconds of thread time a step."""
+    return 1e6 * seconds_per_step(work, n_steps, runs)
 
 
 def ratio_of_threads(n_inputs: int, n_steps: int, runs: int) -> float:
     """Return how many times the steps of one thread two threads take in the same time, each with a replica of its own."""
     replicas = [replica(n_inputs, seed) for seed in range(2)]
-    seconds = {1: np.inf, 2: np.inf}
     with ThreadPoolExecutor(2) as pool:
-        for _ in range(runs):
-            for n_threads in seconds:
-                begin = time.perf_counter()
-                list(pool.map(lambda run: steps(run, FIRST_LAYER, n_steps), replicas[:n_threads]))
-                seconds[n_threads] = min(seconds[n_threads], time.perf_counter() - begin)
-    return 2.0 * seconds[1] / seconds[2]
+
+        def on_threads(n_threads: int) -> None:
+            list(pool.map(lambda run: steps(run, FIRST_LAYER, n_steps), replicas[:n_threads]))
+
+        one, two = least_in_turn([partial(on_threads, 1), partial(on_threads, 2)], runs)
+    return 2.0 * one / two
 
 
 def line(n_inputs: int, runs: int) -> str:
     """Return a line of the table."""
     n_steps = max(BLOCK, 2_000_000 // n_inputs // BLOCK * BLOCK)
     run = replica(n_inputs)
-    xi_in, W_teacher, inputs = run.weights.xi_in.copy(), run.weights.W_teacher, run.inputs.copy()
+    xi_in, W_teacher, inputs = run.arrays.rows.copy(), run.arrays.W_teacher, run.arrays.inputs.copy()
     step = microseconds(lambda n: steps(run, FIRST_LAYER, n), n_steps, runs)
     every = microseconds(lambda n: steps(run, EVERY_FACTOR, n), n_steps, runs)
-    random = microseconds(lambda n: random_numbers(run.stream, n_inputs, n), n_steps, runs)
+    random = microseconds(lambda n: random_numbers(run.arrays.stream, n_inputs, n), n_steps, runs)
     blocks = microseconds(lambda n: memory_of_blocks(xi_in, W_teacher, inputs, n), n_steps, runs)
     one_by_one = microseconds(lambda n: memory_of_steps(xi_in, W_teacher, n), n_steps, runs)
     return (

@@ -1,4 +1,4 @@
-"""Seconds until something happens: import, a preset's theory, the first step of a second process, the first comparison ever.
+"""Seconds until something happens: import, help, presets, theory, the first step of a second process, the first comparison ever.
 
 Each in processes of its own, as ratios to a bare `import numpy` in the same run; the least of several runs. The comparison starts
 once with no compiled code, and compiles in two processes, and once more with it: the difference is compilation. Where the
@@ -15,8 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 
-from timing import machine
+import numpy as np
+from timing import least_seconds, machine, seconds
 
 RUNS = 5
 SHORT = ["--alpha", "1", "--n-inputs", "50", "--replicas", "4"]
@@ -54,18 +56,17 @@ json.dump(compilation.seconds, open(sys.argv[1], "w"))
 """
 
 
-def seconds_of(arguments: list[str], cache: str, runs: int) -> tuple[float, float]:
-    """Return the least wall and processor seconds of `runs` processes, in a folder that is thrown away."""
-    wall, processor = [], []
-    for _ in range(runs):
-        with tempfile.TemporaryDirectory() as folder:
-            before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-            environment = {**os.environ, "NUMBA_CACHE_DIR": cache, "MPLBACKEND": "Agg"}
-            subprocess.run(arguments, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
-            wall.append(time.perf_counter() - begin)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            processor.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(wall), min(processor)
+def clocks() -> np.ndarray:
+    """Return the wall clock and the processor time of all processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return np.array([time.perf_counter(), used.ru_utime + used.ru_stime])
+
+
+def run(arguments: list[str], cache: str) -> None:
+    """Run a process in a folder that is thrown away, with its compiled code in `cache`."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": cache, "MPLBACKEND": "Agg"}
+        subprocess.run(arguments, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:
@@ -76,25 +77,25 @@ def main() -> None:
     print(machine())
     print("                                                wall [s]   processor [s]   ratio")
     with tempfile.TemporaryDirectory() as warm, tempfile.TemporaryDirectory() as cold, tempfile.TemporaryDirectory() as other:
-        warming = {
+        measured = {
             "import numpy": [*python, "import numpy"],
             "import teacher_student": [*python, "import teacher_student"],
+            "--help": [*command_line, "--help"],
+            "presets": [*command_line, "presets"],
             "ode saad-solla-1995": [*command_line, "ode", "saad-solla-1995"],
             "first step of SGD on weights": [*python, SIMULATION.format("weights")],
             "first step of the chain": [*python, SIMULATION.format("overlaps")],
         }
-        for arguments in warming.values():
-            seconds_of(arguments, warm, 1)
         bare = 0.0
-        for name, arguments in warming.items():
-            wall, processor = seconds_of(arguments, warm, runs)
+        for name, arguments in measured.items():
+            wall, processor = least_seconds(partial(run, arguments, warm), runs, clocks)
             bare = bare or processor
             print(f"{name:45s}   {wall:8.2f}   {processor:13.2f}   {processor / bare:5.1f}")
         report = os.path.join(cold, "compilation.json")
         for name in ("a short compare, nothing compiled before", "the same again, all compiled"):
-            wall, processor = seconds_of([*command_line, "compare", *SHORT], cold, 1)
+            wall, processor = seconds(partial(run, [*command_line, "compare", *SHORT], cold), clocks)
             print(f"{name:45s}   {wall:8.2f}   {processor:13.2f}   {processor / bare:5.1f}")
-        seconds_of([*python, COMPARISON, report, *SHORT], other, 1)
+        run([*python, COMPARISON, report, *SHORT], other)
         with open(report, encoding="utf-8") as file:
             kernels: dict[str, list[float]] = json.load(file)
     of_numba = sum(sum(parts) for name, parts in kernels.items() if name.startswith("numba."))

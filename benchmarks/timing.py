@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import teacher_student as ts
 
 RUNS = 5
+Clock = Callable[[], Any]
 
 
 def machine() -> str:
@@ -30,15 +32,32 @@ def machine() -> str:
     return f"{processor} ({platform.machine()}), {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
-def least_seconds(work: Callable[[], object], runs: int = RUNS) -> float:
-    """Return the least wall time of `runs` calls after one that compiles and warms up: what else runs only adds to it."""
+def seconds(work: Callable[[], object], clock: Clock = time.perf_counter) -> Any:
+    """Return how far `clock` goes during one call: the wall clock, `time.thread_time`, or several clocks as an array."""
+    begin = clock()
     work()
-    shortest = float("inf")
-    for _ in range(runs):
-        begin = time.perf_counter()
+    return clock() - begin
+
+
+def least_in_turn(works: Sequence[Callable[[], object]], runs: int = RUNS, clock: Clock = time.perf_counter) -> list[Any]:
+    """Return the least time of each of `works` over `runs` rounds, after one that compiles and warms up.
+
+    What else runs on a machine only adds to a time, and in turn it adds to all of them.
+    """
+    for work in works:
         work()
-        shortest = min(shortest, time.perf_counter() - begin)
-    return shortest
+    rounds = [[seconds(work, clock) for work in works] for _ in range(runs)]
+    return list(np.min(rounds, axis=0))
+
+
+def least_seconds(work: Callable[[], object], runs: int = RUNS, clock: Clock = time.perf_counter) -> Any:
+    """Return the least time of `runs` calls after one that compiles and warms up."""
+    return least_in_turn([work], runs, clock)[0]
+
+
+def seconds_per_step(work: Callable[[int], object], n_steps: int, runs: int) -> float:
+    """Return the least time of this thread over `runs` runs of `n_steps` after one that compiles, a step."""
+    return least_seconds(lambda: work(n_steps), runs, time.thread_time) / n_steps
 
 
 def committee(K: int, M: int, P: int | None = None) -> ts.OrderParameters:

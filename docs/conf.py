@@ -21,6 +21,7 @@ version = release = teacher_student.__version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx_gallery.gen_gallery"]
 exclude_patterns = ["_build", "_studies"]
 nitpicky = False
+numfig = True  # equations are numbered by page: (2.5)
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings state types and shapes
@@ -39,7 +40,6 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",
     "ignore_pattern": "^$",
     "within_subsection_order": "FileNameSortKey",
-    "reset_argv": "gallery.arguments",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_signature": False,

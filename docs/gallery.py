@@ -1,4 +1,4 @@
-"""What the gallery needs beside sphinx-gallery: copies of the studies that have titles, and their arguments."""
+"""What the gallery needs beside sphinx-gallery: copies of the studies that have titles."""
 
 import shutil
 from pathlib import Path
@@ -19,11 +19,6 @@ def copy_studies() -> None:
             name = script.stem.replace("_", " ").capitalize()
             for before, after in WORDS.items():
                 name = name.removesuffix(before) + after if name.endswith(before) else name.replace(before + " ", after + " ")
-            text = script.read_text(encoding="utf-8").replace("description=__doc__.splitlines()[0]", "")  # there is no __doc__
+            text = script.read_text(encoding="utf-8")
             text = text.replace('"""', f'"""{name}\n{"=" * len(name)}\n\n', 1)
             (STUDIES / section / script.name).write_text(text, encoding="utf-8")
-
-
-def arguments(gallery_conf: dict, script_vars: dict) -> list[str]:
-    """Return the arguments a study is run with: its own figure goes out of the way, the gallery takes one for itself."""
-    return ["--output", str(DOCS / "_build" / "studies")]

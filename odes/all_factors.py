@@ -8,9 +8,6 @@ order parameters. For them the curve is that of their overlaps Q and R together,
 to be compared with the others in size. The input modes have the largest rate here, 0.5 against 0.2.
 """
 
-import argparse
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -25,10 +22,10 @@ FACTORS = {
 
 
 def error(problem, values) -> np.ndarray:
-    """Return eps_g of the factors `values`."""
-    Q, R = ts.order_parameters.unit_overlaps(values["Q_modes"], values["R_modes"], values["sigma"], values["xi_out"])
+    """Return eps_g of the factors `values`, time first."""
     T, v_teacher = problem.initial.T, problem.initial.v_teacher
-    return ts.order_parameters.generalisation_error(Q, R, T, values["v"], v_teacher, problem.rule.activation)
+    states = (dict(zip(values, at, strict=True)) for at in zip(*values.values(), strict=True))
+    return np.array([ts.OrderParameters(T=T, v_teacher=v_teacher, **state).eps_g(problem.rule.activation) for state in states])
 
 
 def changes(problem, theory, names) -> np.ndarray:
@@ -39,41 +36,29 @@ def changes(problem, theory, names) -> np.ndarray:
     return error(problem, after) - error(problem, before)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("."), help="folder for the figure (default: here)")
-    options = parser.parse_args()
-
-    problem = ts.load_problem("all-factors")
-    theory = ts.integrate(problem, ts.log_spaced_times(0.01, 3000.0, 1201))
-    alpha, eps_g = theory["alpha"].values[1:], theory["eps_g"].values
-    fig, axes = plt.subplots(3, 1, figsize=(6.5, 8), sharex=True, layout="constrained")
-    axes[0].loglog(alpha, eps_g[1:], color="black")
-    parts = {names: changes(problem, theory, names) for names in FACTORS.values()}
-    total = sum(parts.values())
-    print(f"sum of all parts over the fall of eps_g: {total.sum() / (eps_g[-1] - eps_g[0]):.6f}")
-    outer = (parts["xi_out",] + parts["v",] - parts["Q_modes", "R_modes"]) / total > 0
-    print(f"output weights and modes lead from alpha = {alpha[outer].min():.0f} to {alpha[outer].max():.0f}, {outer.sum()} times")
-    for ax in axes:
-        ax.axvspan(alpha[outer].min(), alpha[outer].max(), color="0.9", zorder=0, label=r"$\xi_{\rm out}$ and $v$ lead together")
-    for (label, names), colour, dash in zip(FACTORS.items(), ts.plots.COLOURS, ts.plots.DASHES, strict=False):
-        axes[1].semilogx(alpha, parts[names] / total, dash, color=colour, label=label)
-        flat = np.concatenate([theory[name].values.reshape(len(eps_g), -1) for name in names], axis=1)
-        distance = np.linalg.norm(flat - flat[0], axis=1) / np.linalg.norm(flat[0])
-        of = r"overlaps $Q$, $R$ of the input modes" if len(names) > 1 else label
-        axes[2].loglog(alpha, distance[1:], dash, color=colour, label=of)
-        print(f"{names[0]}: {parts[names].sum() / total.sum():.3f} of the whole fall of eps_g, moved by {distance[-1]:.2f}")
-    axes[0].set_ylabel(r"generalisation error $\epsilon_g$")
-    axes[1].set_ylabel(r"share in $\mathrm{d}\epsilon_g/\mathrm{d}\alpha$")
-    axes[1].legend(frameon=False)
-    axes[2].set_ylim(1e-4, 500.0)
-    axes[2].legend(frameon=False, fontsize=9, loc="upper left")
-    axes[2].set(xlabel=r"time $\alpha$ = steps / $N$", ylabel=r"$|\theta(\alpha)-\theta(0)|\,/\,|\theta(0)|$")
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "odes_all_factors.png"
-    fig.savefig(path, dpi=200)
-    print(path)
-
-
-if __name__ == "__main__":
-    main()
+problem = ts.load_problem("all-factors")
+theory = ts.integrate(problem, ts.log_spaced_times(0.01, 3000.0, 1201))
+alpha, eps_g = theory["alpha"].values[1:], theory["eps_g"].values
+fig, axes = plt.subplots(3, 1, figsize=(6.5, 8), sharex=True, layout="constrained")
+axes[0].loglog(alpha, eps_g[1:], color="black")
+parts = {names: changes(problem, theory, names) for names in FACTORS.values()}
+total = sum(parts.values())
+print(f"sum of all parts over the fall of eps_g: {total.sum() / (eps_g[-1] - eps_g[0]):.6f}")
+outer = (parts["xi_out",] + parts["v",] - parts["Q_modes", "R_modes"]) / total > 0
+print(f"output weights and modes lead from alpha = {alpha[outer].min():.0f} to {alpha[outer].max():.0f}, {outer.sum()} times")
+for ax in axes:
+    ax.axvspan(alpha[outer].min(), alpha[outer].max(), color="0.9", zorder=0, label=r"$\xi_{\rm out}$ and $v$ lead together")
+for (label, names), colour, dash in zip(FACTORS.items(), ts.plots.COLOURS, ts.plots.DASHES, strict=False):
+    axes[1].semilogx(alpha, parts[names] / total, dash, color=colour, label=label)
+    flat = np.concatenate([theory[name].values.reshape(len(eps_g), -1) for name in names], axis=1)
+    distance = np.linalg.norm(flat - flat[0], axis=1) / np.linalg.norm(flat[0])
+    of = r"overlaps $Q$, $R$ of the input modes" if len(names) > 1 else label
+    axes[2].loglog(alpha, distance[1:], dash, color=colour, label=of)
+    print(f"{names[0]}: {parts[names].sum() / total.sum():.3f} of the whole fall of eps_g, moved by {distance[-1]:.2f}")
+axes[0].set_ylabel(r"generalisation error $\epsilon_g$")
+axes[1].set_ylabel(r"share in $\mathrm{d}\epsilon_g/\mathrm{d}\alpha$")
+axes[1].legend(frameon=False)
+axes[2].set_ylim(1e-4, 500.0)
+axes[2].legend(frameon=False, fontsize=9, loc="upper left")
+axes[2].set(xlabel=r"time $\alpha$ = steps / $N$", ylabel=r"$|\theta(\alpha)-\theta(0)|\,/\,|\theta(0)|$")
+fig.savefig("odes_all_factors.png", dpi=200)

@@ -8,15 +8,14 @@ attain. One is before the first fall, none within it, one between the falls, fou
 Units 1, 2 and 7 can attain little, 0.02 to 0.06, since their teacher units are almost parallel to others.
 """
 
-import argparse
 from functools import cache
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import teacher_student as ts
 
+SEED = 1  # of the random teachers and students
 N_INPUTS = (30, 100, 1000)
 MODES, N_OF_MODES = (2, 4, 6, 10), 1000
 N_UNITS = 8
@@ -33,44 +32,31 @@ def theory(n_inputs: int, n_modes: int, seed: int):
     return ts.integrate(problem, rtol=1e-12, atol=1e-15)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("."), help="folder for the figure (default: here)")
-    parser.add_argument("--seed", type=int, default=1, help="of the random teachers and students (default: 1)")
-    options = parser.parse_args()
-
-    by_size = {n_inputs: theory(n_inputs, int(np.log(n_inputs)), options.seed) for n_inputs in N_INPUTS}
-    by_modes = {n_modes: theory(N_OF_MODES, n_modes, options.seed) for n_modes in MODES}
-    fig, axes = plt.subplots(3, 1, figsize=(6.5, 9), sharex=True, layout="constrained")
-    for ax, trajectories, fixed in ((axes[0], by_size, None), (axes[1], by_modes, N_OF_MODES)):
-        for (key, trajectory), colour, dash in zip(trajectories.items(), ts.plots.COLOURS, ts.plots.DASHES, strict=False):
-            late = trajectory.isel(alpha=slice(1, None))
-            label = f"$N={fixed or key}$, $P={late.sizes['mode']}$"
-            ax.loglog(late["alpha"], late["eps_g"], dash, color=colour, label=label)
-            stages = ts.stages(trajectory)
-            print(label.replace("$", "") + ": " + ", ".join(f"{s.kind} to {s.alpha_end:.3g}" for s in stages))
-        ax.set_ylabel(r"generalisation error $\epsilon_g$")
-        ax.set_ylim(bottom=1e-12)  # the tolerance of the integrator
-        ax.legend(frameon=False, loc="lower left")
-    smallest = by_size[N_INPUTS[0]]
-    ts.plots.student_teacher_overlaps(theory=smallest, ax=axes[2])
-    for stage in ts.stages(smallest):
-        if stage.kind == "fall":
-            axes[2].axvspan(stage.alpha_start, stage.alpha_end, color="0.9", zorder=0)
-    found = ts.specialization(smallest)
-    for k, (onset, m) in enumerate(zip(found["onset"].values, found["closest"].values, strict=True)):
-        cosine = np.interp(onset, smallest["alpha"], found["normalized_overlaps"][:, k, m])  # without onset NaN, which is not drawn
-        axes[2].plot(onset, cosine, "o", color=ts.plots.COLOURS[k], markeredgecolor="black", zorder=3)
-        since = "never" if np.isnan(onset) else f"from alpha = {onset:.4g} on"
-        print(f"N = {N_INPUTS[0]}: student {k + 1} specialised on teacher {m + 1} {since}")
-    axes[2].set_ylim(0.0, 1.05)
-    title = f"$N={N_INPUTS[0]}$: each unit with the teacher unit it is closest to in the end\n"
-    axes[2].set_title(title + r"circles: onset of specialisation; grey: falls of $\epsilon_g$", fontsize=9)
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "odes_hierarchical_stages.png"
-    fig.savefig(path, dpi=200)
-    print(path)
-
-
-if __name__ == "__main__":
-    main()
+by_size = {n_inputs: theory(n_inputs, int(np.log(n_inputs)), SEED) for n_inputs in N_INPUTS}
+by_modes = {n_modes: theory(N_OF_MODES, n_modes, SEED) for n_modes in MODES}
+fig, axes = plt.subplots(3, 1, figsize=(6.5, 9), sharex=True, layout="constrained")
+for ax, trajectories, fixed in ((axes[0], by_size, None), (axes[1], by_modes, N_OF_MODES)):
+    for (key, trajectory), colour, dash in zip(trajectories.items(), ts.plots.COLOURS, ts.plots.DASHES, strict=False):
+        late = trajectory.isel(alpha=slice(1, None))
+        label = f"$N={fixed or key}$, $P={late.sizes['mode']}$"
+        ax.loglog(late["alpha"], late["eps_g"], dash, color=colour, label=label)
+        stages = ts.stages(trajectory)
+        print(label.replace("$", "") + ": " + ", ".join(f"{s.kind} to {s.alpha_end:.3g}" for s in stages))
+    ax.set_ylabel(r"generalisation error $\epsilon_g$")
+    ax.set_ylim(bottom=1e-12)  # the tolerance of the integrator
+    ax.legend(frameon=False, loc="lower left")
+smallest = by_size[N_INPUTS[0]]
+ts.plots.student_teacher_overlaps(theory=smallest, ax=axes[2])
+for stage in ts.stages(smallest):
+    if stage.kind == "fall":
+        axes[2].axvspan(stage.alpha_start, stage.alpha_end, color="0.9", zorder=0)
+found = ts.specialization(smallest)
+for k, (onset, m) in enumerate(zip(found["onset"].values, found["closest"].values, strict=True)):
+    cosine = np.interp(onset, smallest["alpha"], found["normalized_overlaps"][:, k, m])
+    axes[2].plot(onset, cosine, "o", color=ts.plots.COLOURS[k], markeredgecolor="black", zorder=3)
+    since = "never" if np.isnan(onset) else f"from alpha = {onset:.4g} on"
+    print(f"N = {N_INPUTS[0]}: student {k + 1} specialised on teacher {m + 1} {since}")
+axes[2].set_ylim(0.0, 1.05)
+title = f"$N={N_INPUTS[0]}$: each unit with the teacher unit it is closest to in the end\n"
+axes[2].set_title(title + r"circles: onset of specialisation; grey: falls of $\epsilon_g$", fontsize=9)
+fig.savefig("odes_hierarchical_stages.png", dpi=200)

@@ -6,17 +6,15 @@ are missing cannot be made up for. From P = rank on, the best draw gets as far a
 still rest on a plateau at the last time: enough modes make perfect learning possible, not certain.
 """
 
-import argparse
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import teacher_student as ts
-from teacher_student.trajectory import resolved_eps_g
 
+SEED = 0  # of the first draw
 RANKS, MODES, UNITS, N_DRAWS = (1, 2, 3), (1, 2, 3, 4, 5), 4, 4
 LAST_ALPHA = 3e4
 RULE = ts.LearningRule(eta_xi_in=0.2, eta_sigma=0.2, eta_xi_out=0.2, eta_v=0.2)
@@ -38,32 +36,19 @@ def final_error(rank: int, n_modes: int, seed: int) -> float:
     )
     problem = ts.Problem(initial=ts.networks.overlaps(weights), rule=RULE)
     theory = ts.integrate(problem, [0.0, LAST_ALPHA])
-    return max(float(theory["eps_g"].values[-1]), resolved_eps_g(theory))
+    return max(float(theory["eps_g"].values[-1]), ts.resolved_eps_g(theory))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("."), help="folder for the figure (default: here)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first draw (default: 0)")
-    options = parser.parse_args()
-
-    fig, axes = plt.subplots(1, len(RANKS), figsize=(9, 3.6), sharey=True, layout="constrained")
-    for ax, rank, colour in zip(axes, RANKS, ts.plots.COLOURS, strict=False):
-        draws = product([rank], MODES, range(options.seed, options.seed + N_DRAWS))
-        with ThreadPoolExecutor(2) as pool:
-            left = np.reshape(list(pool.map(final_error, *zip(*draws, strict=True))), (len(MODES), N_DRAWS))
-        ax.semilogy(np.repeat(MODES, N_DRAWS), left.ravel(), "o", color=colour, markersize=4, alpha=0.5, label="draws")
-        ax.semilogy(MODES, left.min(axis=1), color=colour, label="best draw")
-        ax.axvline(rank, color="black", linewidth=1.2, linestyle=":", label="$P$ = rank")
-        ax.set(title=f"teacher of rank {rank}", xlabel="modes $P$ of the student", xticks=MODES)
-        print(f"rank {rank}: least eps_g " + ", ".join(f"P = {P}: {e:.1e}" for P, e in zip(MODES, left.min(axis=1), strict=True)))
-    axes[0].set_ylabel(r"generalisation error $\epsilon_g$ at $\alpha=3\cdot10^4$")
-    axes[0].legend(frameon=False, fontsize=9)
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "odes_number_of_modes.png"
-    fig.savefig(path, dpi=200)
-    print(path)
-
-
-if __name__ == "__main__":
-    main()
+fig, axes = plt.subplots(1, len(RANKS), figsize=(9, 3.6), sharey=True, layout="constrained")
+for ax, rank, colour in zip(axes, RANKS, ts.plots.COLOURS, strict=False):
+    draws = product([rank], MODES, range(SEED, SEED + N_DRAWS))
+    with ThreadPoolExecutor(2) as pool:
+        left = np.reshape(list(pool.map(final_error, *zip(*draws, strict=True))), (len(MODES), N_DRAWS))
+    ax.semilogy(np.repeat(MODES, N_DRAWS), left.ravel(), "o", color=colour, markersize=4, alpha=0.5, label="draws")
+    ax.semilogy(MODES, left.min(axis=1), color=colour, label="best draw")
+    ax.axvline(rank, color="black", linewidth=1.2, linestyle=":", label="$P$ = rank")
+    ax.set(title=f"teacher of rank {rank}", xlabel="modes $P$ of the student", xticks=MODES)
+    print(f"rank {rank}: least eps_g " + ", ".join(f"P = {P}: {e:.1e}" for P, e in zip(MODES, left.min(axis=1), strict=True)))
+axes[0].set_ylabel(r"generalisation error $\epsilon_g$ at $\alpha=3\cdot10^4$")
+axes[0].legend(frameon=False, fontsize=9)
+fig.savefig("odes_number_of_modes.png", dpi=200)

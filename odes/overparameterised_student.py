@@ -11,14 +11,12 @@ the theory): with the first layer alone their error still grows with K at 1e5; w
 (8 sqrt(alpha)), at last at every K alike.
 """
 
-import argparse
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 import teacher_student as ts
 
+SEED = 0  # of the first start
 UNITS, M, N_STARTS = (2, 3, 4, 5, 6, 7), 2, 3
 ETA, NOISE = 0.2, 0.1
 TIMES = np.concatenate([[0.0], np.geomspace(1.0, 1e6, 61)])
@@ -37,39 +35,26 @@ def errors(n_units: int, both: bool, seed: int):
     return ts.integrate(ts.Problem(initial=initial, rule=rule), TIMES, rtol=1e-7, atol=1e-10)["eps_g"].values
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("."), help="folder for the figure (default: here)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first start (default: 0)")
-    options = parser.parse_args()
-
-    fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
-    seeds = range(options.seed, options.seed + N_STARTS)
-    for both, dash, name in ((False, "-", "first layer"), (True, "--", "both layers")):
-        runs = np.array([[errors(K, both, seed) for seed in seeds] for K in UNITS])
-        for K, colour in ((2, ts.plots.COLOURS[6]), (3, ts.plots.COLOURS[1]), (4, ts.plots.COLOURS[0])):
-            axes[0].loglog(TIMES[1:], runs[UNITS.index(K), 0, 1:], dash, color=colour, label=f"$K={K}$, {name}")
-        shown = [(-1, "o", ts.plots.COLOURS[2 if both else 3])] + ([] if both else [(EARLY, "s", ts.plots.COLOURS[4])])
-        for time, marker, colour in shown:
-            middle = np.median(runs[:, :, time], axis=1)
-            bars = np.abs(np.array([runs[:, :, time].min(axis=1), runs[:, :, time].max(axis=1)]) - middle)
-            label = rf"{name}, $\alpha={TIMES[time]:,.0f}$"
-            axes[1].errorbar(UNITS, middle, yerr=bars, fmt=dash + marker, color=colour, capsize=2, label=label)
-            print(
-                f"erf, {name}, alpha = {TIMES[time]:.0f}: "
-                + ", ".join(f"K = {K}: {e:.2e}" for K, e in zip(UNITS, middle, strict=True))
-            )
-    first_order = ETA * NOISE**2 / (2 * np.pi) * (np.array(UNITS) - M + M / np.sqrt(3))
-    axes[1].plot(UNITS, first_order, color="black", linewidth=0.8, label=r"first layer, first order in $\eta$")
-    axes[0].set(xlabel=r"time $\alpha$ = steps / $N$", ylabel=r"generalisation error $\epsilon_g$")
-    axes[0].legend(frameon=False, fontsize=8)
-    axes[1].set(xlabel=f"student units $K$ ($M={M}$)", ylabel=r"generalisation error $\epsilon_g$", yscale="log")
-    axes[1].legend(frameon=False, fontsize=8)
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "odes_overparameterised_student.png"
-    fig.savefig(path, dpi=200)
-    print(path)
-
-
-if __name__ == "__main__":
-    main()
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
+seeds = range(SEED, SEED + N_STARTS)
+for both, dash, name in ((False, "-", "first layer"), (True, "--", "both layers")):
+    runs = np.array([[errors(K, both, seed) for seed in seeds] for K in UNITS])
+    for K, colour in ((2, ts.plots.COLOURS[6]), (3, ts.plots.COLOURS[1]), (4, ts.plots.COLOURS[0])):
+        axes[0].loglog(TIMES[1:], runs[UNITS.index(K), 0, 1:], dash, color=colour, label=f"$K={K}$, {name}")
+    shown = [(-1, "o", ts.plots.COLOURS[2 if both else 3])] + ([] if both else [(EARLY, "s", ts.plots.COLOURS[4])])
+    for time, marker, colour in shown:
+        middle = np.median(runs[:, :, time], axis=1)
+        bars = np.abs(np.array([runs[:, :, time].min(axis=1), runs[:, :, time].max(axis=1)]) - middle)
+        label = rf"{name}, $\alpha={TIMES[time]:,.0f}$"
+        axes[1].errorbar(UNITS, middle, yerr=bars, fmt=dash + marker, color=colour, capsize=2, label=label)
+        print(
+            f"erf, {name}, alpha = {TIMES[time]:.0f}: "
+            + ", ".join(f"K = {K}: {e:.2e}" for K, e in zip(UNITS, middle, strict=True))
+        )
+first_order = ETA * NOISE**2 / (2 * np.pi) * (np.array(UNITS) - M + M / np.sqrt(3))
+axes[1].plot(UNITS, first_order, color="black", linewidth=0.8, label=r"first layer, first order in $\eta$")
+axes[0].set(xlabel=r"time $\alpha$ = steps / $N$", ylabel=r"generalisation error $\epsilon_g$")
+axes[0].legend(frameon=False, fontsize=8)
+axes[1].set(xlabel=f"student units $K$ ($M={M}$)", ylabel=r"generalisation error $\epsilon_g$", yscale="log")
+axes[1].legend(frameon=False, fontsize=8)
+fig.savefig("odes_overparameterised_student.png", dpi=200)

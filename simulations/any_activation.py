@@ -3,16 +3,15 @@
 Runs leave the plateau at slightly different times, so that their geometric mean is compared with the theory.
 """
 
-import argparse
 import math
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import teacher_student as ts
 
+SEED = 1  # of the simulations
 N_INPUTS, REPLICAS = 1000, 16
 
 
@@ -42,38 +41,26 @@ def problem_of(activation: str) -> ts.Problem:
     return ts.Problem(initial=initial, rule=rule, alpha=ts.log_spaced_times(0.1, LAST_ALPHA[activation], 36), name=activation)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("."), help="folder for the figure (default: here)")
-    parser.add_argument("--seed", type=int, default=1, help="of the simulations (default: 1)")
-    options = parser.parse_args()
-
-    ts.register_activation("snake", snake, snake_prime)
-    fig, ax = plt.subplots(figsize=(5.5, 4.0), layout="constrained")
-    problems = [problem_of(activation) for activation in RATES]
-    with ThreadPoolExecutor(2) as pool:  # sampled averages take seconds
-        theories = list(pool.map(ts.integrate, problems))
-    styles = zip(RATES, problems, theories, ts.plots.COLOURS, ts.plots.MARKERS, strict=False)
-    for activation, problem, theory, colour, marker in styles:
-        theory = theory.isel(alpha=slice(1, None))
-        runs = ts.simulate(problem, n_inputs=N_INPUTS, replicas=REPLICAS, seed=options.seed, method="overlaps")
-        runs = runs["eps_g"].isel(alpha=slice(1, None))
-        logarithm = np.log(runs)
-        mean = np.exp(logarithm.mean("replica"))
-        error = mean * logarithm.std("replica", ddof=1) / np.sqrt(REPLICAS)
-        ax.loglog(theory["alpha"], theory["eps_g"], color=colour)
-        style = {"color": colour, "marker": marker, "markersize": 3.5, "linestyle": "none", "capsize": 2}
-        ax.errorbar(runs["alpha"], mean, yerr=error, label=rf"{activation}, $\eta={RATES[activation]:g}$", **style)
-        average_error = theory.attrs.get("average_error", 0.0)
-        print(f"{activation}: largest standard error of the right-hand side {average_error:.1e}, eps_g {float(mean[-1]):.2e}")
-    ax.set_xlabel(r"time $\alpha$ = steps / $N$")
-    ax.set_ylabel(r"generalisation error $\epsilon_g$")
-    ax.set_ylim(1e-6, 3.0)
-    ax.legend(frameon=False, title=rf"lines: theory; points: {REPLICAS} runs, $N={N_INPUTS}$", alignment="left")
-    options.output.mkdir(parents=True, exist_ok=True)
-    fig.savefig(options.output / "simulations_any_activation.png", dpi=200)
-    print(options.output / "simulations_any_activation.png")
-
-
-if __name__ == "__main__":
-    main()
+ts.register_activation("snake", snake, snake_prime)
+fig, ax = plt.subplots(figsize=(5.5, 4.0), layout="constrained")
+problems = [problem_of(activation) for activation in RATES]
+with ThreadPoolExecutor(2) as pool:  # sampled averages take seconds
+    theories = list(pool.map(ts.integrate, problems))
+styles = zip(RATES, problems, theories, ts.plots.COLOURS, ts.plots.MARKERS, strict=False)
+for activation, problem, theory, colour, marker in styles:
+    theory = theory.isel(alpha=slice(1, None))
+    runs = ts.simulate(problem, n_inputs=N_INPUTS, replicas=REPLICAS, seed=SEED, method="overlaps")
+    runs = runs["eps_g"].isel(alpha=slice(1, None))
+    logarithm = np.log(runs)
+    mean = np.exp(logarithm.mean("replica"))
+    error = mean * logarithm.std("replica", ddof=1) / np.sqrt(REPLICAS)
+    ax.loglog(theory["alpha"], theory["eps_g"], color=colour)
+    style = {"color": colour, "marker": marker, "markersize": 3.5, "linestyle": "none", "capsize": 2}
+    ax.errorbar(runs["alpha"], mean, yerr=error, label=rf"{activation}, $\eta={RATES[activation]:g}$", **style)
+    average_error = theory.attrs.get("average_error", 0.0)
+    print(f"{activation}: largest standard error of the right-hand side {average_error:.1e}, eps_g {float(mean[-1]):.2e}")
+ax.set_xlabel(r"time $\alpha$ = steps / $N$")
+ax.set_ylabel(r"generalisation error $\epsilon_g$")
+ax.set_ylim(1e-6, 3.0)
+ax.legend(frameon=False, title=rf"lines: theory; points: {REPLICAS} runs, $N={N_INPUTS}$", alignment="left")
+fig.savefig("simulations_any_activation.png", dpi=200)

@@ -6,51 +6,36 @@ Singular modes after standard training are far more hierarchical: without the le
 the last 10 it is unchanged. In brackets the standard error of the last digit, over five networks.
 """
 
-import argparse
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 import teacher_student as ts
 
+SEED = 0  # of the first network
 WIDTH, MODES, SEEDS, MATRIX = 300, 20, 5, 1
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("."), help="folder for the figure (default: here)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first network (default: 0)")
-    options = parser.parse_args()
-
-    data = ts.deep.load_data("digits")
-    fig, axes = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
-    for ax, (title, kind) in zip(axes, {"modes": {"n_modes": MODES}, "standard": {"decomposition": "none"}}.items(), strict=True):
-        results = []
-        for seed in range(options.seed, options.seed + SEEDS):
-            model = ts.deep.ModeMLPClassifier((WIDTH, WIDTH), max_iter=30, random_state=seed, **kind)
-            ts.deep.uninterrupted(model.fit(data.X_train, data.y_train))
-            rng = np.random.default_rng(seed)
-            results.append(ts.deep.importance.ablate(model, data.X_test, data.y_test, MATRIX, rng, n_draws=10))
-        P = results[0].removed[-1]
-        accuracy = {order: np.array([result.accuracy[order] for result in results]) for order in ts.deep.importance.ORDERS}
-        for removed in (0, MODES // 4, MODES // 2, 3 * MODES // 4):
-            shown = ", ".join(
-                f"{order} {values[:, removed].mean():.3f} +- {values[:, removed].std(ddof=1) / np.sqrt(SEEDS):.3f}"
-                for order, values in accuracy.items()
-            )
-            print(f"{title}, {removed} of {P} modes removed: {shown}")
-        spread = np.sqrt(np.mean([result.random_spread**2 for result in results], axis=0))
-        mean = {order: values.mean(axis=0) for order, values in accuracy.items()}
-        ts.deep.figures.ablation(ts.deep.importance.Ablation(MATRIX, results[0].removed, mean, spread), ax=ax)
-        kind = "modes" if title == "modes" else "singular modes after standard training"
-        ax.set_title(f"{kind}, mean of {SEEDS} networks", fontsize=9)
-    axes[0].get_legend().remove()  # the other is the same
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "simulations_deep_ablation.png"
-    fig.savefig(path, dpi=200)
-    print(path)
-
-
-if __name__ == "__main__":
-    main()
+data = ts.deep.load_data("digits")
+fig, axes = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
+for ax, (title, kind) in zip(axes, {"modes": {"n_modes": MODES}, "standard": {"decomposition": "none"}}.items(), strict=True):
+    results = []
+    for seed in range(SEED, SEED + SEEDS):
+        model = ts.deep.ModeMLPClassifier((WIDTH, WIDTH), max_iter=30, random_state=seed, **kind)
+        ts.deep.uninterrupted(model.fit(data.X_train, data.y_train))
+        rng = np.random.default_rng(seed)
+        results.append(ts.deep.ablate(model, data.X_test, data.y_test, MATRIX, rng, n_draws=10))
+    P = results[0].removed[-1]
+    accuracy = {order: np.array([result.accuracy[order] for result in results]) for order in results[0].accuracy}
+    for removed in (0, MODES // 4, MODES // 2, 3 * MODES // 4):
+        shown = ", ".join(
+            f"{order} {values[:, removed].mean():.3f} +- {values[:, removed].std(ddof=1) / np.sqrt(SEEDS):.3f}"
+            for order, values in accuracy.items()
+        )
+        print(f"{title}, {removed} of {P} modes removed: {shown}")
+    spread = np.sqrt(np.mean([result.random_spread**2 for result in results], axis=0))
+    mean = {order: values.mean(axis=0) for order, values in accuracy.items()}
+    ts.deep.figures.ablation(ts.deep.Ablation(MATRIX, results[0].removed, mean, spread), ax=ax)
+    kind = "modes" if title == "modes" else "singular modes after standard training"
+    ax.set_title(f"{kind}, mean of {SEEDS} networks", fontsize=9)
+axes[0].get_legend().remove()  # the other is the same
+fig.savefig("simulations_deep_ablation.png", dpi=200)

@@ -6,38 +6,23 @@ negative slope are not told apart. The digits have ten classes and an input dime
 have to resolve.
 """
 
-import argparse
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 
 import teacher_student as ts
 
+SEED = 0  # of the first networks
 WIDTHS, MODES, FRACTION, SEEDS = [8, 16, 32, 64, 128, 256], [1, 2, 3, 4, 5, 6, 8, 10, 14], 0.95, 4
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("."), help="folder for the figure (default: here)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first networks (default: 0)")
-    options = parser.parse_args()
-
-    data = ts.deep.load_data("digits")
-    result = ts.deep.widths.least_modes(data, WIDTHS, MODES, fraction=FRACTION, seeds=SEEDS, first_seed=options.seed, max_iter=20)
-    fits = ts.deep.fits.fit_width_laws(result.widths, result.mean, result.error)
-    for N, standard, least, error in zip(WIDTHS, result.standard.mean(axis=1), result.mean, result.error, strict=True):
-        print(f"N = {N}: standard accuracy {standard:.3f}, least P {least:.2f} +- {error:.2f}")
-    for fit in fits:
-        print(f"{fit.name}: {fit.parameters} (BIC {fit.bic:.1f})")
-    print(ts.deep.fits.width_verdict(fits))
-    fig, axes = plt.subplots(2, 1, figsize=(6.5, 7), layout="constrained")
-    ts.deep.figures.accuracy_against_modes(result, ax=axes[0])
-    ts.deep.figures.least_modes(result, fits, ax=axes[1])
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "simulations_deep_least_modes.png"
-    fig.savefig(path, dpi=200)
-    print(path)
-
-
-if __name__ == "__main__":
-    main()
+data = ts.deep.load_data("digits")
+result = ts.deep.least_modes(data, WIDTHS, MODES, fraction=FRACTION, seeds=SEEDS, first_seed=SEED, max_iter=20)
+fits = ts.deep.fit_width_laws(result.widths, result.mean, result.error)
+for N, standard, least, error in zip(WIDTHS, result.standard.mean(axis=1), result.mean, result.error, strict=True):
+    print(f"N = {N}: standard accuracy {standard:.3f}, least P {least:.2f} +- {error:.2f}")
+for fit in fits:
+    print(f"{fit.name}: {fit.parameters} (BIC {fit.bic:.1f})")
+print(ts.deep.width_verdict(fits))
+fig, axes = plt.subplots(2, 1, figsize=(6.5, 7), layout="constrained")
+ts.deep.figures.accuracy_against_modes(result, ax=axes[0])
+ts.deep.figures.least_modes(result, fits, ax=axes[1])
+fig.savefig("simulations_deep_least_modes.png", dpi=200)

@@ -5,39 +5,24 @@ Both effects are shown in units of the theory's own V and m, so that the thin li
 amplitude 1. The deviation falls faster than its statistical error: where it is not resolved, an arrow shows an upper bound.
 """
 
-import argparse
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 
 import teacher_student as ts
-from teacher_student.analysis.scaling import replicas_for
 
+SEED = 1  # of the simulations
 N_INPUTS = (50, 200, 1000, 10_000, 100_000)
 REPLICAS_AT_LARGEST = 8
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("."), help="folder for the figure (default: here)")
-    parser.add_argument("--seed", type=int, default=1, help="of the simulations (default: 1)")
-    options = parser.parse_args()
-
-    problem = dataclasses.replace(ts.load_problem("all-factors"), alpha=np.array([0.0, 2.0, 5.0, 10.0, 20.0]))
-    simulations = [
-        ts.simulate(problem, n_inputs=N, replicas=replicas, seed=options.seed + i, method="overlaps")
-        for i, (N, replicas) in enumerate(zip(N_INPUTS, replicas_for(N_INPUTS, REPLICAS_AT_LARGEST), strict=True))
-    ]
-    result = ts.scaling(simulations)
-    fig, _ = ts.plots.finite_size_scaling(result)
-    for name, fit in (("spread", result.spread_exponent), ("deviation of the mean", result.deviation_exponent)):
-        print(f"{name}: exponent {fit.value:.3f} +- {fit.error:.3f}, amplitude {fit.amplitude:.2f}")
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "simulations_finite_size_scaling.png"
-    fig.savefig(path, dpi=200)
-    print(path)
-
-
-if __name__ == "__main__":
-    main()
+problem = dataclasses.replace(ts.load_problem("all-factors"), alpha=np.array([0.0, 2.0, 5.0, 10.0, 20.0]))
+simulations = [
+    ts.simulate(problem, n_inputs=N, replicas=replicas, seed=SEED + i, method="overlaps")
+    for i, (N, replicas) in enumerate(zip(N_INPUTS, ts.replicas_for(N_INPUTS, REPLICAS_AT_LARGEST), strict=True))
+]
+result = ts.scaling(simulations)
+fig, _ = ts.plots.finite_size_scaling(result)
+for name, fit in (("spread", result.spread_exponent), ("deviation of the mean", result.deviation_exponent)):
+    print(f"{name}: exponent {fit.value:.3f} +- {fit.error:.3f}, amplitude {fit.amplitude:.2f}")
+fig.savefig("simulations_finite_size_scaling.png", dpi=200)

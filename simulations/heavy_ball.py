@@ -7,14 +7,12 @@ rises again before it settles, and what leaves the plateau at a rate lambda with
 sqrt(gamma^2 / 4 + gamma lambda) - gamma / 2 with it. Much friction is plain SGD at the rate eta / gamma.
 """
 
-import argparse
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 import teacher_student as ts
 
+SEED = 1  # of the simulations
 RATE, N_INPUTS, REPLICAS = 1.0, 500, 16
 BETAS, FRICTIONS = (0.0, 0.5, 0.9), (1.0, 0.3, 0.1)
 TIMES = np.concatenate([[0.0], np.geomspace(1.0, 150.0, 100)])
@@ -28,42 +26,27 @@ def problem(**rule: float) -> ts.Problem:
     return ts.Problem(initial=initial, rule=ts.LearningRule("erf", **rule), alpha=TIMES)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("."), help="folder for the figure (default: here)")
-    parser.add_argument("--seed", type=int, default=1, help="of the simulations (default: 1)")
-    options = parser.parse_args()
-
-    plain = ts.integrate(problem(eta_xi_in=RATE))["eps_g"]
-    fixed = {rf"$\beta={beta:g}$": problem(eta_xi_in=RATE * (1 - beta), momentum=beta) for beta in BETAS}
-    slow = {rf"$\gamma={gamma:g}$": problem(eta_xi_in=RATE * gamma, friction=gamma) for gamma in FRICTIONS}
-    fig, axes = plt.subplots(1, 2, figsize=(9, 3.9), sharey=True, layout="constrained")
-    panels = ((axes[0], fixed, "-", "plain SGD, theory"), (axes[1], slow, "--", r"plain SGD, $\gamma\to\infty$"))
-    for ax, problems, dash, limit in panels:
-        for i, (label, stated) in enumerate(problems.items()):
-            colour, marker = ts.plots.COLOURS[i], ts.plots.MARKERS[i]
-            runs = ts.simulate(stated, n_inputs=N_INPUTS, replicas=REPLICAS, seed=options.seed + i, method="overlaps")["eps_g"]
-            mean, error = runs.mean("replica"), runs.std("replica", ddof=1) / np.sqrt(REPLICAS)
-            theory = ts.integrate(stated, runs["alpha"].values)["eps_g"]
-            if problems is slow:
-                ax.loglog(theory["alpha"][1:], theory[1:], color=colour)
-            shown = slice(1 + 2 * i, None, 6)
-            style = {"fmt": marker, "color": colour, "markersize": 4, "capsize": 2, "elinewidth": 0.8}
-            ax.errorbar(runs["alpha"][shown], mean[shown], yerr=error[shown], label=label, **style)
-            deviation = float(np.sqrt((((mean - theory) / error)[1:] ** 2).mean()))
-            print(f"{label.strip('$')}: runs deviate from the theory by {deviation:.2f} standard errors (root mean square)")
-        ax.loglog(TIMES[1:], plain[1:], dash, color="black", linewidth=1.2, label=limit, zorder=1)
-        ax.set_xlabel(r"time $\alpha$ = steps / $N$")
-        ax.legend(
-            frameon=False, loc="lower left", title=f"lines: theory; points: {REPLICAS} runs, $N={N_INPUTS}$", alignment="left"
-        )
-    axes[0].set(title=r"fixed $\beta$, $\eta/(1-\beta)=1$", ylabel=r"generalisation error $\epsilon_g$")
-    axes[1].set(title=r"friction $\gamma$, $1-\beta=\gamma/N$, $\eta/\gamma=1$")
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "simulations_heavy_ball.png"
-    fig.savefig(path, dpi=200)
-    print(path)
-
-
-if __name__ == "__main__":
-    main()
+plain = ts.integrate(problem(eta_xi_in=RATE))["eps_g"]
+fixed = {rf"$\beta={beta:g}$": problem(eta_xi_in=RATE * (1 - beta), momentum=beta) for beta in BETAS}
+slow = {rf"$\gamma={gamma:g}$": problem(eta_xi_in=RATE * gamma, friction=gamma) for gamma in FRICTIONS}
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.9), sharey=True, layout="constrained")
+panels = ((axes[0], fixed, "-", "plain SGD, theory"), (axes[1], slow, "--", r"plain SGD, $\gamma\to\infty$"))
+for ax, problems, dash, limit in panels:
+    for i, (label, stated) in enumerate(problems.items()):
+        colour, marker = ts.plots.COLOURS[i], ts.plots.MARKERS[i]
+        runs = ts.simulate(stated, n_inputs=N_INPUTS, replicas=REPLICAS, seed=SEED + i, method="overlaps")["eps_g"]
+        mean, error = runs.mean("replica"), runs.std("replica", ddof=1) / np.sqrt(REPLICAS)
+        theory = ts.integrate(stated, runs["alpha"].values)["eps_g"]
+        if problems is slow:
+            ax.loglog(theory["alpha"][1:], theory[1:], color=colour)
+        shown = slice(1 + 2 * i, None, 6)
+        style = {"fmt": marker, "color": colour, "markersize": 4, "capsize": 2, "elinewidth": 0.8}
+        ax.errorbar(runs["alpha"][shown], mean[shown], yerr=error[shown], label=label, **style)
+        deviation = float(np.sqrt((((mean - theory) / error)[1:] ** 2).mean()))
+        print(f"{label.strip('$')}: runs deviate from the theory by {deviation:.2f} standard errors (root mean square)")
+    ax.loglog(TIMES[1:], plain[1:], dash, color="black", linewidth=1.2, label=limit, zorder=1)
+    ax.set_xlabel(r"time $\alpha$ = steps / $N$")
+    ax.legend(frameon=False, loc="lower left", title=f"lines: theory; points: {REPLICAS} runs, $N={N_INPUTS}$", alignment="left")
+axes[0].set(title=r"fixed $\beta$, $\eta/(1-\beta)=1$", ylabel=r"generalisation error $\epsilon_g$")
+axes[1].set(title=r"friction $\gamma$, $1-\beta=\gamma/N$, $\eta/\gamma=1$")
+fig.savefig("simulations_heavy_ball.png", dpi=200)

@@ -6,8 +6,8 @@ serves all activations.
 Where g is not differentiable, at x = 0 for the piecewise linear ones, g'(0) is the mean of the two one-sided derivatives: 1/2
 for ReLU. For fields with a variance this is an event of probability zero. For a unit of zero norm, whose field is always 0, it
 makes SGD and theory agree (deep-learning libraries often take 0, which would freeze such a unit). The jump of sign has no
-derivative, and g' = 0 everywhere else: SGD multiplies by that 0, so only output weights of sign units learn, and the theory
-follows it in this (it has no delta function at the jump).
+derivative, and g' = 0 everywhere else. SGD multiplies by that 0, so only output weights of sign units learn. The theory does the
+same: it has no delta function at the jump.
 
 `teacher_student.registration` adds activations of the user's own.
 """
@@ -139,7 +139,7 @@ def _hermite4_prime(x: float) -> float:
 
 @dataclass(frozen=True)
 class Activation:
-    """One activation: what SGD needs of it (g and g'), and the families that know its Gaussian averages.
+    """One activation: g and g', which SGD needs, and the families that know its Gaussian averages.
 
     Attributes
     ----------
@@ -148,7 +148,7 @@ class Activation:
     function, derivative : callable
         g and g' in Python, or compiled already.
     families : dict of str to tuple of float
-        Modules of `teacher_student.theory.gaussian_averages` with the closed forms, each with the parameters that make `g` of
+        Modules of `teacher_student.gaussian_averages` with the closed forms, each with the parameters that make `g` of
         the family: (slope for x < 0,) if piecewise linear, (c0, c1, c2) of c0 + c1 x + c2 x^2 if polynomial. Averages of
         a pair that shares no family are sampled.
     """
@@ -209,5 +209,5 @@ def shared_family(student: Activation, teacher: Activation) -> str | None:
 
 
 def get_activations(student: str, teacher: str | None = None) -> tuple[Activation, Activation]:
-    """Return the activations of student and teacher, by default the same; raises `InvalidInput` if there is none so called."""
+    """Return the activations of student and teacher, by default the same; raises `InvalidInput` for an unknown name."""
     return get_activation(student), get_activation(student if teacher is None else teacher, "teacher_activation")

@@ -9,18 +9,16 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.artist import Artist
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_whole, refuse
 from teacher_student.figure_style import COLOURS
 from teacher_student.files import check_path, check_writable, replacing
 from teacher_student.trajectory import normalized_overlaps, resolved_times
 from teacher_student.trajectory_form import as_trajectory
-
-FloatArray = npt.NDArray[np.float64]
 
 _FRAMES_PER_SECOND = 12
 _DPI = 100
@@ -30,7 +28,7 @@ def animate(trajectory: xr.Dataset, path: str | Path, n_frames: int = 60) -> Non
     """Write a GIF of `trajectory` with `n_frames` frames, evenly spaced in ln alpha.
 
     On the left eps_g against alpha, on the right the cosines R_km / sqrt(Q_kk T_mm), teacher units as columns. Of a simulation
-    it shows the first replica: a mean over replicas that specialise differently is the state of none.
+    it shows the first replica, because replicas specialise differently and their mean is no network's state.
 
     Raises
     ------

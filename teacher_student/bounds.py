@@ -1,16 +1,14 @@
-"""When a run counts as diverged, for theory and simulation alike."""
+"""The bounds beyond which a run has diverged, the same for theory and simulation."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import BoolArray, FloatArray
 from teacher_student.order_parameters import OrderParameters, unit_overlaps
 
-FloatArray = npt.NDArray[np.float64]
-
-# With a bounded activation a student above its largest stable rate does not overflow: its norms grow for ever, as
-# (eta^2 alpha)^(2/3). No teacher of norm T asks for a student whose norm is a thousand times larger.
+# With a bounded activation the norms of a student above its largest stable rate grow for ever, as (eta^2 alpha)^(2/3), without
+# overflow. To learn a teacher of norm T a student never needs a norm a thousand times larger.
 LARGEST_RATIO = 1e3
 
 
@@ -21,7 +19,7 @@ def bounds_of(initial: OrderParameters) -> tuple[float, float]:
 
 
 def first_out_of_bounds(factors: dict[str, FloatArray], initial: OrderParameters) -> tuple[str, float] | None:
-    """Return the name and value of an order parameter that left every reasonable bound, or None.
+    """Return the name and value of an order parameter that exceeds its bound, or None.
 
     `factors` holds Q_modes, R_modes, sigma, xi_out and v of one state. The bound on Q is `LARGEST_RATIO` times the largest of
     1, T and the initial Q; that on v the same with v_teacher and the initial v.
@@ -30,7 +28,7 @@ def first_out_of_bounds(factors: dict[str, FloatArray], initial: OrderParameters
         broken = ~np.isfinite(array)
         if broken.any():
             return _label(name, broken), float(array[broken].flat[0])
-    Q, _ = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
+    Q, _ = unit_overlaps(factors)
     largest_Q, largest_v = bounds_of(initial)
     for name, array, largest in (("Q", Q, largest_Q), ("v", factors["v"], largest_v)):
         beyond = ~(np.abs(array) <= largest)
@@ -39,5 +37,5 @@ def first_out_of_bounds(factors: dict[str, FloatArray], initial: OrderParameters
     return None
 
 
-def _label(name: str, where: npt.NDArray[np.bool_]) -> str:
+def _label(name: str, where: BoolArray) -> str:
     return f"{name}[{','.join(str(index) for index in np.argwhere(where)[0])}]"

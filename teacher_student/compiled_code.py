@@ -1,4 +1,4 @@
-"""A place for compiled code where numba finds none, and a second process that compiles while this one does."""
+"""A place for compiled code if numba finds none, and a second process that compiles at the same time as this one."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Compiled code does not depend on the problem: one step of each method is enough, of two replicas, since the chain of one alone
-# has code of its own. The diffusion matrix comes first: the theory needs it before the simulations start.
+# Compiled code is the same for all problems, so one step of each method is enough. It takes two replicas, because the chain of a
+# single one has code of its own. The diffusion matrix comes first: the theory needs it before the simulations start.
 _BESIDE_THE_THEORY = """
 import gc
 gc.disable()
 import numpy as np
 import teacher_student as ts
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.diffusion import step_moments
+from teacher_student.theory.noise.diffusion import step_moments
 problem = ts.load_problem("staircase")
 state, rule = problem.initial, problem.rule
 coordinates = coordinates_of(state, rule)
@@ -32,13 +32,15 @@ step_moments(coordinates.start, state, rule, coordinates, np.zeros((1, state.n_m
 for method in ("overlaps", "weights"):
     ts.simulate(problem, [1 / 400], n_inputs=400, replicas=2, method=method, progress=False)
 """
+# Which module of `teacher_student.sgd` has the steps of a method.
+_MODULES = {"weights": "weights", "overlaps": "chain"}
 
 
 def ensure_a_place() -> None:
     """Let this process, and those that it starts, keep compiled code in a temporary folder if there is no lasting place for it.
 
-    numba keeps it in NUMBA_CACHE_DIR, or beside the modules, or in the user's cache folder. Where none of them can be written, a
-    package in a read-only image without a home say, it would refuse to import the modules.
+    numba keeps it in NUMBA_CACHE_DIR, or beside the modules, or in the user's cache folder. If none of them can be written, for
+    example in a read-only image without a home folder, numba would refuse to import the modules.
     """
     if os.access(Path(__file__).parent, os.W_OK):
         return
@@ -75,7 +77,7 @@ def compiling_simulations() -> Iterator[Callable[[], object]]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-    except OSError:  # then this process compiles when it comes to it
+    except OSError:  # then this process compiles when it needs the code
         yield lambda: None
         return
     collects = gc.isenabled()
@@ -91,7 +93,7 @@ def compiling_simulations() -> Iterator[Callable[[], object]]:
 
 def _is_compiled(method: str) -> bool:
     """Return whether there is compiled code of a simulation that can still be used; True if numba does not tell."""
-    kernel: Any = importlib.import_module(f"teacher_student.sgd.{method}").run_steps
+    kernel: Any = importlib.import_module(f"teacher_student.sgd.{_MODULES[method]}").run_steps
     try:
         return bool(kernel._cache._cache_file._load_index())
     except Exception:  # these are inner parts of numba

@@ -1,4 +1,4 @@
-"""What goes wrong, named: input that is refused, and runs that leave every bound."""
+"""The two exceptions of the package, refused input and diverged runs, and the checks that refuse."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ Kind = TypeVar("Kind")
 LARGEST_WHOLE = 2**63 - 1
 
 
+_BEYOND_SEEDS = 10**4000  # Python writes 4300 digits at most
+
+
 class InvalidInput(ValueError):
     """Input refused before any work: one line with the field, its value and what was expected."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
 
 class Diverged(ArithmeticError):
-    """A run left every reasonable bound.
+    """A run has diverged: a number is not finite, or exceeds its bound.
 
     Attributes
     ----------
@@ -43,9 +49,16 @@ def shown(value: object) -> str:
     """Return `value` as it stands in messages, in one line that is not too long."""
     try:
         text = " ".join(repr(value).split())
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return f"{type(value).__name__} with a whole number of thousands of digits"
     except Exception:  # of an object whose own code fails
         text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def one_line(text: str) -> str:
+    """Return `text` with what cannot be printed, such as a line break in the name of a file, written as in Python's strings."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def check_non_negative(field: str, value: object, expected: str = "a number of at least 0") -> float:
@@ -91,6 +104,14 @@ def check_executor(value: object) -> None:
     """Raise `InvalidInput` unless `value` is None or takes jobs as a concurrent.futures.Executor does."""
     if value is not None and (isinstance(value, type) or not callable(getattr(value, "submit", None))):
         refuse("executor", value, "a concurrent.futures.Executor")
+
+
+def check_seed(field: str, value: object) -> int:
+    """Return `value` as an int; raises `InvalidInput` unless it is a whole number from 0 on, of any size that Python writes."""
+    seed = check_whole(field, value, least=0, most=None)
+    if seed >= _BEYOND_SEEDS:
+        refuse(field, value, "a whole number of at most 4000 digits")
+    return seed
 
 
 def check_flag(field: str, value: object) -> bool:

@@ -1,4 +1,4 @@
-"""What all figures share: colours, markers, dashes, and the look of axes."""
+"""The style of all figures: colours, markers, dashes, and axes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from teacher_student.errors import check_instance
 
-# Okabe and Ito's colours, told apart by all common kinds of colour vision; markers and dashes repeat the distinction in print.
+# Okabe and Ito's colours, which differ for all common kinds of colour vision; markers and dashes make the same distinction.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")

@@ -1,7 +1,8 @@
-"""numba's decorators for kernels, with compiled code that is kept until any source of the package changes.
+"""numba's decorators for kernels. Compiled code is kept until any source of the package changes.
 
-numba keeps a function's compiled code while the function's own file stays the same. But the code holds what it calls and the
-constants it reads, which are of other files: after an update that changed only those, the old version's numbers would go on.
+numba keeps a function's compiled code while the function's own file stays the same. But the code contains the functions
+that it calls and the constants that it reads, which are in other files. After an update of those alone it would still compute
+the old version's numbers. And numba stops at a file of compiled code that is damaged.
 
 Kernels with one caller are marked `inline="always"`, unless that makes the caller slower: they are then compiled as a part of it
 and with its options, which is faster than to compile them once more by themselves.
@@ -44,6 +45,28 @@ class _OfThisPackage:
             return None
         return super().from_function(py_func, py_file)  # type: ignore[misc]
 
+
+class _WholeFiles(caching.IndexDataCacheFile):
+    """Files of compiled code, of which one that a crash has cut counts as absent: what it held is compiled again."""
+
+    def _load_index(self) -> Any:
+        try:
+            return super()._load_index()  # type: ignore[no-untyped-call]
+        except OSError:
+            raise
+        except Exception:  # pickle raises any kind
+            return {}
+
+    def _load_data(self, name: str) -> Any:
+        try:
+            return super()._load_data(name)  # type: ignore[no-untyped-call]
+        except OSError:
+            raise
+        except Exception:
+            return None
+
+
+caching.IndexDataCacheFile = _WholeFiles  # type: ignore[misc]
 
 # Before numba's own, in the same order; functions outside the package go on to those.
 _PLACES = (caching.UserProvidedCacheLocator, caching.InTreeCacheLocator, caching.UserWideCacheLocator)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_instance, check_whole, refuse
+from teacher_student.memory import bytes_of_memory
 from teacher_student.order_parameters import OrderParameters, as_array, check_shape
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ def overlaps(weights: Weights) -> OrderParameters:
 def triangular_factor(gram: FloatArray) -> FloatArray:
     """Return the lower triangular F with F F^T = `gram`, (n, n), a Gram matrix that may be singular.
 
-    It comes from an eigendecomposition and a QR decomposition, never from a division by a pivot; the diagonal is not negative.
+    It comes from an eigendecomposition and a QR decomposition, without division by a pivot; the diagonal is at least 0.
     Raises `InvalidInput` unless `gram` is a square matrix of finite numbers.
     """
     gram = as_array("gram", gram, 2)
@@ -68,7 +68,7 @@ def gram_of(state: OrderParameters) -> FloatArray:
 
 
 def gram_factor(state: OrderParameters) -> FloatArray:
-    """Return the triangular factor, (M + P, M + P), of the Gram matrix of (W*, xi_in) / sqrt(N)."""
+    """Return the triangular factor, (M + P, M + P), of the Gram matrix of (W*, xi_in) / sqrt(N) (docs/theory.rst: `factor`)."""
     return triangular_factor(gram_of(state))
 
 
@@ -103,8 +103,8 @@ def bytes_of_weights(state: OrderParameters, n_inputs: int) -> int:
 def draw_weights(state: OrderParameters, n_inputs: int, rng: np.random.Generator) -> Weights:
     """Return weights with exactly the overlaps of `state`, uniformly distributed among all such weights.
 
-    The inputs are isotropic, so what is learnt depends on the overlaps alone. Raises `InvalidInput` for no state, N < P + M or no
-    generator.
+    The inputs are isotropic, so the law of learning depends on the overlaps only. Raises `InvalidInput` for no state, N < P +
+    M or no generator.
     """
     n_inputs = check_n_inputs(state, n_inputs)
     check_instance("rng", rng, np.random.Generator)
@@ -124,12 +124,18 @@ def li_huang_weights(n_inputs: int, n_units: int, n_modes: int, rng: np.random.G
     """Return student and teacher as Li and Huang (2023) draw them for their on-line setting.
 
     Both are decomposed into `n_modes` modes and share sigma and xi_out; every factor has i.i.d. Gaussian entries of
-    standard deviation (ln N)^(-1/6), and the output weights are 1 / K. Raises `InvalidInput` for sizes below 1,
-    N < 3 or no generator.
+    standard deviation (ln N)^(-1/6), and the output weights are 1 / K. Raises `InvalidInput` for sizes below 1, N < 3, sizes
+    beyond this machine's memory, or no generator.
     """
-    for name, value, least in (("n_inputs", n_inputs, 3), ("n_units", n_units, 1), ("n_modes", n_modes, 1)):
+    sizes = {"n_inputs": n_inputs, "n_units": n_units, "n_modes": n_modes}
+    for (name, value), least in zip(sizes.items(), (3, 1, 1), strict=True):
         check_whole(name, value, least)
     check_instance("rng", rng, np.random.Generator)
+    held = 8 * (n_inputs * (2 * n_modes + n_units) + n_units * n_units)
+    memory = bytes_of_memory()
+    if held > (sys.maxsize if memory is None else memory):
+        largest = max(sizes, key=lambda name: sizes[name])
+        refuse(largest, sizes[largest], f"fewer: weights and overlaps of so many take {held // 2**30} GiB of memory")
     deviation = np.log(n_inputs) ** (-1.0 / 6.0)
     sigma = deviation * rng.standard_normal(n_modes)
     xi_out = deviation * rng.standard_normal((n_units, n_modes))

@@ -1,8 +1,9 @@
-"""The macroscopic state of student and teacher: overlaps of modes and weights, and what follows from them."""
+"""The macroscopic state of student and teacher: overlaps of modes and weights, and the quantities that follow from them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -10,22 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from teacher_student.activations import get_activations
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import InvalidInput, refuse
+from teacher_student.gaussian_averages import averages_of
+from teacher_student.gaussian_averages.mehler import converges, mehler_generalisation_error
 from teacher_student.kernels import njit
-from teacher_student.theory.gaussian_averages import averages_of
-from teacher_student.theory.gaussian_averages.mehler import converges, mehler_generalisation_error
 
-FloatArray = npt.NDArray[np.float64]
-
-# A Gram matrix typed in with twelve digits passes; a wrong one misses by far more.
+# A Gram matrix typed with twelve digits passes; a wrong one is off by far more.
 _GRAM_TOLERANCE = 1e-9
-# Products of several overlaps stay finite below it; no order parameter of a network comes near.
+# Products of several overlaps stay finite below it; order parameters of networks are far smaller.
 _LARGEST = 1e30
 
 
 @dataclass(frozen=True, eq=False)
 class OrderParameters:
-    """The state that closes under on-line learning at N -> infinity; immutable, impossible states are refused.
+    """The state that closes under on-line learning at N -> infinity (docs/theory.rst: `overlaps`); immutable.
 
     Parameters
     ----------
@@ -145,12 +145,10 @@ def plain_committee(
         raise InvalidInput(re.sub(r"\b([QR])_modes\b", r"\1", str(error))) from None  # the names that were given
 
 
-def unit_overlaps(
-    Q_modes: FloatArray, R_modes: FloatArray, sigma: FloatArray, xi_out: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Return Q (..., K, K) and R (..., K, M) of arrays of states with any leading dimensions."""
-    B = xi_out * sigma[..., np.newaxis, :]
-    return B @ Q_modes @ np.swapaxes(B, -1, -2), B @ R_modes
+def unit_overlaps(factors: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """Return Q (..., K, K) and R (..., K, M) of the named parts of states with any leading dimensions."""
+    B = factors["xi_out"] * factors["sigma"][..., np.newaxis, :]
+    return B @ factors["Q_modes"] @ np.swapaxes(B, -1, -2), B @ factors["R_modes"]
 
 
 def unit_cosines(Q: FloatArray, R: FloatArray, T: FloatArray) -> FloatArray:
@@ -169,10 +167,10 @@ def generalisation_error(
     activation: str,
     teacher_activation: str | None = None,
 ) -> FloatArray:
-    """Return eps_g = c^T L c / 2, c = (v, -v_teacher), over the leading dimensions of `Q`, `R` and `v`.
+    """Return eps_g = c^T L c / 2, c = (v, -v_teacher), over the leading dimensions of `Q`, `R`, `v` (docs/theory.rst: `error`).
 
-    Shapes: `Q` (..., K, K), `R` (..., K, M), `T` (M, M), `v` (..., K), `v_teacher` (M,). Without closed form it is as near as
-    `estimated_generalisation_error` says.
+    Shapes: `Q` (..., K, K), `R` (..., K, M), `T` (M, M), `v` (..., K), `v_teacher` (M,). Without closed form it has the error
+    that `estimated_generalisation_error` returns.
     """
     return estimated_generalisation_error(Q, R, T, v, v_teacher, activation, teacher_activation)[0]
 
@@ -206,7 +204,7 @@ def estimated_generalisation_error(
         return out, None
     if all(converges(each) for each in pair):
         return mehler_generalisation_error(*pair, S, c, K)
-    from teacher_student.theory.gaussian_averages.sampled import sampled_generalisation_error  # needs scipy.stats: slow
+    from teacher_student.gaussian_averages.sampled import sampled_generalisation_error  # needs scipy.stats: slow
 
     return sampled_generalisation_error(*pair, Q, R, T, v, v_teacher)
 

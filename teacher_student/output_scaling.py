@@ -1,48 +1,20 @@
-"""Factors of the output that depend on the width: 1, 1/K (mean field) and 1/sqrt(K) (neural tangent kernel).
+"""Problems with a factor of the output that depends on the width.
 
 The output is omega sum_k v_k g(lambda_k) with omega = omega(K), that of the teacher has the factor omega(M). SGD follows the
 gradient of this output, so that omega appears once in every step: with v' = omega v the steps of xi_in, sigma and xi_out are
 those of a network with output weights v' and no factor, and v'_k moves by -omega^2 eta_v / N delta g(lambda_k). A problem with a
-factor is therefore one without, with output weights omega v and the rate omega^2 eta_v, and nothing else in this package knows of
-factors.
+factor is therefore equivalent to one without, with output weights omega v and the rate omega^2 eta_v
+(docs/theory.rst: `output-factor`). All other modules see the problem without factor.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from teacher_student.errors import refuse
-from teacher_student.schedules import scaled
-
-if TYPE_CHECKING:
-    from teacher_student.problem import Problem
-
-OUTPUT_SCALINGS: dict[str, Callable[[int], float]] = {
-    "1": lambda n_units: 1.0,
-    "1/K": lambda n_units: 1.0 / n_units,
-    "1/sqrt(K)": lambda n_units: 1.0 / math.sqrt(n_units),
-}
-
-
-class Applied(str):
-    """The name of a factor that the numbers of a problem contain already."""
-
-
-def check_output_scaling(output_scaling: object) -> str:
-    """Return `output_scaling`; raises `InvalidInput` unless it is the name of one."""
-    if not isinstance(output_scaling, str) or output_scaling not in OUTPUT_SCALINGS:
-        refuse("output_scaling", output_scaling, "one of " + ", ".join(f'"{name}"' for name in OUTPUT_SCALINGS))
-    return output_scaling
-
-
-def check_applied(output_scaling: object) -> None:
-    """Raise `InvalidInput` unless this is the name of a factor that changes nothing any more: "1", or one that is `Applied`."""
-    name = check_output_scaling(output_scaling)
-    if name != "1" and not isinstance(name, Applied):
-        refuse("output_scaling", name, f'"1" here, and the factor by ts.with_output_scaling(problem, "{name}")')
+from teacher_student.output_factors import OUTPUT_SCALINGS, Applied, check_output_scaling
+from teacher_student.problem import Problem, check_problem
+from teacher_student.schedules import largest_rate, scaled
 
 
 def with_output_scaling(problem: Problem, output_scaling: str) -> Problem:
@@ -68,15 +40,13 @@ def with_output_scaling(problem: Problem, output_scaling: str) -> Problem:
         For another name; if `problem` is none or has a factor already; if output weights learn and decay, for omega v would decay
         with a constant kappa / omega^2 of its own.
     """
-    from teacher_student.problem import check_problem  # problem builds on this module
-
     check_problem(problem)
     check_output_scaling(output_scaling)
     if problem.output_scaling != "1":
         refuse("output_scaling", output_scaling, f"a problem without one, not one of scaling {problem.output_scaling} already")
     initial, rule = problem.initial, problem.rule
     scale, teacher_scale = (OUTPUT_SCALINGS[output_scaling](n) for n in (initial.n_units, initial.n_teacher))
-    if scale != 1.0 and rule.largest_rates[3] > 0.0 and rule.weight_decay > 0.0:
+    if scale != 1.0 and largest_rate(rule.eta_v) > 0.0 and rule.weight_decay > 0.0:
         refuse("rule.weight_decay", rule.weight_decay, f"0 where output weights learn with output scaling {output_scaling}")
     velocity = problem.velocity
     if velocity is not None:

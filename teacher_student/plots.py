@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from teacher_student.errors import check_instance, check_non_negative, check_whole, refuse
+from teacher_student.errors import check_non_negative, check_whole, refuse
 from teacher_student.figure_style import COLOURS, DASHES, MARKERS, figure_of, figure_style
 from teacher_student.trajectory import normalized_overlaps, resolved_times
 from teacher_student.trajectory_form import DIMENSIONS, NORMALIZED_OVERLAPS, as_dataset, as_trajectory
@@ -61,7 +61,7 @@ def generalisation_error(
     left_out = _spans(left_out)
     with figure_style():
         fig, ax = figure_of(ax)
-        ax.set_yscale("log")  # before anything is drawn: Matplotlib cannot change over where there is no number to draw
+        ax.set_yscale("log")  # before anything is drawn: Matplotlib cannot change the scale of axes without numbers
         if theory is not None:
             alpha, shown = _positive_times(theory)
             resolved = resolved_times(theory)
@@ -211,9 +211,8 @@ def finite_size_scaling(scaling: Scaling, ax: Axes | None = None) -> tuple[Figur
 
     Raises `InvalidInput` unless `scaling` is what `teacher_student.scaling` returns.
     """
-    from teacher_student.analysis.scaling import Scaling  # SciPy takes a while, and most figures do not need it
-
-    check_instance("scaling", scaling, Scaling, "what teacher_student.scaling returns")
+    if not all(hasattr(scaling, name) for name in ("n_inputs", "spread", "spread_exponent", "deviation", "deviation_exponent")):
+        refuse("scaling", scaling, "what teacher_student.scaling returns")
     N = np.array(scaling.n_inputs, dtype=np.float64)
     line = np.geomspace(N.min() / 1.5, N.max() * 1.5, 50)
     rows = (
@@ -224,7 +223,7 @@ def finite_size_scaling(scaling: Scaling, ax: Axes | None = None) -> tuple[Figur
         fig, ax = figure_of(ax)
         for (text, values, errors, fit, predicted), colour, marker in zip(rows, COLOURS, MARKERS, strict=False):
             label = f"{text}: $N^{{{fit.value:.3f} \\pm {fit.error:.3f}}}$"
-            # A value below two errors is shown as what it is on a logarithmic axis: an upper bound.
+            # On a logarithmic axis a value below two errors is an upper bound, and is drawn as one.
             resolved = values > 2.0 * errors
             style: dict[str, Any] = {"linestyle": "none", "color": colour, "markersize": 4.5, "capsize": 2}
             ax.errorbar(N[resolved], values[resolved], yerr=errors[resolved], marker=marker, label=label, **style)

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from teacher_student.activations import get_activations
-from teacher_student.errors import check_flag, check_instance, check_non_negative, check_positive, check_whole, refuse
+from teacher_student.arrays import FloatArray
+from teacher_student.errors import check_flag, check_instance, check_non_negative, check_seed, check_whole, refuse
+from teacher_student.layout import RATES as RATES
+from teacher_student.layout import Eta
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.output_scaling import check_applied
+from teacher_student.output_factors import check_applied
 from teacher_student.schedules import ROUNDING, Rate, Schedule, check_rate, largest_rate, scaled, schedule_rows
+from teacher_student.times import MOST_STEPS, output_times
+from teacher_student.toml_text import toml
 from teacher_student.velocities import Velocities, check_velocities
 
-FloatArray = npt.NDArray[np.float64]
-
-POINTS_PER_DECADE = 20
-_MOST_TIMES = 1_000_000
-RATES = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v")
+RUN_KEYS = ("alpha", "n_inputs", "replicas", "seed")
+_LARGEST_BATCH = 10**15  # kernels count in 64 bits, and in floating point up to 2^53
 
 
 @dataclass(frozen=True)
 class LearningRule:
-    """How the student learns: online SGD with one rate a factor.
+    """The learning rule: on-line SGD with one rate for each factor (docs/theory.rst: `step`, with velocities `heavyball`).
 
     Parameters
     ----------
@@ -82,6 +82,8 @@ class LearningRule:
         for name in ("noise", "weight_decay"):
             object.__setattr__(self, name, check_non_negative(name, getattr(self, name)))
         object.__setattr__(self, "batch_size", check_whole("batch_size", self.batch_size, least=1))
+        if self.batch_size > _LARGEST_BATCH:
+            refuse("batch_size", self.batch_size, f"at most {_LARGEST_BATCH}")
         object.__setattr__(self, "momentum", check_non_negative("momentum", self.momentum, "a number from 0 to below 1"))
         if self.momentum >= 1:
             refuse("momentum", self.momentum, "a number from 0 to below 1")
@@ -129,6 +131,11 @@ class LearningRule:
         return np.asarray(10.0 * ROUNDING * (alpha + elapsed))
 
     @property
+    def eta(self) -> Eta:
+        """The same as `rates`, by name."""
+        return Eta(*self.rates.tolist())
+
+    @property
     def rates(self) -> FloatArray:
         """(eta_xi_in, eta_sigma, eta_xi_out, eta_v), the order of all kernels; raises `InvalidInput` if one is a schedule."""
         for name in RATES:
@@ -146,7 +153,7 @@ class Problem:
     initial : OrderParameters
         The state at alpha = 0. Simulations start from weights with exactly these overlaps.
     rule : LearningRule
-        What learns, and how fast.
+        The learning rule.
     alpha : float or increasing sequence, optional
         Output times alpha = steps / N; a number is the last time of a logarithmic grid.
     n_inputs : int, optional
@@ -156,8 +163,8 @@ class Problem:
     name, description : str, optional
         For titles and reports.
     output_scaling : str, optional
-        Not to be given: how `with_output_scaling` or a problem file records the factor of the outputs, "1/K" or "1/sqrt(K)",
-        that the output weights and eta_v already contain. It changes no number of a run.
+        Set by `with_output_scaling` and by problem files: the factor of the outputs, "1/K" or "1/sqrt(K)", that the output
+        weights and eta_v already contain. It changes no number of a run.
     velocity : Velocities, optional
         Velocities at alpha = 0 of a rule with friction; by default zero. A factor that does not learn moves by its own until
         friction has stopped it.
@@ -165,7 +172,7 @@ class Problem:
     Raises
     ------
     InvalidInput
-        If anything of this is impossible; the message names the field.
+        If one of these values is impossible; the message names the field.
     """
 
     initial: OrderParameters
@@ -209,9 +216,17 @@ class Problem:
 
     def to_toml(self) -> str:
         """Return the problem as TOML text, every number written out; `load_problem` of it gives an equal problem."""
-        from teacher_student.problem_file import write_problem  # problem_file builds on this module
-
-        return write_problem(self)
+        lines = [f"name = {toml(self.name)}", f"description = {toml(self.description)}", "", "[initial]"]
+        lines += [f"{f.name} = {toml(getattr(self.initial, f.name).tolist())}" for f in fields(self.initial)]
+        if self.output_scaling != "1":
+            lines += [f"output_scaling = {toml(self.output_scaling)}", "output_scaling_applied = true"]
+        if self.velocity is not None:
+            lines += ["", "[velocity]"]
+            lines += [f"{f.name} = {toml(getattr(self.velocity, f.name).tolist())}" for f in fields(self.velocity)]
+        rule = {f.name: getattr(self.rule, f.name) for f in fields(self.rule)}
+        lines += ["", "[rule]", *(f"{name} = {toml(value)}" for name, value in rule.items() if value is not None)]
+        lines += ["", "[run]", *(f"{key} = {toml(np.asarray(getattr(self, key)).tolist())}" for key in RUN_KEYS)]
+        return "\n".join(lines) + "\n"
 
 
 def check_problem(problem: object) -> None:
@@ -235,73 +250,16 @@ def difference_of(first: Problem, second: Problem) -> str | None:
 def check_size_of_runs(problem: Problem, n_inputs: object) -> int:
     """Return N of simulations of `problem` as an int; raises `InvalidInput` if they cannot have it."""
     N, friction = check_n_inputs(problem.initial, n_inputs, problem.rule.has_velocity), problem.rule.friction
+    if N > MOST_STEPS:
+        refuse("n_inputs", N, "at most 1e18, for so many steps are one unit of alpha")
     if friction is not None and friction > N:
         refuse("friction", friction, f"at most N = {N}, for velocities shrink by 1 - friction / N per step")
     return N
 
 
-def output_times(alpha: float | npt.ArrayLike) -> FloatArray:
-    """Return output times alpha as a strictly increasing array.
-
-    A number is the last time of a grid that starts with 0 and goes on with `POINTS_PER_DECADE` logarithmic steps a decade
-    from 0.01 (or from a thousandth of a last time below 10). Raises `InvalidInput` for anything but increasing, finite times
-    of at least 0.
-    """
-    try:
-        raw = np.asarray(alpha)
-        listed = alpha if isinstance(alpha, (list, tuple)) else ()
-        if (raw.size and raw.dtype.kind not in "fiu") or any(isinstance(time, bool) for time in listed):
-            raise TypeError("text and truth values are no times")
-        times = np.array(raw, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        refuse("alpha", alpha, "a time or an increasing sequence of times")
-    if times.ndim == 0:
-        last = float(times)
-        if not (math.isfinite(last) and last > 0):
-            refuse("alpha", last, "a finite last time above 0")
-        if not 1e-100 < last < 1e100:
-            refuse("alpha", last, "a last time between 1e-100 and 1e100")
-        return log_spaced_times(min(0.01, last / 1000.0), last)
-    if times.ndim != 1 or len(times) == 0:
-        refuse("alpha", f"shape {times.shape}", "a time or a sequence of at least one time")
-    if not np.isfinite(times).all() or times[0] < 0:
-        refuse("alpha", times[~np.isfinite(times) | (times < 0)][0].item(), "finite times of at least 0")
-    if 0 < times[-1] < 1e-100:
-        refuse("alpha", times[-1].item(), "a last time of at least 1e-100")
-    late = np.flatnonzero(np.diff(times) <= 0)
-    if len(late):
-        refuse(f"alpha[{late[0] + 1}]", times[late[0] + 1].item(), f"a time after the one before, {times[late[0]]}")
-    times.flags.writeable = False
-    return times
-
-
-def whole_steps(times: FloatArray, n_inputs: int) -> npt.NDArray[np.int64]:
-    """Return the steps nearest to `times` at N = `n_inputs`, each once; raises `InvalidInput` beyond 1e18 steps."""
-    if times[-1] * n_inputs > 1e18:
-        refuse("alpha", times[-1].item(), f"at most 1e18 steps, that is alpha of {1e18 / n_inputs:.3g}")
-    return np.unique(np.rint(times * n_inputs).astype(np.int64))
-
-
-def log_spaced_times(first: float, last: float, points: int | None = None) -> FloatArray:
-    """Return 0 and then `points` logarithmically spaced times from `first` to `last` (20 a decade by default).
-
-    Raises `InvalidInput` unless 0 < first < last <= 1e300 and there are from 2 to 1,000,000 points.
-    """
-    first, last = check_positive("first", first), check_positive("last", last)
-    if not first < last <= 1e300:
-        refuse("last", last, f"a time after first, {first}, and at most 1e300")
-    if points is not None and check_whole("points", points, 2) > _MOST_TIMES:
-        refuse("points", points, f"a whole number from 2 to {_MOST_TIMES}")
-    if points is None:
-        points = math.ceil(POINTS_PER_DECADE * math.log10(last / first)) + 1
-    times = np.concatenate([[0.0], np.geomspace(first, last, points)])
-    times.flags.writeable = False
-    return times
-
-
 def check_seed_and_replicas(replicas: object, seed: object) -> tuple[int, int]:
     """Return both as ints; raises `InvalidInput` unless `replicas` is at least 1 and `seed` at least 0."""
-    return check_whole("replicas", replicas, least=1), check_whole("seed", seed, least=0, most=None)
+    return check_whole("replicas", replicas, least=1), check_seed("seed", seed)
 
 
 def _is_unicode(text: str) -> bool:

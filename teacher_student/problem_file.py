@@ -1,38 +1,29 @@
-"""Problems as TOML: files, presets, and the text a problem is stored as."""
+"""Problems that are read from TOML: files, presets, and the text a problem is stored as."""
 
 from __future__ import annotations
 
-import json
-import re
-import tomllib
 from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from teacher_student.errors import InvalidInput, check_whole, refuse
-from teacher_student.files import check_path
+from teacher_student.errors import InvalidInput, check_seed, check_whole, refuse
 from teacher_student.networks import li_huang_weights, overlaps
 from teacher_student.order_parameters import OrderParameters, plain_committee
-from teacher_student.output_scaling import Applied, check_output_scaling, with_output_scaling
-from teacher_student.problem import RATES, LearningRule, Problem, log_spaced_times
-from teacher_student.schedules import Cosine, Piecewise, PowerLaw, Schedule
+from teacher_student.output_factors import Applied, check_output_scaling
+from teacher_student.output_scaling import with_output_scaling
+from teacher_student.problem import RATES, RUN_KEYS, LearningRule, Problem
+from teacher_student.schedules import Schedule
+from teacher_student.times import log_spaced_times
+from teacher_student.toml_files import tables, text_of_problem
+from teacher_student.toml_text import SCHEDULES, toml
 from teacher_student.velocities import Velocities
 
 DEFAULT_PRESET = "staircase"
 
-_SCHEDULES: dict[str, type[Schedule]] = {"piecewise": Piecewise, "power-law": PowerLaw, "cosine": Cosine}
-_RUN_KEYS = ("alpha", "n_inputs", "replicas", "seed")
-
-
-def presets() -> dict[str, str]:
-    """Return the names of the presets, each with its description."""
-    folder = resources.files("teacher_student") / "presets"
-    files = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    return {name[:-5]: tomllib.loads((folder / name).read_text("utf-8"))["description"] for name in files}
+_MOST_TIMES = 1_000_000
 
 
 def load_problem(source: str | Path) -> Problem:
@@ -41,7 +32,7 @@ def load_problem(source: str | Path) -> Problem:
     Raises `InvalidInput` if it is no path, if there is neither, if the file is no TOML, or at the first field that is unknown or
     impossible.
     """
-    text = _text(source)
+    text = text_of_problem(source)
     try:
         return parse_problem(text)
     except InvalidInput as error:
@@ -53,102 +44,42 @@ def load_document(source: str | Path) -> dict[str, Any]:
 
     Raises `InvalidInput` if there is neither or the file is no TOML.
     """
-    return parse_document(_text(source))
+    return tables(text_of_problem(source), "problem")
 
 
 def parse_problem(text: str) -> Problem:
     """Return the problem that `text` states in TOML; raises `InvalidInput` naming the first field at fault."""
-    return build_problem(parse_document(text))
-
-
-def _text(source: str | Path) -> str:
-    path = check_path(source, "problem")
-    names = presets()
-    try:
-        if str(source) in names:
-            return (resources.files("teacher_student") / "presets" / f"{source}.toml").read_text("utf-8")
-        if path.is_file():
-            return path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidInput(f"problem: got {str(source)!r} (no UTF-8), expected a TOML file") from None
-    except OSError as error:
-        raise InvalidInput(f"problem: got {str(source)!r} ({error.strerror}), expected a readable file") from None
-    refuse("problem", str(source), "a TOML file or one of the presets " + ", ".join(names))
-
-
-def parse_document(text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"problem: got text that is no TOML ({error}), expected a problem") from None
+    return build_problem(tables(text, "problem"))
 
 
 def build_problem(document: dict[str, Any]) -> Problem:
     """Return the problem of the tables of a TOML file; raises `InvalidInput` naming the first field at fault."""
     _check_keys("", document, ("name", "description", "initial", "rule", "run", "velocity"))
-    tables = {name: document.get(name, {}) for name in ("initial", "rule", "run")}
-    for name, table in tables.items():
+    sections = {name: document.get(name, {}) for name in ("initial", "rule", "run")}
+    for name, table in sections.items():
         if not isinstance(table, dict):
             refuse(name, table, f"a table [{name}]")
         if name != "run" and not table:
             refuse(name, table, f"a table [{name}] with entries")
-    _check_keys("rule.", tables["rule"], tuple(f.name for f in fields(LearningRule)))
-    if "eta_xi_in" not in tables["rule"]:
+    _check_keys("rule.", sections["rule"], tuple(f.name for f in fields(LearningRule)))
+    if "eta_xi_in" not in sections["rule"]:
         refuse("rule.eta_xi_in", None, "a number of at least 0 (0 freezes the input modes)")
-    _check_keys("run.", tables["run"], _RUN_KEYS)
-    run = dict(tables["run"])
+    _check_keys("run.", sections["run"], RUN_KEYS)
+    run = dict(sections["run"])
     if isinstance(run.get("alpha"), dict):
         run["alpha"] = _times_of_table(run["alpha"])
     labels = {name: document[name] for name in ("name", "description") if name in document}
-    output_scaling, applied = _output_scaling(tables["initial"])
-    initial = _initial(tables["initial"])
+    output_scaling, applied = _output_scaling(sections["initial"])
+    initial = _initial(sections["initial"])
     with_prefix = _Prefix("rule.")
-    given = {name: tables["rule"].get(name) for name in RATES}
+    given = {name: sections["rule"].get(name) for name in RATES}
     rates = {name: _schedule(f"rule.{name}.", table) for name, table in given.items() if isinstance(table, dict)}
-    rule = with_prefix(LearningRule, {**tables["rule"], **rates})
+    rule = with_prefix(LearningRule, {**sections["rule"], **rates})
     velocity = _velocity(document.get("velocity"))
     problem = Problem(initial=initial, rule=rule, **run, **labels, velocity=velocity)
     if applied:
         return replace(problem, output_scaling=Applied(output_scaling))
     return with_output_scaling(problem, output_scaling)
-
-
-def write_problem(problem: Problem) -> str:
-    """Return `problem` as TOML text with every number written out in full."""
-    lines = [f"name = {toml(problem.name)}", f"description = {toml(problem.description)}", "", "[initial]"]
-    lines += [f"{f.name} = {toml(getattr(problem.initial, f.name).tolist())}" for f in fields(OrderParameters)]
-    if problem.output_scaling != "1":
-        lines += [f"output_scaling = {toml(problem.output_scaling)}", "output_scaling_applied = true"]
-    if problem.velocity is not None:
-        lines += ["", "[velocity]"]
-        lines += [f"{f.name} = {toml(getattr(problem.velocity, f.name).tolist())}" for f in fields(Velocities)]
-    lines += ["", "[rule]"]
-    rule = {f.name: getattr(problem.rule, f.name) for f in fields(LearningRule)}
-    lines += [f"{name} = {toml(value)}" for name, value in rule.items() if value is not None]
-    lines += ["", "[run]"]
-    lines += [f"{key} = {toml(np.asarray(getattr(problem, key)).tolist())}" for key in _RUN_KEYS]
-    return "\n".join(lines) + "\n"
-
-
-def toml(value: Any) -> str:
-    """Return `value` as the right-hand side of a line of TOML."""
-    if isinstance(value, Schedule):
-        kind = next(kind for kind, schedule in _SCHEDULES.items() if isinstance(value, schedule))
-        return toml({"kind": kind, **{f.name: getattr(value, f.name) for f in fields(value)}})
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(toml, value)) + "]"
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{toml_key(key)} = {toml(entry)}" for key, entry in value.items()) + " }"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(value)
-
-
-def toml_key(key: str) -> str:
-    """Return `key` as the left-hand side of a line of TOML."""
-    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else toml(key)
 
 
 class _Prefix:
@@ -197,17 +128,17 @@ def _output_scaling(table: dict[str, Any]) -> tuple[str, bool]:
 def _schedule(prefix: str, table: dict[str, Any]) -> Schedule:
     """Return the schedule of a rate that is a table; `prefix` is its name with a dot."""
     if "kind" not in table:
-        refuse(prefix[:-1], table, "a number of at least 0, or a table with kind = " + " or ".join(map(toml, _SCHEDULES)))
+        refuse(prefix[:-1], table, "a number of at least 0, or a table with kind = " + " or ".join(map(toml, SCHEDULES)))
     table = dict(table)
     kind = table.pop("kind")
-    if not isinstance(kind, str) or kind not in _SCHEDULES:
-        refuse(f"{prefix}kind", kind, "one of " + ", ".join(_SCHEDULES))
-    known = fields(_SCHEDULES[kind])
+    if not isinstance(kind, str) or kind not in SCHEDULES:
+        refuse(f"{prefix}kind", kind, "one of " + ", ".join(SCHEDULES))
+    known = fields(SCHEDULES[kind])
     needed = tuple(f.name for f in known if f.default is MISSING)
     _check_keys(prefix, table, tuple(f.name for f in known))
     _require_keys(prefix, {name: table[name] for name in needed if name in table}, needed)
     with_prefix = _Prefix(prefix)
-    return with_prefix(_SCHEDULES[kind], table)
+    return with_prefix(SCHEDULES[kind], table)
 
 
 def _velocity(table: Any) -> Velocities | None:
@@ -236,6 +167,6 @@ def _initial(table: dict[str, Any]) -> OrderParameters:
         _require_keys("initial.", table, ("n_inputs", "n_units", "n_modes", "seed"))
         for key, value in table.items():
             check_whole(f"initial.{key}", value, 0, "a whole number")
-        rng = np.random.default_rng(table.pop("seed"))
+        rng = np.random.default_rng(check_seed("initial.seed", table.pop("seed")))
         return overlaps(with_prefix(li_huang_weights, {**table, "rng": rng}))
     refuse("initial.kind", kind, "one of overlaps, plain, li-huang")

@@ -1,4 +1,4 @@
-"""Activations of the user's own: functions, or members of the families whose Gaussian averages have a closed form."""
+"""Registration of the user's activations: functions, or members of the families whose Gaussian averages have a closed form."""
 
 from __future__ import annotations
 

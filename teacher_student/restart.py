@@ -1,19 +1,19 @@
-"""Warm restarts: the problem that goes on, under the same rule or another, where a trajectory ended."""
+"""Warm restarts: the problem that continues, under the same rule or another, from a state of a trajectory."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_instance, check_non_negative, check_whole, refuse
+from teacher_student.layout import VELOCITIES
 from teacher_student.problem import RATES, LearningRule, Problem
 from teacher_student.schedules import later
 from teacher_student.trajectory import state_of
 from teacher_student.trajectory_form import as_trajectory, problem_of, seeds_of
-from teacher_student.velocities import DIMENSIONS as VELOCITIES
 from teacher_student.velocities import Velocities
 
 # Of a time, relative: that of sums and quotients.
@@ -23,7 +23,7 @@ _ROUNDING = 1e-12
 def warm_restart(
     trajectory: xr.Dataset, rule: LearningRule | None = None, *, alpha: float | None = None, replica: int | None = None
 ) -> Problem:
-    """Return the problem of `trajectory` with a state that it reached as the initial one.
+    """Return the problem of `trajectory` with one of its states as the initial one.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def warm_restart(
     return dataclasses.replace(problem, initial=initial, rule=rule, seed=seed, velocity=velocity)
 
 
-def _position(times: npt.NDArray[np.float64], alpha: float | None, n_inputs: int | None) -> int:
+def _position(times: FloatArray, alpha: float | None, n_inputs: int | None) -> int:
     """Return which of `times` is `alpha`, up to rounding and, in a simulation at N = `n_inputs`, up to half a step."""
     if alpha is None:
         return len(times) - 1

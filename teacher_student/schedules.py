@@ -1,6 +1,6 @@
-"""Learning rates as functions of alpha, as data, and the one compiled function that SGD and theory both evaluate them with.
+"""Learning rates as functions of alpha. They are data, and SGD and theory evaluate them with one compiled function.
 
-Step number n, counted from 0, is taken with the rates at alpha = n / N, the time before the step.
+Step number n, counted from 0, uses the rates at alpha = n / N, the time before the step.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_non_negative, check_positive, check_whole, refuse
 from teacher_student.kernels import njit
-
-FloatArray = npt.NDArray[np.float64]
 
 # The first entry of a row of `LearningRule.schedules`; the second is `elapsed`, and what follows is in `Piecewise.row` and so on.
 _CONSTANT, _PIECEWISE, _POWER_LAW, _COSINE = 0.0, 1.0, 2.0, 3.0
@@ -80,7 +78,7 @@ class PowerLaw:
     start : float
         Rate at t = 0.
     alpha : float
-        Time at which the fall sets in, above 0.
+        Time at which the rate begins to fall, above 0.
     exponent : float
         0 or above.
     elapsed : float
@@ -112,7 +110,7 @@ class PowerLaw:
 
 @dataclass(frozen=True)
 class Cosine:
-    """A rate that goes from `start` to `end` along half a cosine, and stays there or does so again.
+    """A rate that goes from `start` to `end` along half a cosine, once or repeatedly.
 
     Parameters
     ----------
@@ -217,25 +215,29 @@ def is_constant(schedules: FloatArray) -> bool:
 
 
 @njit(cache=True, nogil=True)
+def rate_at(row: FloatArray, alpha: float) -> float:
+    """Return the rate at the time `alpha` of one row of `schedule_rows`."""
+    clock = row[1] + alpha
+    if row[0] == _CONSTANT:
+        return row[2]
+    if row[0] == _PIECEWISE:
+        rate = row[3]
+        for j in range(4, 4 + 2 * int(row[2]), 2):
+            if clock * (1.0 + ROUNDING) >= row[j]:
+                rate = row[j + 1]
+        return rate
+    if row[0] == _POWER_LAW:
+        start, fall, exponent = row[2], row[3], row[4]
+        return start * (1.0 + clock / fall) ** -exponent
+    start, end, period, repeats = row[2], row[3], row[4], row[5]
+    done = np.floor(clock / period * (1.0 + ROUNDING))
+    if done >= repeats:
+        return end
+    return end + 0.5 * (start - end) * (1.0 + np.cos(np.pi * (clock / period - done)))
+
+
+@njit(cache=True, nogil=True)
 def rates_at(schedules: FloatArray, alpha: float, out: FloatArray) -> None:
     """Write the rates at the time `alpha` into `out`, (n,); `schedules` (n, width) is `LearningRule.schedules`."""
     for i in range(len(schedules)):
-        row = schedules[i]
-        clock = row[1] + alpha
-        if row[0] == _CONSTANT:
-            out[i] = row[2]
-        elif row[0] == _PIECEWISE:
-            out[i] = row[3]
-            for j in range(4, 4 + 2 * int(row[2]), 2):
-                if clock * (1.0 + ROUNDING) >= row[j]:
-                    out[i] = row[j + 1]
-        elif row[0] == _POWER_LAW:
-            start, fall, exponent = row[2], row[3], row[4]
-            out[i] = start * (1.0 + clock / fall) ** -exponent
-        else:
-            start, end, period, repeats = row[2], row[3], row[4], row[5]
-            done = np.floor(clock / period * (1.0 + ROUNDING))
-            if done >= repeats:
-                out[i] = end
-            else:
-                out[i] = end + 0.5 * (start - end) * (1.0 + np.cos(np.pi * (clock / period - done)))
+        out[i] = rate_at(schedules[i], alpha)

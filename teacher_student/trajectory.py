@@ -6,42 +6,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
-from teacher_student import velocities
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.files import check_path, replacing
+from teacher_student.layout import DERIVED, FACTORS, OF_TEACHER, VELOCITIES
 from teacher_student.order_parameters import OrderParameters, estimated_generalisation_error, unit_cosines, unit_overlaps
 from teacher_student.problem import Problem
 from teacher_student.trajectory_form import DIMENSIONS as DIMENSIONS
-from teacher_student.trajectory_form import EPS_G_ERROR, NORMALIZED_OVERLAPS, OF_TEACHER, as_dataset, as_trajectory
-
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.trajectory_form import EPS_G_ERROR, NORMALIZED_OVERLAPS, OF_VELOCITIES, as_dataset, as_trajectory
 
 COMPLETE = "complete"
+_WHOLE_NUMBERS = ("seed", "n_inputs")  # attributes that may be beyond 64 bits
 
 _FORMAT = "teacher_student trajectory 1"
 # Of a sum of terms that cancel, relative to the largest: each is rounded at 1e-16.
 _ROUNDING = 1e-14
-# They damp what is left of errors, which explicit methods, at the limit of their stability, do not.
+# They damp the remaining errors; explicit methods at the limit of their stability keep them.
 _IMPLICIT = ("LSODA", "Radau", "BDF")
 _BACK_FROM_NOISE = 100.0
-# Of the largest overlap: more than an integrator or sampled averages leave, and less than a mistake.
+# Of the largest overlap: above the errors of an integrator or of sampled averages, below a mistake.
 _MISSING_LENGTH = 1e-4
-LONG_NAMES = {
-    "Q_modes": "overlaps of input modes",
-    "R_modes": "overlaps of input modes with teacher units",
-    "sigma": "mode strengths",
-    "xi_out": "output modes",
-    "v": "output weights of the student",
-    "Q": "student-student overlaps",
-    "R": "student-teacher overlaps",
-    "eps_g": "generalisation error",
-    EPS_G_ERROR: "estimated error of eps_g by its Gaussian averages",
-    "T": "teacher-teacher overlaps",
-    "v_teacher": "output weights of the teacher",
-}
+LONG_NAMES = {name: part.long_name for name, part in {**FACTORS, **VELOCITIES, **DERIVED, **OF_TEACHER}.items()}
+LONG_NAMES[EPS_G_ERROR] = "estimated error of eps_g by its Gaussian averages"
 
 
 def build_trajectory(
@@ -52,14 +40,14 @@ def build_trajectory(
     replicas: bool,
     attributes: dict[str, Any],
 ) -> xr.Dataset:
-    """Return the trajectory with the measured `factors` and what follows from them.
+    """Return the trajectory with the measured `factors` and the variables that follow from them.
 
     `factors` are Q_modes, R_modes, sigma, xi_out and v, and velocities if the rule has friction. Where Gaussian averages have no
     closed form it also has the error of eps_g, `EPS_G_ERROR`.
 
     Factors are shaped (replica, alpha, ...) if `replicas`, else (alpha, ...); `alpha` is (alpha,).
     """
-    Q, R = unit_overlaps(factors["Q_modes"], factors["R_modes"], factors["sigma"], factors["xi_out"])
+    Q, R = unit_overlaps(factors)
     T, v_teacher = problem.initial.T, problem.initial.v_teacher
     rule = problem.rule
     activations = rule.activation, rule.teacher_activation
@@ -68,14 +56,13 @@ def build_trajectory(
     arrays = {**factors, "Q": Q, "R": R, "eps_g": eps_g}
     if eps_g_error is not None:
         arrays[EPS_G_ERROR] = eps_g_error
-    dimensions = {**DIMENSIONS, **velocities.DIMENSIONS, EPS_G_ERROR: ()}
+    dimensions = {**DIMENSIONS, **OF_VELOCITIES, EPS_G_ERROR: ()}
     data = {name: (leading + dimensions[name], array) for name, array in arrays.items()}
-    data |= {"T": (OF_TEACHER["T"], T), "v_teacher": (OF_TEACHER["v_teacher"], v_teacher)}
+    data |= {"T": (OF_TEACHER["T"].dimensions, T), "v_teacher": (OF_TEACHER["v_teacher"].dimensions, v_teacher)}
     coordinates = {"alpha": ("alpha", alpha, {"long_name": "alpha = steps / N"})}
     trajectory = xr.Dataset(data, coords=coordinates)
-    long_names = {**LONG_NAMES, **velocities.LONG_NAMES}
     for name in trajectory.data_vars:
-        trajectory[name].attrs["long_name"] = long_names[str(name)]
+        trajectory[name].attrs["long_name"] = LONG_NAMES[str(name)]
     trajectory.attrs = {"format": _FORMAT, "problem": problem.to_toml(), "status": COMPLETE, **attributes}
     return trajectory
 
@@ -108,18 +95,18 @@ def resolved_times(trajectory: xr.Dataset) -> xr.DataArray:
     """Return at which times eps_g, of replicas their mean, means something, (alpha,) of bool."""
     eps_g = trajectory["eps_g"].mean("replica") if "replica" in trajectory.dims else trajectory["eps_g"]
     least = resolved_eps_g(trajectory)
-    # Once eps_g has fallen below, noise rises above again, but not far; learning that is undone does.
+    # Once eps_g has fallen below, noise rises above the level again by little; learning that is undone rises far above.
     fallen = np.logical_or.accumulate(eps_g.values <= least)
     return eps_g > np.where(fallen, _BACK_FROM_NOISE * least, least)
 
 
 def state_of(point: xr.Dataset) -> OrderParameters:
-    """Return the state of a trajectory at one time, of one run; raises `InvalidInput` if no network has it.
+    """Return the state of a trajectory at one time, of one run; raises `InvalidInput` if no network can have it.
 
     At perfect learning, modes have no part outside the teacher, and the integrator's errors, most of all of sampled averages,
     can leave the square of its length negative, which it cannot be: there it is zero, and Q_modes changes by that little.
     """
-    factors = {name: point[name].values for name in ("Q_modes", "R_modes", "sigma", "xi_out", "v", "T", "v_teacher")}
+    factors = {name: point[name].values for name in (*FACTORS, *OF_TEACHER)}
     Q, R, T = factors["Q_modes"], factors["R_modes"], factors["T"]
     if all(np.isfinite(matrix).all() for matrix in (Q, R, T)):
         along = R @ np.linalg.pinv(T, rcond=1e-9, hermitian=True) @ R.T
@@ -158,6 +145,8 @@ def load_trajectory(path: str | Path) -> xr.Dataset:
             trajectory = stored.load()
     except Exception as error:  # h5py and xarray raise many kinds for files that are damaged or foreign
         raise InvalidInput(f"file: got {str(path)!r} ({type(error).__name__}), expected a trajectory (NetCDF-4)") from None
+    digits = {name: trajectory.attrs[name] for name in _WHOLE_NUMBERS if str(trajectory.attrs.get(name)).isdecimal()}
+    trajectory.attrs.update({name: int(text) for name, text in digits.items()})
     missing = [name for name in (*DIMENSIONS, "T", "v_teacher") if name not in trajectory]
     if trajectory.attrs.get("format") != _FORMAT or missing:
         raise InvalidInput(f"file: got {str(path)!r} (format {trajectory.attrs.get('format')!r}), expected {_FORMAT!r}")

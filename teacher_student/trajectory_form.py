@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
-from teacher_student import velocities
+from teacher_student import layout
+from teacher_student.arrays import Array
 from teacher_student.errors import InvalidInput, check_instance, check_non_negative, check_whole, refuse
+from teacher_student.layout import DERIVED, FACTORS, VELOCITIES
 from teacher_student.problem import Problem
 from teacher_student.problem_file import parse_problem
 
 NORMALIZED_OVERLAPS = "normalized_overlaps"
 EPS_G_ERROR = "eps_g_error"
 
-DIMENSIONS = {
-    "Q_modes": ("mode", "mode_"),
-    "R_modes": ("mode", "teacher"),
-    "sigma": ("mode",),
-    "xi_out": ("student", "mode"),
-    "v": ("student",),
-    "Q": ("student", "student_"),
-    "R": ("student", "teacher"),
-    "eps_g": (),
-}
-OF_TEACHER = {"T": ("teacher", "teacher_"), "v_teacher": ("teacher",)}
+DIMENSIONS = {name: part.dimensions for name, part in {**FACTORS, **DERIVED}.items()}
+OF_VELOCITIES = {name: part.dimensions for name, part in VELOCITIES.items()}
+OF_TEACHER = {name: part.dimensions for name, part in layout.OF_TEACHER.items()}
 OF_NOISE = {
     "covariance": ("coordinate", "coordinate_"),
     "shift": ("coordinate",),
@@ -90,7 +82,9 @@ def as_trajectory(
         check_instance(f"{argument}.attrs['method']", trajectory.attrs.get("method"), str, "the name of a method")
     dimensions = _dimensions_in(trajectory)
     for name in dimensions.keys() & set(needed) if variables else dimensions:
-        trajectory = _in_order(trajectory, argument, name, dimensions[name], finite)
+        # Where the linear noise has ended it is not known.
+        known = finite and not (name in OF_NOISE and "fluctuations_ended" in trajectory.attrs)
+        trajectory = _in_order(trajectory, argument, name, dimensions[name], known)
     return trajectory
 
 
@@ -115,7 +109,7 @@ def kind_of(trajectory: xr.Dataset) -> str:
     return "simulation" if "replica" in trajectory.dims else "theory"
 
 
-def _check_times(argument: str, times: npt.NDArray[Any]) -> None:
+def _check_times(argument: str, times: Array) -> None:
     if times.dtype.kind not in "fiu" or not np.isfinite(times).all() or times[0] < 0 or not (np.diff(times) > 0).all():
         refuse(argument, f"alpha {times.tolist()}", "output times that increase, finite and at least 0")
 
@@ -123,7 +117,7 @@ def _check_times(argument: str, times: npt.NDArray[Any]) -> None:
 def _dimensions_in(trajectory: xr.Dataset) -> dict[str, tuple[str, ...]]:
     """Return the dimensions, in order, of all variables that a trajectory can have and this one has."""
     leading = ("replica", "alpha") if "replica" in trajectory.dims else ("alpha",)
-    per_time = {**DIMENSIONS, **velocities.DIMENSIONS, EPS_G_ERROR: (), **OF_NOISE}
+    per_time = {**DIMENSIONS, **OF_VELOCITIES, EPS_G_ERROR: (), **OF_NOISE}
     found = {name: leading + dimensions for name, dimensions in per_time.items()} | OF_TEACHER
     return {name: dimensions for name, dimensions in found.items() if name in trajectory.data_vars}
 

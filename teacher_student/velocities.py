@@ -1,33 +1,14 @@
-"""The velocities of heavy-ball momentum with friction, a part of the state beside the order parameters."""
+"""The velocities of heavy-ball momentum with friction, the second part of the state (docs/theory.rst: `velocity-overlaps`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import BoolArray, FloatArray
+from teacher_student.layout import VELOCITIES, Sizes
 from teacher_student.order_parameters import OrderParameters, as_array, check_gram, check_shape
-
-FloatArray = npt.NDArray[np.float64]
-
-# The dimensions of each velocity in a trajectory, in the order of state vectors.
-DIMENSIONS = {
-    "Q_velocities": ("mode", "mode_"),
-    "R_velocities": ("mode", "teacher"),
-    "sigma_velocity": ("mode",),
-    "xi_out_velocity": ("student", "mode"),
-    "v_velocity": ("student",),
-    "C_velocities": ("mode", "mode_"),
-}
-LONG_NAMES = {
-    "Q_velocities": "overlaps of the velocities of input modes",
-    "R_velocities": "overlaps of the velocities of input modes with teacher units",
-    "sigma_velocity": "velocities of mode strengths",
-    "xi_out_velocity": "velocities of output modes",
-    "v_velocity": "velocities of output weights",
-    "C_velocities": "overlaps of input modes with velocities of input modes",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +41,8 @@ class Velocities:
     C_velocities: FloatArray
 
     def __post_init__(self) -> None:
-        for name, dimensions in DIMENSIONS.items():
-            object.__setattr__(self, name, as_array(name, getattr(self, name), len(dimensions)))
+        for name, part in VELOCITIES.items():
+            object.__setattr__(self, name, as_array(name, getattr(self, name), len(part.dimensions)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Velocities):
@@ -76,7 +57,7 @@ class Velocities:
         return np.concatenate([self.sigma_velocity, self.xi_out_velocity.ravel(), self.v_velocity])
 
     @property
-    def of_factors(self) -> npt.NDArray[np.bool_]:
+    def of_factors(self) -> BoolArray:
         """Which of xi_in, sigma, xi_out and v have a velocity, (4,)."""
         return np.array(
             [array.any() for array in (self.Q_velocities, self.sigma_velocity, self.xi_out_velocity, self.v_velocity)]
@@ -85,8 +66,8 @@ class Velocities:
 
 def velocity_shapes(state: OrderParameters) -> dict[str, tuple[int, ...]]:
     """Return the shape of each velocity of a student and teacher like those of `state`, in the order of state vectors."""
-    sizes = {"mode": state.n_modes, "mode_": state.n_modes, "student": state.n_units, "teacher": state.n_teacher}
-    return {name: tuple(sizes[dimension] for dimension in dimensions) for name, dimensions in DIMENSIONS.items()}
+    sizes = Sizes(K=state.n_units, P=state.n_modes, M=state.n_teacher)
+    return {name: sizes.shape_of(part) for name, part in VELOCITIES.items()}
 
 
 def at_rest(state: OrderParameters) -> Velocities:
@@ -108,7 +89,7 @@ def joint_gram(state: OrderParameters, velocity: Velocities) -> FloatArray:
 def check_velocities(state: OrderParameters, velocity: Velocities) -> None:
     """Raise `InvalidInput` unless networks in `state` can have `velocity`."""
     for name, shape in velocity_shapes(state).items():
-        check_shape(f"velocity.{name}", getattr(velocity, name), shape, "that of " + ", ".join(DIMENSIONS[name]))
+        check_shape(f"velocity.{name}", getattr(velocity, name), shape, "that of " + ", ".join(VELOCITIES[name].dimensions))
     check_gram("velocity.Q_velocities", velocity.Q_velocities)
     joint = joint_gram(state, velocity)
     check_gram("velocity.C_velocities", joint, "[[Q_modes, C], [C^T, Q_velocities]] with the overlaps with the teacher")

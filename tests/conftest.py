@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,6 +44,34 @@ def compiled_arctangent() -> Activation:
 def arctangent(compiled_arctangent: Activation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the activation "arctangent" for one test."""
     monkeypatch.setitem(ACTIVATIONS, "arctangent", compiled_arctangent)
+
+
+@pytest.fixture
+def leave_temporary() -> Callable[[Path], Path]:
+    """Return a function that leaves what a process leaves that is killed while it writes a file, and returns where."""
+    program = """
+import os, sys
+from pathlib import Path
+from teacher_student.files import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_bytes(b"half")
+    print(temporary, flush=True)
+    os._exit(1)
+"""
+
+    def leave(path: Path) -> Path:
+        done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
+        return Path(done.stdout.strip())
+
+    return leave
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let SIGINT interrupt this process and those that it starts, also where tests are run with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Compiled code is not used any more once a source that it was made of has changed, be it in another file."""
+"""Compiled code is used no more once a source that it was made of has changed, be it in another file, or once it is damaged."""
 
 from __future__ import annotations
 
@@ -43,3 +43,19 @@ def test_code_is_compiled_again_when_what_it_calls_has_changed(tmp_path: Path, l
     assert text.count(RADIUS) == 1
     normals.write_text(text.replace(RADIUS, DOUBLED), "utf-8")
     assert run(tmp_path, **variables) == ((2.0 * number, 0) if twice else (number, 1))
+
+
+def test_code_is_compiled_again_when_its_file_is_cut(tmp_path: Path) -> None:
+    """A full disk or a crash cuts files; the run after that compiles, and the next one need not."""
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_CACHE_LOCATOR_CLASSES": ""}
+    folder = Path(ts.__file__).parents[1]
+    number, hits = run(folder, **cache)
+    assert hits == 0
+    for ending, length in (("nbi", 0), ("nbi", 40), ("nbc", 0), ("nbc", 2000)):
+        files = [path for path in (tmp_path / "cache").rglob(f"*.{ending}") if path.name.startswith("draws.next_pair")]
+        assert files
+        for path in files:
+            assert path.stat().st_size > length
+            path.write_bytes(path.read_bytes()[:length])
+        assert run(folder, **cache) == (number, 0)
+    assert run(folder, **cache) == (number, 1)

@@ -6,13 +6,11 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from teacher_student import InvalidInput, OrderParameters, plain_committee
+from teacher_student.arrays import FloatArray
 from teacher_student.networks import Weights, draw_weights, gram_factor, li_huang_weights, overlaps, triangular_factor
-
-FloatArray = npt.NDArray[np.float64]
 
 LARGEST_Z = 4.5  # standard errors; at most about 100 numbers are compared at once
 

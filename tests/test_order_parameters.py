@@ -7,15 +7,13 @@ import re
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import scipy.special
 
 from teacher_student import InvalidInput, OrderParameters, plain_committee
+from teacher_student.arrays import FloatArray
 from teacher_student.networks import draw_weights
 from teacher_student.order_parameters import generalisation_error, unit_overlaps
-
-FloatArray = npt.NDArray[np.float64]
 
 FIELDS = ("Q_modes", "R_modes", "T", "sigma", "xi_out", "v", "v_teacher")
 
@@ -198,7 +196,7 @@ def test_generalisation_error_of_many_states_at_once() -> None:
     stacked = {
         name: np.array([getattr(s, name) for s in states]).reshape(2, 3, *getattr(states[0], name).shape) for name in FIELDS
     }
-    Q, R = unit_overlaps(*(stacked[name] for name in ("Q_modes", "R_modes", "sigma", "xi_out")))
+    Q, R = unit_overlaps(stacked)
     eps_g = generalisation_error(Q, R, states[0].T, stacked["v"], states[0].v_teacher, "erf")
     assert eps_g.shape == (2, 3)
     assert np.abs(eps_g.ravel() - [s.eps_g() for s in states]).max() < 1e-15

@@ -47,7 +47,7 @@ def sgd_with_factor(stated: ts.Problem, factor: Callable[[int], float], seed: in
     rule = stated.rule
     rng = replica_generators(seed, 1)[0]
     w = draw_weights(stated.initial, N_INPUTS, rng)
-    inputs = drawn_inputs(replica_of(w, rng).stream, N_INPUTS, batch_size=1)
+    inputs = drawn_inputs(replica_of(w, rng).arrays.stream, N_INPUTS, batch_size=1)
     xi_in, sigma, xi_out, v = w.xi_in.copy(), w.sigma.copy(), w.xi_out.copy(), w.v.copy()
     s, s_teacher = factor(len(v)), factor(len(w.v_teacher))
     for _ in range(N_STEPS):

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import teacher_student as ts
-from teacher_student.output_scaling import Applied
-from teacher_student.problem import output_times
+from teacher_student.output_factors import Applied
 from teacher_student.problem_file import parse_problem
+from teacher_student.times import output_times
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 TEXT = """
@@ -287,7 +287,7 @@ def test_anything_but_a_problem_is_refused() -> None:
     assert refusal(ts.with_output_scaling, initial, "1/K") == expected
     assert refusal(ts.continuation, initial, "eta_xi_in", [0.1, 0.2]) == expected
     assert refusal(ts.plateau_length, initial, 100) == "point: got 'OrderParameters', expected a FixedPoint, as of fixed_point"
-    assert refusal(ts.scaling, [initial]) == "simulations: got 'OrderParameters', expected trajectories of simulate"
+    assert refusal(ts.scaling, [initial]) == "simulations[0]: got 'OrderParameters', expected a trajectory of simulate"
 
 
 @pytest.mark.parametrize("last", [5e-324, 1e-300, 1e300, 1e307])

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +17,13 @@ from hypothesis import strategies as st
 import teacher_student as ts
 from teacher_student.activations import get_activations
 from teacher_student.analysis.verdict import judge
+from teacher_student.bundles import rule_bundle
 from teacher_student.problem_file import parse_problem
 from teacher_student.schedules import later, rates_at, scaled, schedule_rows
-from teacher_student.sgd import overlaps, weights
-from teacher_student.theory import fluctuations
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side
-from teacher_student.theory.sampled_drift import SampledDrift
+from teacher_student.sgd import chain, weights
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.noise import fluctuations
+from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 
 SCHEDULES = {
     "piecewise": ts.Piecewise(rates=[0.8, 0.3, 1.1], alpha=[0.7, 2.0]),
@@ -179,21 +181,19 @@ def test_what_needs_constant_rates_refuses_a_schedule(make_problem: Callable[...
 # What SGD makes of it
 
 
-def factors_after(method: object, problem: ts.Problem, rules: list[tuple[int, int, ts.LearningRule]]) -> dict[str, np.ndarray]:
+def factors_after(method: Any, problem: ts.Problem, rules: list[tuple[int, int, ts.LearningRule]]) -> dict[str, np.ndarray]:
     """Return what is measured after (first step, number of steps) under each of the `rules`, at N = 30."""
     rng, (erf, _) = np.random.Generator(np.random.SFC64(3)), get_activations("erf")
-    chain = method is overlaps
-    run = (
-        overlaps.start(problem.initial, 30, problem.rule.batch_size, [rng]) if chain else weights.start(problem.initial, 30, rng)
-    )
+    if method is chain:
+        run: Any = chain.start(problem.initial, None, 30, problem.rule.batch_size, [rng])
+    else:
+        run = weights.start(problem.initial, None, 30, rng)
     for first_step, n_steps, rule in rules:
-        arguments = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, rule.spherical, 30, first_step, n_steps)
-        functions = (erf, erf) if chain else (erf.g, erf.g_prime, erf.g)
-        assert np.all(method.advance(run, *functions, *arguments) == n_steps)
+        assert np.all(method.advance(run, erf, erf, rule_bundle(rule), None, 30, first_step, n_steps) == n_steps)
     return method.measure(run)
 
 
-@pytest.mark.parametrize("method", [weights, overlaps], ids=["weights", "overlaps"])
+@pytest.mark.parametrize("method", [weights, chain], ids=["weights", "overlaps"])
 @pytest.mark.parametrize("name", ["eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v"])
 def test_a_step_takes_the_rate_at_the_time_before_it(make_problem: Callable[..., ts.Problem], method: object, name: str) -> None:
     """Step n has the rate at n / N: bit for bit the steps of constant rates one by one; one step off it is not."""

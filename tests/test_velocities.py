@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 import teacher_student as ts
+from teacher_student.layout import VELOCITIES as DIMENSIONS
 from teacher_student.problem import RATES
 from teacher_student.problem_file import parse_problem
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.predictions import moving_coordinates
-from teacher_student.theory.sampling_error import set_solutions
-from teacher_student.velocities import DIMENSIONS, at_rest
+from teacher_student.theory.noise.predictions import moving_coordinates
+from teacher_student.theory.noise.sampling_error import set_solutions
+from teacher_student.velocities import at_rest
 
 MakeProblem = Callable[..., ts.Problem]
 

@@ -1,1 +1,1 @@
-"""What trajectories say: comparison of theory and simulation."""
+"""The analysis of trajectories: comparison and verdict, stages, specialisation, finite-size scaling."""

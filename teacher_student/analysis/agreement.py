@@ -1,22 +1,20 @@
-"""Whether two simulations of one problem at the same N are the same process in law: weights against the chain, without theory."""
+"""Whether two simulations of one problem at the same N, on weights and by the chain, have the same law: tests without theory."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import scipy.stats
 import xarray as xr
 
 from teacher_student.analysis.innovations import check_times, whitening
 from teacher_student.analysis.verdict import Test, worst_of
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
+from teacher_student.layout import FACTORS
 from teacher_student.problem import difference_of
 from teacher_student.trajectory_form import as_trajectory, problem_of
 
-FloatArray = npt.NDArray[np.float64]
-
 _LEAST_RUNS = 4
-_FACTORS = ("Q_modes", "R_modes", "sigma", "xi_out", "v")
 
 
 def agreement(first: xr.Dataset, second: xr.Dataset) -> tuple[Test, ...]:
@@ -73,7 +71,7 @@ def check_same_runs(first: xr.Dataset, second: xr.Dataset, arguments: tuple[str,
 
 def _states(simulation: xr.Dataset) -> FloatArray:
     leading = simulation["sigma"].shape[:2]
-    return np.concatenate([simulation[name].values.reshape(*leading, -1) for name in _FACTORS], axis=2)
+    return np.concatenate([simulation[name].values.reshape(*leading, -1) for name in FACTORS], axis=2)
 
 
 def _directions(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -102,6 +100,6 @@ def _variance_ratio(a: FloatArray, b: FloatArray) -> float:
     a, b = _directions(a, b)
     if a.shape[1] == 0:
         return 1.0
-    # Squares are skewed, their logarithm hardly so.
+    # Squares are skewed; their logarithms are nearly symmetric.
     logarithms = [np.log(((x - x.mean(axis=0)) ** 2).sum(axis=1) * len(x) / (len(x) - 1)) for x in (a, b)]
     return float(scipy.stats.ttest_ind(*logarithms, equal_var=False).pvalue)

@@ -6,36 +6,35 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.analysis.agreement import agreement, check_same_runs
 from teacher_student.analysis.verdict import DIFFERS, Test, Verdict, judge, not_judged, raises_alarm
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
+from teacher_student.layout import FACTORS
 from teacher_student.theory.integrate import integrate, predicts_fluctuations
-from teacher_student.theory.predictions import predict
-from teacher_student.theory.sampling_error import sampling_error
+from teacher_student.theory.noise.predictions import predict
+from teacher_student.theory.noise.sampling_error import sampling_error
 from teacher_student.trajectory import resolved_times
 from teacher_student.trajectory_form import as_trajectory, problem_of
 
-FloatArray = npt.NDArray[np.float64]
+VARIABLES = ("eps_g", *FACTORS, "Q", "R")
 
-VARIABLES = ("eps_g", "Q_modes", "R_modes", "sigma", "xi_out", "v", "Q", "R")
-
-# Replicas that start from the same overlaps differ by rounding alone: no spread to compare with.
+# Replicas that start from the same overlaps differ there by rounding only, which is no spread to compare with.
 _ROUNDING = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
 class Deviation:
-    """How far the mean of the replicas is from the theory, for one order parameter over all times and indices.
+    """The difference between the mean of the replicas and the theory, for one order parameter over all times and indices.
 
     Attributes
     ----------
     name : str
         The order parameter.
     n_compared : int
-        Entries with a spread between replicas; frozen ones have none. Of eps_g only where the theory resolves it.
+        Entries with a spread between replicas, so no frozen ones; of eps_g only those that the theory resolves.
     rms, largest : float
         Root mean square and largest absolute deviation, in standard errors of the mean (Student's t for few replicas).
     rms_predicted, beyond : float
@@ -86,8 +85,8 @@ class Comparison:
     agreement : tuple of Test
         Tests of the two simulations against each other.
     averages : xarray.Dataset or None
-        Standard errors of the theory where its Gaussian averages are sampled. They are part of the errors that `z` and
-        `z_predicted` are in units of.
+        Standard errors of the theory where its Gaussian averages are sampled. The errors that divide `z` and `z_predicted`
+        include them.
     """
 
     theory: xr.Dataset
@@ -116,7 +115,7 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing but finite N was found to set theory and simulations apart."""
+        """Whether theory and simulations agree, or differ by an effect of finite N only."""
         return self.simulations_agree and self.verdict.outcome != DIFFERS
 
     def plot(self) -> tuple[Any, Any]:
@@ -143,7 +142,7 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
     """Compare a theory trajectory with a simulation of the same problem, and judge whether they agree.
 
     Simulations are measured at whole steps. If the theory is not given with fluctuations at just these times, its problem (an
-    attribute of the trajectory) is integrated again. A simulation by the `other` method, for fewer runs, is held against the
+    attribute of the trajectory) is integrated again. A simulation by the `other` method, of fewer runs, is compared with the
     first one.
 
     Raises

@@ -1,9 +1,9 @@
-"""What happens between times of measurement: innovations of runs around their theory, in units of the predicted spread.
+"""Innovations: what runs gain between times of measurement beyond their theory, in units of the predicted spread.
 
-Between two times the deviation xi of a run from the ODE is carried on by the propagator Phi of the linear noise and gains
-something new, the innovation xi_j - Phi_j xi_(j-1). Innovations of different intervals are independent, with the covariance
-W_j = V_j - Phi_j V_(j-1) Phi_j^T, so that along the eigenvectors of W_j, in units of their deviation, all of them are
-independent and standard normal, and their means are zero up to the predicted shift of order 1/N.
+Between two times the propagator Phi of the linear noise carries on the deviation epsilon of a run from the ODE. The run gains the
+innovation epsilon_j - Phi_j epsilon_(j-1). Innovations of different intervals are independent, with the covariance
+V_j - Phi_j V_(j-1) Phi_j^T. Along its eigenvectors, in units of their deviation, all of them are independent and
+standard normal, and their means are zero up to the predicted shift of order 1/N (docs/theory.rst: `innovation`).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
+from teacher_student.arrays import BoolArray, FloatArray
 from teacher_student.problem import RATES, LearningRule, Problem
 from teacher_student.schedules import Schedule, scaled
-from teacher_student.theory.coordinates import Coordinates, coordinates_of
+from teacher_student.theory.coordinates import Coordinates
+from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.theory.integrate import integrate
-from teacher_student.theory.predictions import moving_coordinates
-from teacher_student.theory.sampling_error import set_solutions
+from teacher_student.theory.noise.predictions import moving_coordinates
+from teacher_student.theory.noise.sampling_error import set_solutions
 from teacher_student.trajectory_form import problem_of
 
-FloatArray = npt.NDArray[np.float64]
 Spans = tuple[tuple[float, float], ...]
 
 # Intervals hold at least these many steps of all runs together, for the central limit; times are at most 6 a decade.
@@ -35,11 +35,11 @@ _TIMES_PER_DECADE = 6
 # quasi-random averages, and the next order in 1/N, are of that size.
 _SMALLEST_EIGENVALUE = 0.05
 # Variances that have decayed to less than this part of their peak, as where a student without noise arrives at its teacher,
-# are as good as zero to the linear noise; and below the second, times N, the ODE's own error of 1e-9 shows in the deviations.
+# count as zero in the linear noise. Below the second, times N, the ODE's own error of 1e-9 shows in the deviations.
 _SMALLEST_OF_PEAK = 1e-5
 _SMALLEST_VARIANCE = 1e-14
 _RELATIVE_STEP = 1e-3
-# Where sampled averages leave the theory less certain than this, in standard errors of the runs' mean, it is not judged.
+# Times at which the error of sampled averages is larger than this, in standard errors of the runs' mean, are not judged.
 _LARGEST_SAMPLING_ERROR = 0.5
 
 
@@ -72,7 +72,7 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """All that a verdict rests on.
+    """The evidence from which a verdict is made.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     """Return the evidence of a simulation, given the theory with fluctuations at the same times."""
     problem = problem_of(theory)
     N, n_replicas = int(simulation.attrs["n_inputs"]), simulation.sizes["replica"]
-    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
+    coordinates = independent_coordinates(problem.initial, problem.rule, problem.velocity)
     y = moving_coordinates(theory, coordinates)
     deviation = moving_coordinates(simulation, coordinates) - y
     of_sets = set_solutions(theory)
@@ -113,7 +113,11 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     wholes: list[Sample] = []
     spans: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     trusted_before = True
+    known = known_noise(theory)
     for i, j in itertools.pairwise(check_times(theory["alpha"].values, N, n_replicas)):
+        if not known[j]:
+            spans[False].append((float(theory["alpha"][i]), float(theory["alpha"][j])))
+            continue
         innovation, whole = (_sample(theory, deviation, of_sets, sensitivity, start, j, N) for start in (i, None))
         trusted = whole.runs.shape[1] > 0 and whole.nonlinearity <= largest and whole.sampling_error <= _LARGEST_SAMPLING_ERROR
         if trusted:
@@ -128,6 +132,11 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     discrete = (problem.initial.n_modes + problem.initial.n_teacher + 2) / N
     variance_error = _covariance_error(theory) + quadratic + discrete
     return Evidence(innovations, wholes, parameters, variance_error, _merged(spans[True]), _merged(spans[False]))
+
+
+def known_noise(theory: xr.Dataset) -> BoolArray:
+    """Return at which times the linear noise of `theory` is known, (alpha,): up to where it ended."""
+    return np.asarray(np.isfinite(theory["shift"].values).all(axis=1))
 
 
 def check_times(alpha: FloatArray, n_inputs: int, n_replicas: int) -> list[int]:
@@ -191,12 +200,14 @@ def _sample(
 
 def _covariance_error(theory: xr.Dataset) -> float:
     """Return the typical relative error of the predicted variances, the median over coordinates at the worst time."""
-    variance, error = (np.diagonal(theory[name].values[1:], axis1=1, axis2=2) for name in ("covariance", "covariance_error"))
+    known = known_noise(theory)
+    known[0] = False
+    variance, error = (np.diagonal(theory[name].values[known], axis1=1, axis2=2) for name in ("covariance", "covariance_error"))
     return float(np.median(np.abs(error) / np.maximum(variance, 1e-300), axis=1).max(initial=0.0))
 
 
 def _parameters(rule: LearningRule) -> dict[str, float]:
-    """Return the parameters of `rule` that can be told, by name."""
+    """Return the parameters of `rule` that can be estimated, by name."""
     constants = {"noise": rule.noise, "weight_decay": rule.weight_decay, "friction": rule.friction or 0.0}
     parameters: dict[str, float] = {}
     for name, largest in zip(RATES, rule.largest_rates, strict=True):

@@ -1,4 +1,4 @@
-"""Where a curve of ln eps_g against ln alpha rests, falls and rises: cut at a slope, pieces that do not count joined."""
+"""Plateaus, falls and rises of ln eps_g against ln alpha: the curve is cut at a slope, small pieces are joined."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from teacher_student.analysis.smoothing import jackknife_error
-
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.arrays import FloatArray, IntArray
 
 _SIGNIFICANCE = 2.0
 
 
 @dataclass(frozen=True)
 class Criteria:
-    """What `stages` takes a stage to be."""
+    """The settings that define a stage."""
 
     slope: float
     shortest: float
@@ -68,7 +66,7 @@ def _stretches(curve: Curve, slope: float) -> list[Piece]:
     signs = _signs(s, slope)
     pieces = [Piece(int(signs[0]), float(x[0]), float(x[-1]))]
     for i in np.flatnonzero(np.diff(signs)):
-        # From a fall straight into a rise, within one step of the grid, the curve turns: the edge is where the slope is 0.
+        # If a fall is followed by a rise within one step of the grid, the edge is where the slope is 0.
         level = slope * (signs[i] or signs[i + 1]) if 0 in signs[i : i + 2] else 0.0
         edge = float(x[i] + (level - s[i]) / (s[i + 1] - s[i]) * (x[i + 1] - x[i]))
         pieces[-1].end = edge
@@ -76,13 +74,13 @@ def _stretches(curve: Curve, slope: float) -> list[Piece]:
     return pieces
 
 
-def _signs(s: FloatArray, slope: float) -> npt.NDArray[np.int64]:
+def _signs(s: FloatArray, slope: float) -> IntArray:
     """Return -1 for slopes of a fall, 0 for those of a plateau, 1 for those of a rise."""
     return np.asarray(np.sign(s).astype(int) * (np.abs(s) >= slope))
 
 
 def _size(piece: Piece, curve: Curve, criteria: Criteria) -> float:
-    """Return how far a piece counts: the lesser of its size and its significance, each in units of what is asked for.
+    """Return how much a piece counts: the lesser of its size and its significance, each in units of the least that is required.
 
     0 if no two neighbouring output times have a slope of its kind.
     """

@@ -1,4 +1,4 @@
-"""A comparison as Markdown: what was run, the verdict and what it rests on, and all deviations."""
+"""A comparison as Markdown: the runs, the verdict with its tests, and all deviations."""
 
 from __future__ import annotations
 
@@ -74,11 +74,12 @@ def _points(theory: xr.Dataset) -> str:
         return ""
     variance, error = (np.diagonal(theory[name].values, axis1=1, axis2=2) for name in ("covariance", "covariance_error"))
     relative = np.abs(error[variance > 0]) / variance[variance > 0]
+    if not len(relative):
+        return ""
+    ended = theory.attrs["fluctuations_ended"]
     return (
         f"linear noise from {theory.attrs['diffusion_points']} quasi-random points (error of the predicted variances: median "
-        f"{100 * np.median(relative):.1f} %, largest {100 * relative.max():.1f} %), "
-        if len(relative)
-        else ""
+        f"{100 * np.median(relative):.1f} %, largest {100 * relative.max():.1f} %){', which ends ' + ended if ended else ''}, "
     )
 
 

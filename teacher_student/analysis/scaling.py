@@ -6,22 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.optimize
 import xarray as xr
 
 from teacher_student.analysis.innovations import whitening
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.errors import check_flag, refuse
 from teacher_student.problem import difference_of
-from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.theory.integrate import integrate
-from teacher_student.theory.predictions import moving_coordinates
+from teacher_student.theory.noise.predictions import moving_coordinates
 from teacher_student.trajectory_form import as_simulations, problem_of
 
-FloatArray = npt.NDArray[np.float64]
-
 LEAST_REPLICAS = 8
-# Runs at N compared with those at the largest N: costs grow as N, so that small N may take more of them.
+# The ratio of runs at N to those at the largest N. Costs grow as N, so that small N can have more runs.
 _REPLICAS_EXPONENT = 0.75
 
 
@@ -38,7 +36,7 @@ class Exponent:
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """Spread and deviation of runs at several N, in units of the theory's V and m.
+    """Spread and deviation of runs at several N, in units of the theory's V and y_1 (docs/theory.rst: `covariance`, `shift`).
 
     Attributes
     ----------
@@ -47,8 +45,8 @@ class Scaling:
     spread, spread_error : (n,) arrays
         Root mean square over coordinates and times of standard deviation / sqrt(V_ii); predicted is N^(-1/2).
     deviation, deviation_error : (n,) arrays
-        The mean's deviation from the ODE projected on the predicted shift m, in units of m; predicted is N^(-1). May be
-        negative where runs are too few to resolve it.
+        The mean's deviation from the ODE projected on the predicted shift y_1, in units of y_1; predicted is N^(-1). It may be
+        negative if the runs are too few to resolve it.
     spread_exponent, deviation_exponent : Exponent
         Fitted powers of N, predicted to be -1/2 and -1 with amplitude 1.
     """
@@ -117,21 +115,25 @@ def scaling(simulations: Sequence[xr.Dataset], progress: bool = True) -> Scaling
 def _measure(simulation: xr.Dataset, progress: bool) -> tuple[float, float, float, float]:
     """Return spread and deviation with their standard errors, by a jackknife over groups of replicas."""
     problem = problem_of(simulation)
-    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
+    coordinates = independent_coordinates(problem.initial, problem.rule, problem.velocity)
     simulation = simulation.isel(alpha=simulation["alpha"].values > 0)
     theory = integrate(problem, simulation["alpha"].values, fluctuations=True, progress=progress)
     if "covariance" not in theory:
         refuse("rates", 0.0, "a problem in which something learns")
+    if theory.attrs["fluctuations_ended"]:
+        refuse(
+            "alpha", float(simulation["alpha"][-1]), f"times with linear noise, which ends {theory.attrs['fluctuations_ended']}"
+        )
     runs = moving_coordinates(simulation, coordinates) - moving_coordinates(theory, coordinates)
     variance = np.diagonal(theory["covariance"].values, axis1=1, axis2=2)
     shift = theory["shift"].values
-    # The matched filter for a deviation along m in noise of covariance V.
+    # The matched filter for a deviation along the shift in noise of covariance V.
     filters = [whitening(V, 1e-12 * float(np.diagonal(V).max())) for V in theory["covariance"].values]
     weights = np.array([matrix.T @ matrix @ m for matrix, m in zip(filters, shift, strict=True)])
     n_groups = min(len(runs), 40)
     groups = np.array_split(np.arange(len(runs)), n_groups)
 
-    def both(chosen: npt.NDArray[np.int64]) -> FloatArray:
+    def both(chosen: IntArray) -> FloatArray:
         sample = runs[chosen]
         spread = np.sqrt(np.mean(sample.var(axis=0, ddof=1) / variance))
         return np.array([spread, (weights * sample.mean(axis=0)).sum() / (weights * shift).sum()])
@@ -146,7 +148,7 @@ def _measure(simulation: xr.Dataset, progress: bool) -> tuple[float, float, floa
 def fit_power(N: FloatArray, values: FloatArray, errors: FloatArray, guess: float) -> Exponent:
     """Fit amplitude N^exponent to values with standard errors, by least squares on the values themselves.
 
-    Values that are zero within their errors, or negative, count like all others.
+    Values that are zero within their errors, or negative, have the same weight as all others.
     """
     centre = np.exp(np.average(np.log(N), weights=(N**guess / errors) ** 2))
 

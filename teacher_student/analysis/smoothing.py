@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 import scipy.interpolate
 import scipy.signal
 
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.arrays import FloatArray
 
 _WINDOWS = (0.0, 0.1, 0.15, 0.2, 0.3, 0.4)  # decades
 _WINDOW_OF_ONE = 0.2

@@ -1,18 +1,15 @@
-"""Specialisation: which teacher unit each student unit stands for, how far and since when, and which modes carry the weights."""
+"""Specialisation: which teacher unit each student unit has learnt, how well and since when, and which modes carry the weights."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import scipy.optimize
 import xarray as xr
 
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.errors import check_fraction
 from teacher_student.trajectory import normalized_overlaps
 from teacher_student.trajectory_form import NORMALIZED_OVERLAPS, as_trajectory
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _LONG_NAMES = {
     NORMALIZED_OVERLAPS: "normalised overlaps R / sqrt(QT)",

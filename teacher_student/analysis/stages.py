@@ -2,7 +2,7 @@
 
 Let x = ln alpha and s = d ln eps_g / dx, the local exponent. A *plateau* is a stretch with abs(s) < `slope`, a *fall* one with
 s <= -`slope`, a *rise* one with s >= `slope`. Stretches too short or too shallow to count are joined with their neighbours, and
-so are those that no two neighbouring output times bear out: between them the curve is interpolated and may overshoot.
+so are those that no two neighbouring output times support, because the curve is interpolated between them and may overshoot.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.analysis.pieces import Criteria, Curve, Piece, pieces_of
@@ -24,11 +23,10 @@ from teacher_student.analysis.smoothing import (
     local_slope,
     resample,
 )
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_non_negative, check_positive, refuse
 from teacher_student.trajectory import resolved_eps_g
 from teacher_student.trajectory_form import as_trajectory
-
-FloatArray = npt.NDArray[np.float64]
 
 _POINTS_PER_DECADE = 200
 _NAMES = {-1: "fall", 0: "plateau", 1: "rise"}
@@ -80,8 +78,9 @@ def stages(
     trajectory : xarray.Dataset
         Theory, or a simulation: then of the mean of ln eps_g over the replicas, the typical run.
     slope : float
-        abs(d ln eps_g / d ln alpha) below which eps_g rests. The default lies below 1, the exponent of the generic algebraic
-        relaxation d' = -d^2 of an overlap, and above 1/2, about as much as eps_g drifts on the plateaus of the presets.
+        abs(d ln eps_g / d ln alpha) below which a stretch is a plateau. The default lies below 1, the exponent of the
+        generic algebraic relaxation d' = -d^2 of an overlap, and above 1/2, about as much as eps_g drifts on the plateaus of
+        the presets.
     shortest : float
         A plateau counts if it lasts this many decades of alpha; a fall or a rise if eps_g changes by as much as at the exponent
         `slope` over so many decades, `slope * shortest` decades. The default asks for a plateau of a factor 1.6 in alpha, which
@@ -209,7 +208,7 @@ def _stage(piece: Piece, curve: Curve, others: list[list[Piece]]) -> Stage:
             measured.append(_measure(candidates[int(np.argmax(overlaps))], curve.x, sample))
     found_in_all = len(measured) == len(curve.samples) > 1
     errors = jackknife_error(np.array(measured)) if found_in_all else np.full(4, np.nan)
-    # Leaving one run out moves an edge little; the noise of all may move it from one crossing of the threshold to another.
+    # Without one run an edge moves little; the noise of all runs may move it from one crossing of the threshold to another.
     for i, edge in enumerate((start, end)):
         if found_in_all and curve.x[0] < edge < curve.x[-1]:
             errors[i] = max(errors[i], crossing_error(curve.x, curve.s, curve.s_error, edge))

@@ -1,4 +1,4 @@
-"""Whether a simulation follows its theory: tests of known false-alarm rate on the innovations of its runs."""
+"""The verdict on a simulation: tests with a known rate of false alarms on the innovations of its runs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.stats
 import xarray as xr
 
 from teacher_student.analysis.innovations import Evidence, Sample, Spans, gather
-
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.arrays import FloatArray
 
 AGREES = "agrees"
 FINITE_N = "differs by a finite-N effect"
@@ -21,18 +19,18 @@ NOT_JUDGED = "not judged"
 
 FALSE_ALARM_RATE = 0.01
 
-# From here on the replicas' own spread is used for the mean (Student's t), the predicted one below.
+# With this many replicas or more their own spread is used for the mean (Student's t), with fewer the predicted one.
 _OWN_SPREAD_FROM = 8
 # The error of sampled averages is known from 8 sets of points. Their variance times this is an upper limit, at 99 %, of the
 # true one.
 _UPPER_LIMIT = 7.0 / float(scipy.stats.chi2.ppf(0.01, 7))
-# Eigenvalue of the correlation matrix of scores below which a combination of parameters cannot be told.
+# Eigenvalue of the correlation matrix of scores below which a combination of parameters cannot be estimated.
 _SMALLEST_INFORMATION = 1e-8
 
 
 @dataclass(frozen=True)
 class Test:
-    """One test of the verdict: its name, what it found, and its p-value (already corrected for what it searched through)."""
+    """One test of the verdict: its name, its result, and its p-value, which is corrected for the number of things it compared."""
 
     __test__ = False  # pytest takes it for a test of its own
 
@@ -43,7 +41,7 @@ class Test:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A parameter as the simulation shows it, jointly with the others: value set, value estimated, and its standard error."""
+    """A parameter estimated from the simulation, jointly with the others: value set, value estimated, and its standard error."""
 
     name: str
     value: float
@@ -53,7 +51,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome, and what it rests on.
+    """The outcome, and the tests and estimates behind it.
 
     Attributes
     ----------
@@ -63,7 +61,7 @@ class Verdict:
     with_shift, without_shift : tuple of Test
         Tests of the mean with and without the predicted shift of order 1/N, and of the spread.
     estimates : tuple of Estimate
-        What the simulation says its rates, noise and decay are.
+        Rates, noise and decay as estimated from the simulation (docs/theory.rst: `estimates`).
     z, z_shifted : (n_innovations,) arrays
         Standardised mean innovations, without and with the predicted shift: standard normal if theory and simulation agree.
     judged : tuple of (float, float)
@@ -84,12 +82,12 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing but finite N sets simulation and theory apart."""
+        """Whether simulation and theory agree, or differ by an effect of finite N only."""
         return self.outcome in (AGREES, FINITE_N)
 
 
 def not_judged(left_out: Spans = ()) -> Verdict:
-    """Return the verdict where there is nothing to judge by."""
+    """Return the verdict of a comparison that cannot be judged."""
     return Verdict(NOT_JUDGED, (), (), (), np.zeros(0), np.zeros(0), (), left_out)
 
 
@@ -177,7 +175,7 @@ def _discounted(z: FloatArray, averages: FloatArray, n_replicas: int) -> FloatAr
 
 
 def _two_sided(z: FloatArray, plain: FloatArray) -> float:
-    """Return how likely sums of squares so large as that of `z`, or so small as that of `plain`, not discounted, are."""
+    """Return the probabilities of sums of squares as large as that of `z`, and as small as that of `plain`, not discounted."""
     distribution = scipy.stats.chi2(len(z))
     return worst_of([distribution.sf((z**2).sum()), distribution.cdf((plain**2).sum())])
 
@@ -209,7 +207,7 @@ def _parameter_test(evidence: Evidence, factor: float) -> Test:
 def _estimates(evidence: Evidence) -> tuple[Estimate, ...]:
     """Return generalised least-squares estimates of all parameters together, from the innovations less the predicted shift.
 
-    A parameter that the runs cannot tell, alone or from others, has an infinite error.
+    A parameter that the runs do not determine, alone or jointly with others, has an infinite error.
     """
     scores, expected, information, averages = _scores(evidence.innovations)
     diagonal = np.diagonal(information)
@@ -232,7 +230,7 @@ def _estimates(evidence: Evidence) -> tuple[Estimate, ...]:
 def _spread_test(evidence: Evidence) -> Test:
     """Compare the variance of the innovations over replicas with the predicted one.
 
-    Allowed for, beside the sampling error, is the error that the prediction itself may have.
+    The test allows for the sampling error and for the error that the prediction itself may have.
     """
     runs = np.concatenate([sample.runs for sample in evidence.innovations], axis=1)
     n = len(runs)
@@ -240,8 +238,8 @@ def _spread_test(evidence: Evidence) -> Test:
         return Test("spread", "one run has none", 1.0)
     squares = ((runs - runs.mean(axis=0)) ** 2).mean(axis=1) * n / (n - 1)
     ratio = float(squares.mean())
-    # For few replicas the normal law gives the error of their squares better than they do. The ratio is taken as chi-square
-    # with the degrees of freedom that have this error, for few directions and replicas make it skewed.
+    # With few replicas the normal law gives a better error of the squares than the replicas themselves. The ratio is taken as
+    # chi-square with the degrees of freedom that have this error, because few directions and replicas make it skewed.
     error = max(float(squares.std(ddof=1)) / np.sqrt(n), np.sqrt(2.0 / (runs.shape[1] * (n - 1))))
     allowed = evidence.variance_error
     chi2 = scipy.stats.chi2(2.0 / error**2)

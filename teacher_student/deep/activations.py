@@ -7,13 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import erf, expit
 
+from teacher_student.arrays import RealArray
 from teacher_student.errors import refuse
 from teacher_student.kernels import njit
-
-Array = npt.NDArray[np.floating]
 
 _SQRT_HALF = np.sqrt(0.5)
 _SQRT_2_OVER_PI = np.sqrt(2.0 / np.pi)
@@ -29,18 +27,18 @@ class Activation:
     """
 
     name: str
-    g: Callable[..., Array]
-    of_layer: Callable[[Array, Array, Array], None]
-    times_slope: Callable[[Array, Array, Array], None]
+    g: Callable[..., RealArray]
+    of_layer: Callable[[RealArray, RealArray, RealArray], None]
+    times_slope: Callable[[RealArray, RealArray, RealArray], None]
 
 
-def _relu(z: Array, out: Array | None = None) -> Array:
+def _relu(z: RealArray, out: RealArray | None = None) -> RealArray:
     return np.maximum(z, 0, out=out)
 
 
 # One compiled pass each: where P is small the passes through (samples, N) arrays cost as much as the matrix products.
 @njit(cache=True, nogil=True)
-def _add_bias_and_rectify(z: Array, bias: Array, h: Array) -> None:
+def _add_bias_and_rectify(z: RealArray, bias: RealArray, h: RealArray) -> None:
     for n in range(z.shape[0]):
         for k in range(z.shape[1]):
             z[n, k] += bias[k]
@@ -48,34 +46,34 @@ def _add_bias_and_rectify(z: Array, bias: Array, h: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _clear_where_inactive(d: Array, z: Array, h: Array) -> None:
+def _clear_where_inactive(d: RealArray, z: RealArray, h: RealArray) -> None:
     for n in range(d.shape[0]):
         for k in range(d.shape[1]):
             d[n, k] = d[n, k] if h[n, k] > 0 else 0
 
 
-def _times_tanh_slope(d: Array, z: Array, h: Array) -> None:
+def _times_tanh_slope(d: RealArray, z: RealArray, h: RealArray) -> None:
     d *= 1 - h * h
 
 
-def _erf(z: Array, out: Array | None = None) -> Array:
+def _erf(z: RealArray, out: RealArray | None = None) -> RealArray:
     return erf(np.multiply(z, z.dtype.type(_SQRT_HALF), out=out), out=out)
 
 
-def _times_erf_slope(d: Array, z: Array, h: Array) -> None:
+def _times_erf_slope(d: RealArray, z: RealArray, h: RealArray) -> None:
     d *= z.dtype.type(_SQRT_2_OVER_PI) * np.exp(z * z * z.dtype.type(-0.5))
 
 
-def _times_logistic_slope(d: Array, z: Array, h: Array) -> None:
+def _times_logistic_slope(d: RealArray, z: RealArray, h: RealArray) -> None:
     d *= h * (1 - h)
 
 
-def _times_one(d: Array, z: Array, h: Array) -> None:
+def _times_one(d: RealArray, z: RealArray, h: RealArray) -> None:
     pass
 
 
-def _in_passes(g: Callable[..., Array]) -> Callable[[Array, Array, Array], None]:
-    def of_layer(z: Array, bias: Array, h: Array) -> None:
+def _in_passes(g: Callable[..., RealArray]) -> Callable[[RealArray, RealArray, RealArray], None]:
+    def of_layer(z: RealArray, bias: RealArray, h: RealArray) -> None:
         z += bias
         g(z, out=h)
 

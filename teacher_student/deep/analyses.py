@@ -18,6 +18,7 @@ from teacher_student.deep.cost import compare_costs
 from teacher_student.deep.fits import LEAST_POINTS, Fit, fit_power_laws, fit_width_laws, width_verdict
 from teacher_student.deep.importance import ablate, mode_importance
 from teacher_student.deep.latent import check_directions, latent_geometry
+from teacher_student.deep.numbers import finite
 from teacher_student.deep.requests import requested_data, requested_network, requested_problem, trained, with_modes
 from teacher_student.deep.training import uninterrupted
 from teacher_student.deep.widths import least_modes
@@ -153,22 +154,19 @@ def _error(error: float) -> str:
     return f"{error:.2g}" if np.isfinite(error) else "undetermined"
 
 
-def _finite(numbers: Any) -> Any:
-    """Return `numbers` as JSON can hold them: null for what is infinite or not a number."""
-    if isinstance(numbers, dict):
-        return {key: _finite(value) for key, value in numbers.items()}
-    if isinstance(numbers, list):
-        return [_finite(value) for value in numbers]
-    return None if isinstance(numbers, float) and not np.isfinite(numbers) else numbers
-
-
 def _write(folder: Path, name: str, figure: Figure, numbers: object) -> int:
     """Write NAME.png and NAME.json into `folder`."""
     save_figure(figure, folder / f"{name}.png")
     with replacing(folder / f"{name}.json") as temporary:
-        temporary.write_text(json.dumps(_finite(numbers), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(finite(numbers), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     print(f"{folder / name}.png\n{folder / name}.json")
     return 0
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from teacher_student.deep.reproduction.command import reproduce
+
+    return reproduce(options)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -177,4 +175,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "latent": _latent,
     "widths": _widths,
     "cost": _cost,
+    "reproduce": _reproduce,
 }

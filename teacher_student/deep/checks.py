@@ -6,11 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array
 from teacher_student.errors import check_whole, refuse
-
-Array = npt.NDArray[Any]
 
 
 def check_number(name: str, value: object, least: float, above: bool = False) -> None:
@@ -30,6 +28,8 @@ def _is_finite(value: object) -> bool:
 def whole_numbers(name: str, value: Any) -> tuple[int, ...]:
     """Return a whole number of at least 1, or a sequence of such, as a tuple; raises `InvalidInput` for anything else."""
     entries = np.atleast_1d(np.asarray(value, dtype=object))
+    if entries.ndim > 1:
+        refuse(name, value, "a whole number or a flat list of them, such as [70, 70, 70]")
     for entry in entries:
         check_whole(name, entry)
     return tuple(int(entry) for entry in entries)

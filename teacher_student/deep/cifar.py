@@ -2,17 +2,22 @@
 
 A pickle may call any function that it names. Here it can only name the few with which NumPy writes an array, and even these are
 replaced by stand-ins that record their arguments; arrays are then built from the recorded bytes.
+
+A pickle may also have anything hashed, as a key of a dictionary or a member of a set. Python hashes a tuple anew at every place
+where it occurs, so that a tuple of twice the same tuple, 100 deep, takes for ever. Here keys are text, bytes and whole numbers,
+and there are no sets: the dictionaries of CIFAR-10 need no more.
 """
 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import ByteArray, IntArray
 from teacher_student.errors import InvalidInput
 
 N_PIXELS = 3 * 32 * 32
@@ -68,14 +73,59 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):  # the one in Python, whose operations can be replaced
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _STAND_INS:
             raise pickle.UnpicklingError(f"it names {module}.{name}")
         return _STAND_INS[module, name]
 
+    def _load_dictionary(self) -> None:
+        entries = _checked_entries(self.pop_mark())  # which changes the stack that `append` is of
+        self.append(entries)
 
-def read_batch(path: Path, name: str | None = None) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    def _load_entries(self) -> None:
+        self._enter(self.pop_mark())
+
+    def _load_entry(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._enter([key, value])
+
+    def _enter(self, entries: list[Any]) -> None:
+        if type(self.stack[-1]) is not dict:
+            raise pickle.UnpicklingError(f"it makes entries in {_type_of(self.stack[-1])}")
+        self.stack[-1].update(_checked_entries(entries))
+
+    def _load_state(self) -> None:
+        state = self.stack.pop()
+        if type(self.stack[-1]) not in (_Array, _Dtype):
+            raise pickle.UnpicklingError(f"it gives a state to {_type_of(self.stack[-1])}")
+        self.stack[-1].__setstate__(state)
+
+    def _refuse_set(self) -> NoReturn:
+        raise pickle.UnpicklingError("it has a set")
+
+    dispatch[pickle.DICT[0]] = _load_dictionary
+    dispatch[pickle.SETITEMS[0]] = _load_entries
+    dispatch[pickle.SETITEM[0]] = _load_entry
+    dispatch[pickle.BUILD[0]] = _load_state
+    for _operation in (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET):
+        dispatch[_operation[0]] = _refuse_set
+
+
+def _checked_entries(entries: list[Any]) -> dict[Any, Any]:
+    """Return a dictionary of keys and values that follow each other; refuses keys that could take long to hash."""
+    for key in entries[::2]:
+        if type(key) not in (str, bytes, int):
+            raise pickle.UnpicklingError(f"it has {_type_of(key)} as a key")
+    return dict(zip(entries[::2], entries[1::2], strict=True))
+
+
+def read_batch(path: Path, name: str | None = None) -> tuple[ByteArray, IntArray]:
     """Return images, (samples, 3072), and labels, (samples,), of one batch, which has to be the one called `name`, if any.
 
     Raises `InvalidInput` with the file, the field and what was expected; also for a pickle that names anything but arrays.
@@ -111,7 +161,7 @@ def _check_name(path: Path, value: Any, name: str) -> None:
         _refuse(path, "batch_label", _shown(value.decode("latin1") if isinstance(value, bytes) else value), repr(name))
 
 
-def _images(path: Path, value: Any) -> npt.NDArray[np.uint8]:
+def _images(path: Path, value: Any) -> ByteArray:
     if not isinstance(value, _Array):
         _refuse(path, "data", _type_of(value), f"an array of bytes, (samples, {N_PIXELS})")
     name = value.dtype.name if isinstance(value.dtype, _Dtype) else None
@@ -128,7 +178,7 @@ def _images(path: Path, value: Any) -> npt.NDArray[np.uint8]:
     return np.frombuffer(value.data, np.uint8).reshape(shape, order="F" if value.fortran else "C")
 
 
-def _labels(path: Path, value: Any, n_samples: int) -> npt.NDArray[np.int64]:
+def _labels(path: Path, value: Any, n_samples: int) -> IntArray:
     if not isinstance(value, list):
         _refuse(path, "labels", _type_of(value), "a list of numbers")
     if len(value) != n_samples:

@@ -1,18 +1,17 @@
-"""The deep commands: teacher-student deep presets | train | importance | ablate | widths | latent | cost."""
+"""The deep commands: teacher-student deep presets | train | importance | ablate | widths | latent | cost | reproduce."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from teacher_student.errors import Diverged, InvalidInput
-from teacher_student.files import check_writable
+from teacher_student.files import check_writable, path_argument
+from teacher_student.outcome import DIVERGED, INTERRUPTED, OK, tell
 
-OK, DIVERGED, INTERRUPTED = 0, 3, 130
-_DEFAULT = "digits"
+_DEFAULT, _OF_THE_PAPER = "digits", "mnist-li-huang"
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +23,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     problem_help = f"a TOML file or a preset's name (default: {_DEFAULT})"
     command = commands.add_parser("train", help="train a network and save it")
     command.add_argument("problem", metavar="PROBLEM", nargs="?", default=_DEFAULT, help=problem_help)
-    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="model (default: NAME.npz)")
+    command.add_argument("-o", "--output", type=path_argument, metavar="FILE", help="model (default: NAME.npz)")
     _add_data_options(command)
     command.set_defaults(run=_guarded(_train))
 
@@ -39,7 +38,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         command = commands.add_parser(name, help=help_text)
         help_here = problem_help.replace("a TOML", "a saved model, a TOML") if takes_model else problem_help
         command.add_argument("problem", metavar="PROBLEM", nargs="?", default=_DEFAULT, help=help_here)
-        command.add_argument("-o", "--output", type=Path, metavar="FOLDER", default=Path("deep"), help="(default: %(default)s)")
+        _add_output_folder(command, "deep")
         if takes_model:
             command.add_argument(
                 "--matrix", type=int, metavar="L", help="weight matrix, 0 for the input's (default: the problem's)"
@@ -47,10 +46,24 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         _add_data_options(command)
         command.set_defaults(run=_guarded(_analysis(name)))
 
+    command = commands.add_parser("reproduce", help="Li and Huang's claims, each with nulls, a verdict and its uncertainty")
+    command.add_argument(
+        "problem", metavar="PROBLEM", nargs="?", default=_OF_THE_PAPER, help=problem_help.replace(_DEFAULT, _OF_THE_PAPER)
+    )
+    _add_output_folder(command, "reproduction")
+    _add_data_options(command)
+    command.set_defaults(run=_guarded(_analysis("reproduce")))
+
+
+def _add_output_folder(command: argparse.ArgumentParser, name: str) -> None:
+    command.add_argument(
+        "-o", "--output", type=path_argument, metavar="FOLDER", default=Path(name), help="(default: %(default)s)"
+    )
+
 
 def _add_data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", metavar="NAME", help="data set (default: the problem's)")
-    command.add_argument("--folder", type=Path, metavar="FOLDER", help="where the files of the data set are")
+    command.add_argument("--folder", type=path_argument, metavar="FOLDER", help="where the files of the data set are")
     command.add_argument("--seed", type=int, metavar="S", help="seed of the initial weights and batches (default: the problem's)")
 
 
@@ -67,7 +80,7 @@ def _guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Nam
                 warnings.filterwarnings("ignore", "training interrupted", UserWarning)  # commands say so themselves
                 return run(options)
         except Diverged as error:
-            print(f"teacher-student: {error}", file=sys.stderr)
+            tell(error)
             return DIVERGED
 
     return checked
@@ -99,7 +112,7 @@ def _train(options: argparse.Namespace) -> int:
         if model.n_iter_ == 0:
             raise
     if model.interrupted_ and model.n_iter_ == 0:
-        print("teacher-student: training interrupted in its first epoch; nothing is saved", file=sys.stderr)
+        tell("training interrupted in its first epoch; nothing is saved")
         return INTERRUPTED
     # A relative folder would mean another one when the model is looked at from elsewhere.
     where = {"folder": str(Path(problem.data["folder"]).resolve())} if "folder" in problem.data else {}
@@ -109,7 +122,7 @@ def _train(options: argparse.Namespace) -> int:
     if diverged:
         raise diverged
     if model.interrupted_:
-        print("teacher-student: training interrupted; the best network so far is kept", file=sys.stderr)
+        tell("training interrupted; the best network so far is kept")
         return INTERRUPTED
     return OK
 

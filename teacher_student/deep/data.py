@@ -7,25 +7,23 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array
 from teacher_student.deep.checks import check_number
 from teacher_student.deep.cifar import read_batch
 from teacher_student.deep.idx import read_images_and_labels
-from teacher_student.errors import InvalidInput, check_whole, refuse
-
-Array = npt.NDArray[Any]
+from teacher_student.errors import InvalidInput, check_choice, check_whole, refuse
 
 OPENML_NAMES = {"mnist": "mnist_784", "fashion-mnist": "Fashion-MNIST", "cifar-10": "CIFAR_10"}
 NAMES = ("digits", *OPENML_NAMES, "gaussian-mixture", "openml:NAME")
+INPUTS = ("standardised", "unit-range")
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Inputs (samples, features) in float32, of mean 0 and mean square 1 over the training part, and labels (samples,)."""
+    """Inputs (samples, features) in float32, scaled as `load_data` was asked to, and labels (samples,)."""
 
     name: str
     X_train: Array
@@ -35,7 +33,13 @@ class Data:
 
 
 def load_data(
-    name: str = "digits", folder: str | Path | None = None, *, test_fraction: float = 0.25, n_samples: int = 2000, seed: int = 0
+    name: str = "digits",
+    folder: str | Path | None = None,
+    *,
+    test_fraction: float = 0.25,
+    n_samples: int = 2000,
+    seed: int = 0,
+    inputs: str = "standardised",
 ) -> Data:
     """Return a data set by name.
 
@@ -51,6 +55,9 @@ def load_data(
         The part to test with, drawn from `seed` with every class in proportion, where the data have no test part of their own.
     n_samples : int
         Size of the Gaussian mixture.
+    inputs : str
+        "standardised": shifted and scaled to mean 0 and mean square 1. "unit-range": divided by the largest size of a number, so
+        that pixels are between 0 and 1, as in Li and Huang (2023). Both by numbers of the training part.
 
     Raises `InvalidInput` for unknown names and for files that are damaged or not what they are called.
     """
@@ -61,6 +68,7 @@ def load_data(
     if seed >= 2**32:
         refuse("seed", seed, f"a whole number from 0 to {2**32 - 1}")
     check_whole("n_samples", n_samples)
+    check_choice("inputs", inputs, INPUTS)
     if not isinstance(name, str):
         refuse("data", name, "one of " + ", ".join(NAMES))
     if folder is not None and not isinstance(folder, (str, os.PathLike)):
@@ -75,13 +83,13 @@ def load_data(
         X, y = gaussian_mixture(n_samples, np.random.default_rng(seed))
     elif folder is not None:
         read = read_cifar if name == "cifar-10" else read_mnist
-        return _standardised(name, *read(Path(folder)))
+        return _scaled(name, inputs, *read(Path(folder)))
     elif name in OPENML_NAMES or name.startswith("openml:"):
         X, y = _from_openml(OPENML_NAMES.get(name) or name.removeprefix("openml:"))
         _check_openml(name, X, y)
     else:
         refuse("data", name, "one of " + ", ".join(NAMES))
-    return _standardised(name, *_split(X, y, test_fraction, seed))
+    return _scaled(name, inputs, *_split(X, y, test_fraction, seed))
 
 
 def gaussian_mixture(
@@ -177,10 +185,11 @@ def _split(X: Array, y: Array, test_fraction: float, seed: int) -> tuple[Array, 
     return X_train, y_train, X_test, y_test
 
 
-def _standardised(name: str, X_train: Array, y_train: Array, X_test: Array, y_test: Array) -> Data:
-    """One mean and one standard deviation for all features: pixels that never change stay constant."""
+def _scaled(name: str, inputs: str, X_train: Array, y_train: Array, X_test: Array, y_test: Array) -> Data:
+    """One shift and one scale for all features: pixels that never change stay constant."""
     mean, deviation = X_train.mean(dtype=np.float64), X_train.std(dtype=np.float64)
     if deviation == 0:
         raise InvalidInput(f"data: got {name!r} with all features equal, expected data that vary")
-    train, test = (((X - np.float32(mean)) / np.float32(deviation)).astype(np.float32) for X in (X_train, X_test))
+    shift, scale = (mean, deviation) if inputs == "standardised" else (0.0, np.abs(X_train).max())
+    train, test = (((X - np.float32(shift)) / np.float32(scale)).astype(np.float32) for X in (X_train, X_test))
     return Data(name, train, y_train, test, y_test)

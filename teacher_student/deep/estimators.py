@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
+
+from teacher_student.arrays import Array
 
 try:
     from sklearn.base import ClassifierMixin, RegressorMixin
@@ -19,8 +20,6 @@ from teacher_student.deep.gradient import cross_entropy, softmax, squared_error
 from teacher_student.deep.mode_mlp import ModeMLP
 from teacher_student.errors import refuse
 
-Array = npt.NDArray[Any]
-
 
 class ModeMLPClassifier(ClassifierMixin, ModeMLP):
     """A classifier whose weight matrices are W = xi_out diag(sigma) xi_in; W itself is never formed.
@@ -33,7 +32,8 @@ class ModeMLPClassifier(ClassifierMixin, ModeMLP):
     hidden_layer_sizes : int or sequence of int
         Neurons of the hidden layers.
     n_modes : int or sequence of int
-        P, for all weight matrices or one each; the output matrix counts too.
+        P, for all weight matrices or one each; the output matrix counts too. "shared" has one number, which may be repeated for
+        each matrix or each layer of neurons.
     decomposition : str
         "modes": input and output modes of its own for every matrix (1L2P). "shared": a matrix's output modes are the next
         one's input modes (1L1P). "low-rank": sigma fixed to 1. "svd": modes start orthonormal, and the loss of each step has
@@ -47,7 +47,8 @@ class ModeMLPClassifier(ClassifierMixin, ModeMLP):
     orthogonality : float
         Strength of the penalty of "svd".
     initialisation : str
-        "unit-fields" or "li-huang" (not with "svd"), see `teacher_student.deep.network.draw_parameters`.
+        "unit-fields", "li-huang" (not with "svd") or "spectral" (with "modes"), see
+        `teacher_student.deep.network.draw_parameters`.
     batch_size, max_iter : int
         Samples a step, and passes through the data.
     early_stopping, validation_fraction, n_iter_no_change, tol

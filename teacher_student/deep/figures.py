@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from teacher_student.arrays import Array
 from teacher_student.deep.cost import Cost
 from teacher_student.deep.fits import Fit, PowerLaws
 from teacher_student.deep.importance import ORDERS, Ablation
@@ -28,7 +28,7 @@ COST_AXES = {
 }
 
 
-def importance(laws: PowerLaws | npt.NDArray[Any], ax: Axes | None = None) -> tuple[Figure, Axes]:
+def importance(laws: PowerLaws | Array, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Draw ranked importance tau against rank on logarithmic axes, with the laws if they were fitted; returns (fig, ax)."""
     tau = laws.tau if isinstance(laws, PowerLaws) else np.sort(laws)[::-1]
     with figure_style():

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
+from teacher_student.arrays import Array
 from teacher_student.errors import refuse
-
-Array = npt.NDArray[Any]
 
 # A difference in BIC of 6 is the "strong evidence" of Kass and Raftery, J. Am. Stat. Assoc. 90, 773 (1995).
 STRONG = 6.0

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import RealArray
 from teacher_student.deep.activations import Activation, get_activation
 from teacher_student.deep.network import Layers, ModeLayer, PlainLayer
 from teacher_student.deep.products import back_through_sigma, mix_modes, mix_samples, overlaps, sum_samples
 from teacher_student.deep.threads import one_blas_thread
 from teacher_student.kernels import njit
-
-Array = npt.NDArray[np.floating]
 
 _ROWS_AT_ONCE = 2000
 
@@ -27,11 +25,11 @@ class Fields:
     pass writes dLoss / dz of all but the last.
     """
 
-    activity: list[Array]
-    mode_fields: list[Array | None]
-    weighted: list[Array | None]
-    fields: list[Array]
-    back: list[Array]
+    activity: list[RealArray]
+    mode_fields: list[RealArray | None]
+    weighted: list[RealArray | None]
+    fields: list[RealArray]
+    back: list[RealArray]
 
     def first(self, n: int) -> Fields:
         """Return views of the first `n` samples."""
@@ -42,7 +40,7 @@ class Fields:
 def new_fields(layers: Layers, n_samples: int) -> Fields:
     """Return arrays for a forward and a backward pass of so many samples."""
 
-    def empty(size: int) -> Array:
+    def empty(size: int) -> RealArray:
         return np.empty((n_samples, size), layers[0].bias.dtype)
 
     sizes = [len(layer.bias) for layer in layers]
@@ -52,7 +50,7 @@ def new_fields(layers: Layers, n_samples: int) -> Fields:
     return Fields(activity, u, weighted, [empty(size) for size in sizes], [empty(size) for size in sizes[:-1]])
 
 
-def forward(layers: Layers, activation: Activation, x: Array, into: Fields | None = None) -> Fields:
+def forward(layers: Layers, activation: Activation, x: RealArray, into: Fields | None = None) -> Fields:
     """Return the fields of inputs `x`, (samples, N_0): u = xi_in h, z = xi_out diag(sigma) u + bias, h = g(z).
 
     The arrays of `into`, fields of as many samples, are written over: memory that is new in every step costs more than the
@@ -78,7 +76,7 @@ def forward(layers: Layers, activation: Activation, x: Array, into: Fields | Non
     return result
 
 
-def network_output(layers: Layers, activation: str, X: Array) -> Array:
+def network_output(layers: Layers, activation: str, X: RealArray) -> RealArray:
     """Return the output fields of inputs `X`, (samples, N_L), without holding all activities at once."""
     g = get_activation(activation)
     with one_blas_thread():
@@ -86,7 +84,7 @@ def network_output(layers: Layers, activation: str, X: Array) -> Array:
     return np.concatenate(parts)
 
 
-def backward(layers: Layers, activation: Activation, fields: Fields, output_gradient: Array, gradient: Layers) -> None:
+def backward(layers: Layers, activation: Activation, fields: Fields, output_gradient: RealArray, gradient: Layers) -> None:
     """Write the gradient with respect to every factor into `gradient`, layers of the same shapes.
 
     `output_gradient` is dLoss / dz of the last matrix, (samples, N_L). Shared modes collect from two matrices.
@@ -126,14 +124,14 @@ def _same_modes(below: ModeLayer, above: ModeLayer | PlainLayer) -> bool:
     return isinstance(above, ModeLayer) and np.may_share_memory(below.xi_out, above.xi_in)
 
 
-def cross_entropy(z: Array, target: Array) -> tuple[float, Array]:
+def cross_entropy(z: RealArray, target: RealArray) -> tuple[float, RealArray]:
     """Return the mean -log softmax(z)[label] and its gradient; `z` (samples, classes), `target` (samples,) labels."""
     gradient = np.empty_like(z)
     return float(_cross_entropy(z, target, gradient)), gradient
 
 
 @njit(cache=True, nogil=True)
-def _cross_entropy(z: Array, target: Array, gradient: Array) -> float:
+def _cross_entropy(z: RealArray, target: RealArray, gradient: RealArray) -> float:
     loss = 0.0
     for n in range(len(z)):
         highest, total = z[n, 0], 0 * z[n, 0]
@@ -149,13 +147,13 @@ def _cross_entropy(z: Array, target: Array, gradient: Array) -> float:
     return loss / len(z)
 
 
-def squared_error(z: Array, target: Array) -> tuple[float, Array]:
+def squared_error(z: RealArray, target: RealArray) -> tuple[float, RealArray]:
     """Return the mean of sum_k delta_k^2 / 2, delta = z - target, and its gradient; both arrays are (samples, outputs)."""
     delta = z - target
     return 0.5 * float(np.einsum("nk,nk->", delta, delta)) / len(z), delta / len(z)
 
 
-def softmax(z: Array) -> Array:
+def softmax(z: RealArray) -> RealArray:
     """Return exp(z) / sum exp(z) of each row."""
     p = np.exp(z - z.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import ByteArray, IntArray
 from teacher_student.errors import InvalidInput
 
 _UNSIGNED_BYTE = 8
@@ -24,7 +24,7 @@ _MOST_BYTES = 2**31
 _PIECE = 2**24
 
 
-def read_idx(path: Path, n_dimensions: int) -> npt.NDArray[np.uint8]:
+def read_idx(path: Path, n_dimensions: int) -> ByteArray:
     """Return the array of unsigned bytes in an IDX file, which may be gzipped whatever its name.
 
     Raises `InvalidInput` with the file, the offset (in the unpacked data) and what was expected there.
@@ -40,7 +40,7 @@ def read_idx(path: Path, n_dimensions: int) -> npt.NDArray[np.uint8]:
         raise InvalidInput(f"{path}: got {error.strerror}, expected a readable IDX file") from None
 
 
-def _read_gzipped(path: Path, raw: io.BufferedIOBase, n_dimensions: int) -> npt.NDArray[np.uint8]:
+def _read_gzipped(path: Path, raw: io.BufferedIOBase, n_dimensions: int) -> ByteArray:
     with gzip.GzipFile(fileobj=raw) as unpacked:
         try:
             return _read(path, unpacked, n_dimensions)
@@ -49,7 +49,7 @@ def _read_gzipped(path: Path, raw: io.BufferedIOBase, n_dimensions: int) -> npt.
             _refuse(path, unpacked.tell(), f"damaged gzip data ({error})", "a whole gzipped IDX file")
 
 
-def _read(path: Path, file: io.BufferedIOBase, n_dimensions: int) -> npt.NDArray[np.uint8]:
+def _read(path: Path, file: io.BufferedIOBase, n_dimensions: int) -> ByteArray:
     header = file.read(4)
     if len(header) < 4:
         _refuse(path, 0, f"{len(header)} bytes", "the 4 bytes an IDX file begins with")
@@ -78,7 +78,7 @@ def _read(path: Path, file: io.BufferedIOBase, n_dimensions: int) -> npt.NDArray
     return np.frombuffer(bytes(data), np.uint8).reshape(sizes)
 
 
-def read_images_and_labels(images: Path, labels: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def read_images_and_labels(images: Path, labels: Path) -> tuple[ByteArray, IntArray]:
     """Return images, (samples, rows, columns), and labels, (samples,); raises `InvalidInput` unless they belong together."""
     X, y = read_idx(images, 3), read_idx(labels, 1)
     if len(X) != len(y):

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array
 from teacher_student.deep.activations import get_activation
 from teacher_student.deep.checks import checked_samples
 from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.gradient import forward
 from teacher_student.deep.threads import one_blas_thread
 from teacher_student.errors import check_whole, refuse
-
-Array = npt.NDArray[Any]
 
 
 def participation_ratio(h: Array) -> float:

@@ -12,13 +12,12 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from teacher_student.arrays import Array
 from teacher_student.deep.gradient import network_output
 from teacher_student.deep.network import Layers, as_layers, build_architecture, draw_parameters
 from teacher_student.deep.parameters import check_parameters, check_same_network, generator, hidden_sizes
 from teacher_student.deep.training import Training, train
 from teacher_student.errors import Diverged, refuse
-
-Array = npt.NDArray[Any]
 
 
 @contextmanager
@@ -105,6 +104,14 @@ class ModeMLP(BaseEstimator):
         check_parameters(self)
         going_on = self.warm_start and hasattr(self, "theta_")
         return self._learn(X, y, going_on, self.max_iter, self.early_stopping)
+
+    def initialise(self, X: Any, y: Any) -> Self:
+        """Draw the weights with which `fit` would start on `X` and `y`, and take no step: the network before training.
+
+        If `random_state` is a whole number, `fit` starts with the same weights. Raises `InvalidInput` as `fit` does.
+        """
+        check_parameters(self)
+        return self._learn(X, y, going_on=False, n_epochs=0, hold_out=False)
 
     def _pass(self, X: Any, y: Any, **known: Any) -> Self:
         """Train for one epoch, after those that there were; `known` is what the targets of later calls may be."""

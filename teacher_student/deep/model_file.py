@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array
 from teacher_student.deep.estimators import ModeMLPClassifier, ModeMLPRegressor
 from teacher_student.deep.network import build_architecture, n_parameters
 from teacher_student.deep.parameters import check_parameters, check_same_network, generator, hidden_sizes
@@ -195,7 +195,7 @@ def _curve(path: Path, stored: dict[str, Any], name: str, length: int | None = N
 
 def _array(
     path: Path, stored: dict[str, Any], name: str, kinds: str, length: int | None = None, reason: str = "for this architecture"
-) -> npt.NDArray[Any]:
+) -> Array:
     array = stored.get(name)
     if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in kinds:
         got = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else "none"

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from teacher_student.arrays import RealArray
 from teacher_student.deep.activations import gaussian_moments
 from teacher_student.deep.checks import whole_numbers
 from teacher_student.errors import check_choice, refuse
 
-Array = npt.NDArray[np.floating]
-
 DECOMPOSITIONS = ("modes", "shared", "low-rank", "svd", "none")
-INITIALISATIONS = ("unit-fields", "li-huang")
+INITIALISATIONS = ("unit-fields", "li-huang", "spectral")
 
 _MOST_PARAMETERS = 2**31  # more take tens of GB in training
 
@@ -67,18 +66,18 @@ class Architecture:
 class ModeLayer:
     """The factors of one matrix: `xi_in` (P, N_in), `sigma` (P,), `xi_out` (N_out, P), and `bias` (N_out,)."""
 
-    xi_in: Array
-    sigma: Array
-    xi_out: Array
-    bias: Array
+    xi_in: RealArray
+    sigma: RealArray
+    xi_out: RealArray
+    bias: RealArray
 
 
 @dataclass(frozen=True, eq=False)
 class PlainLayer:
     """A matrix that is not decomposed, `W` (N_out, N_in), and `bias` (N_out,)."""
 
-    W: Array
-    bias: Array
+    W: RealArray
+    bias: RealArray
 
 
 Layers = tuple[ModeLayer | PlainLayer, ...]
@@ -87,8 +86,9 @@ Layers = tuple[ModeLayer | PlainLayer, ...]
 def build_architecture(sizes: tuple[int, ...], n_modes: Any, decomposition: object, activation: str) -> Architecture:
     """Return the architecture of one of the `DECOMPOSITIONS`, with `n_modes` a number or one a weight matrix.
 
-    "svd" has at most min(N_in, N_out) modes a matrix, for more cannot be orthogonal. Raises `InvalidInput` for unknown
-    names and for numbers of modes that do not fit.
+    "shared" has one number for all, which may be repeated for each matrix or each layer of neurons, inputs included. "svd" has at
+    most min(N_in, N_out) modes a matrix, for more cannot be orthogonal. Raises `InvalidInput` for unknown names and for numbers
+    of modes that do not fit.
     """
     check_choice("decomposition", decomposition, DECOMPOSITIONS)
     gaussian_moments(activation)
@@ -96,12 +96,16 @@ def build_architecture(sizes: tuple[int, ...], n_modes: Any, decomposition: obje
     if decomposition == "none":
         return Architecture(sizes, (0,) * n_matrices, activation)
     modes = whole_numbers("n_modes", n_modes)
-    if np.ndim(n_modes) == 0:
+    if decomposition == "shared":
+        if len(set(modes)) > 1:
+            refuse("n_modes", n_modes, 'one number, such as 70: neighbours share modes; "modes" has its own for each matrix')
+        if len(modes) not in (1, n_matrices, n_matrices + 1):
+            refuse("n_modes", n_modes, f"a number, or the same for each of the {n_matrices} matrices or {n_matrices + 1} layers")
+        modes = modes[:1]
+    if np.ndim(n_modes) == 0 or decomposition == "shared":
         modes *= n_matrices
     if len(modes) != n_matrices:
-        refuse("n_modes", n_modes, f"a number, or one for each of the {n_matrices} weight matrices")
-    if decomposition == "shared" and len(set(modes)) > 1:
-        refuse("n_modes", n_modes, "one number of modes for all layers, since they share modes")
+        refuse("n_modes", n_modes, f"a number, or a list of one for each of the {n_matrices} weight matrices")
     if decomposition == "svd":
         modes = tuple(min(P, n_in, n_out) for P, n_in, n_out in zip(modes, sizes[:-1], sizes[1:], strict=True))
     shared, sigma_learns = decomposition == "shared", decomposition != "low-rank"
@@ -134,7 +138,7 @@ def n_parameters(architecture: Architecture) -> int:
     return sum(math.prod(shape) for shape in factor_shapes(architecture).values())
 
 
-def factors(architecture: Architecture, theta: Array) -> dict[str, Array]:
+def factors(architecture: Architecture, theta: RealArray) -> dict[str, RealArray]:
     """Return views of the flat vector `theta`, (n_parameters,), under the names of `factor_shapes`."""
     views, start = {}, 0
     for name, shape in factor_shapes(architecture).items():
@@ -144,7 +148,7 @@ def factors(architecture: Architecture, theta: Array) -> dict[str, Array]:
     return views
 
 
-def as_layers(architecture: Architecture, theta: Array) -> Layers:
+def as_layers(architecture: Architecture, theta: RealArray) -> Layers:
     """Return `theta`, (n_parameters,), as layers of views; a sigma or bias that does not learn is an array of its own."""
     views = factors(architecture, theta)
     layers: list[ModeLayer | PlainLayer] = []
@@ -166,6 +170,8 @@ def check_initialisation(initialisation: object, decomposition: object) -> None:
     check_choice("initialisation", initialisation, INITIALISATIONS)
     if decomposition == "svd" and initialisation != "unit-fields":
         refuse("initialisation", initialisation, "unit-fields with svd, whose modes start orthonormal")
+    if initialisation == "spectral" and decomposition in ("shared", "low-rank"):
+        refuse("initialisation", initialisation, f"unit-fields or li-huang with {decomposition}, which has no singular modes")
 
 
 def draw_parameters(
@@ -173,7 +179,7 @@ def draw_parameters(
     initialisation: str,
     rng: np.random.Generator,
     dtype: npt.DTypeLike = np.float32,
-) -> Array:
+) -> RealArray:
     """Return random initial parameters, (n_parameters,), with biases 0.
 
     "unit-fields" gives every field z a variance of 1 at any width and P, if the inputs have mean square 1. With q = 1 for the
@@ -190,6 +196,11 @@ def draw_parameters(
     "modes", and for the first matrix of "shared" between layers of equal width: of order one only for P of order ln N. Without
     sigma, in "low-rank", it is P q N^(1/3) / (ln N)^(2/3). A matrix that is not decomposed has 1 / sqrt(N), and variance q.
     Modes so drawn are not orthonormal: raises `InvalidInput` for "svd".
+
+    "spectral" draws a whole matrix of standard deviation 1 / sqrt(N_in q) and takes its P leading singular modes, xi_in and
+    xi_out of length 1 and sigma the singular values; modes beyond its rank have random directions and sigma 0. Proposed by
+    M. Khodak, N. Tenenholtz, L. Mackey and N. Fusi, ICLR 2021, for two factors. Raises `InvalidInput` for "shared", "low-rank"
+    and "svd".
     """
     check_initialisation(initialisation, architecture.decomposition)
     if n_parameters(architecture) > _MOST_PARAMETERS:
@@ -205,10 +216,12 @@ def draw_parameters(
         _scale_li_huang(architecture, views)
     else:
         _scale_unit_fields(architecture, views)
+    if initialisation == "spectral":
+        _take_singular_modes(architecture, views, rng)
     return theta.astype(dtype)
 
 
-def _scale_unit_fields(architecture: Architecture, views: dict[str, Array]) -> None:
+def _scale_unit_fields(architecture: Architecture, views: dict[str, RealArray]) -> None:
     sizes = architecture.sizes
     g2, zg, z2g2 = gaussian_moments(architecture.activation)
     for layer, P in enumerate(architecture.n_modes):
@@ -233,7 +246,7 @@ def _scale_unit_fields(architecture: Architecture, views: dict[str, Array]) -> N
         views[f"xi{len(sizes) - 1}"] /= math.sqrt(sizes[-1])
 
 
-def _scale_li_huang(architecture: Architecture, views: dict[str, Array]) -> None:
+def _scale_li_huang(architecture: Architecture, views: dict[str, RealArray]) -> None:
     sizes = architecture.sizes
     for name, view in views.items():
         kind = name.rstrip("0123456789")
@@ -243,3 +256,19 @@ def _scale_li_huang(architecture: Architecture, views: dict[str, Array]) -> None
             view /= math.sqrt(N)
         elif kind != "bias":
             view *= (N * math.log(N)) ** (-1.0 / 6.0)
+
+
+def _take_singular_modes(architecture: Architecture, views: dict[str, RealArray], rng: np.random.Generator) -> None:
+    """Write the leading singular modes of random matrices over the modes, whose directions stay where there are no more."""
+    q = gaussian_moments(architecture.activation)[0]
+    for layer, P in enumerate(architecture.n_modes):
+        if P == 0:
+            continue
+        n_in, n_out = architecture.sizes[layer : layer + 2]
+        W = rng.standard_normal((n_out, n_in)) / math.sqrt(n_in * (1.0 if layer == 0 else q))
+        left, values, right = np.linalg.svd(W, full_matrices=False)
+        for name, modes in ((f"xi_in{layer}", right), (f"xi_out{layer}", left.T)):
+            views[name] /= np.linalg.norm(views[name], axis=1, keepdims=True)
+            views[name][: len(modes)] = modes[:P]
+        views[f"sigma{layer}"][...] = 0
+        views[f"sigma{layer}"][: len(values)] = values[:P]

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from teacher_student.arrays import RealArray
 from teacher_student.kernels import njit
-
-Array = npt.NDArray[np.floating]
 
 OPTIMISERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine")
@@ -21,7 +20,7 @@ _NOTHING, _FLUSH_EVERY = 1e-30, 100
 _AT_ONCE = 1024
 
 
-def sgd_step(theta: Array, gradient: Array, rate: float | Array, decay: float | Array | None = None) -> None:
+def sgd_step(theta: RealArray, gradient: RealArray, rate: float | RealArray, decay: float | RealArray | None = None) -> None:
     """Take theta -> (1 - decay) theta - rate gradient in place; `rate` and `decay` may have an entry a parameter."""
     if decay is not None:
         theta *= 1 - decay
@@ -38,13 +37,13 @@ class Adam:
     beta2: float = 0.999
     epsilon: float = 1e-8
     steps: int = 0
-    mean: Array = field(init=False)
-    square: Array = field(init=False)
+    mean: RealArray = field(init=False)
+    square: RealArray = field(init=False)
 
     def __post_init__(self) -> None:
         self.mean, self.square = np.zeros(self.n, self.dtype), np.zeros(self.n, self.dtype)
 
-    def step(self, theta: Array, gradient: Array, rate: float, decay: Array | None = None) -> None:
+    def step(self, theta: RealArray, gradient: RealArray, rate: float, decay: RealArray | None = None) -> None:
         """Change `theta` in place; `decay` is the part of itself by which each parameter shrinks."""
         self.steps += 1
         if self.steps % _FLUSH_EVERY == 0:
@@ -58,7 +57,9 @@ class Adam:
 
 # Slices of one length, rather than one range of indices for all arrays, let the compiler use vectors.
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _adam_step(theta: Array, gradient: Array, mean: Array, square: Array, numbers: Array, decay: Array) -> None:
+def _adam_step(
+    theta: RealArray, gradient: RealArray, mean: RealArray, square: RealArray, numbers: RealArray, decay: RealArray
+) -> None:
     """Take a step in one pass through memory; both moments are without their factors 1 - beta, which `numbers` absorb."""
     beta1, beta2, epsilon, length = numbers
     for begin in range(0, len(theta), _AT_ONCE):

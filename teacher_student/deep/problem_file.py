@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import inspect
-import tomllib
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from teacher_student.errors import InvalidInput, refuse
+from teacher_student.errors import refuse
+from teacher_student.toml_files import presets, tables, text_of_problem
 
 DEFAULT_PRESET = "digits"
+_PACKAGE = "teacher_student.deep"
 
 _KEYS = {
-    "data": ("name", "folder", "test_fraction", "n_samples", "seed"),
+    "data": ("name", "folder", "test_fraction", "n_samples", "seed", "inputs"),
     "importance": ("matrix",),
     "widths": ("widths", "n_modes", "fraction", "seeds", "n_hidden"),
     "latent": ("seeds", "k"),
     "cost": ("n_modes",),
+    "reproduce": ("networks", "first_ranks", "n_draws"),
 }
 
 
@@ -34,37 +35,26 @@ class DeepProblem:
     widths: dict[str, Any] = field(default_factory=dict)
     latent: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
+    reproduce: dict[str, Any] = field(default_factory=dict)
+    budget: dict[str, Any] = field(default_factory=dict)
 
 
 def deep_presets() -> dict[str, str]:
     """Return the names of the presets, each with its description."""
-    folder = resources.files("teacher_student.deep") / "presets"
-    files = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    return {name[:-5]: tomllib.loads((folder / name).read_text("utf-8"))["description"] for name in files}
+    return presets(_PACKAGE)
 
 
 def load_deep_problem(source: str | Path) -> DeepProblem:
     """Return the problem in a TOML file, or the preset of that name; raises `InvalidInput` at the first unknown key."""
-    path, names = Path(source), deep_presets()
-    try:
-        if str(source) in names:
-            text = (resources.files("teacher_student.deep") / "presets" / f"{source}.toml").read_text("utf-8")
-        elif path.is_file():
-            text = path.read_text("utf-8")
-        else:
-            refuse("problem", str(source), "a TOML file, a model, or one of the presets " + ", ".join(names))
-        document = tomllib.loads(text)
-    except InvalidInput:
-        raise
-    except (ValueError, RecursionError, OSError) as error:
-        raise InvalidInput(f"problem: got {str(source)!r} ({' '.join(str(error).split())}), expected a TOML file") from None
+    document = tables(text_of_problem(source, _PACKAGE, "a model, "), "problem")
     return _parse(str(source), document)
 
 
 def _parse(source: str, document: dict[str, Any]) -> DeepProblem:
     from teacher_student.deep.estimators import ModeMLPClassifier
 
-    known = {**_KEYS, "model": tuple(inspect.signature(ModeMLPClassifier).parameters)}
+    parameters = tuple(inspect.signature(ModeMLPClassifier).parameters)
+    known = {**_KEYS, "model": parameters, "budget": ("seeds", "many_modes", "high_rate", *parameters)}
     for key, value in document.items():
         if key in ("name", "description"):
             if not isinstance(value, str):

@@ -7,12 +7,10 @@ take as long as the product.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import RealArray
 from teacher_student.deep.tiles import COLUMNS_OF_BYTES, ROWS, write_tile
 from teacher_student.kernels import njit
-
-Array = npt.NDArray[np.floating]
 
 # Beyond so many modes, and below so many neurons, BLAS is as fast or faster for some size of the batch.
 _MOST_MODES, _LEAST_NEURONS = 32, 32
@@ -21,7 +19,7 @@ _PAGE = 4096
 _COLUMNS_AT_ONCE = 2048  # seven rows of float32 that stay in the cache next to the processor, or nearly
 
 
-def overlaps(A: Array, modes: Array, result: Array) -> None:
+def overlaps(A: RealArray, modes: RealArray, result: RealArray) -> None:
     """Write A modes^T, (samples, P), into `result`, with `A` (samples, N) and `modes` (P, N)."""
     if _few_and_long(modes):
         _overlaps(A, modes, result)
@@ -29,7 +27,7 @@ def overlaps(A: Array, modes: Array, result: Array) -> None:
         np.matmul(A, modes.T, out=result)
 
 
-def mix_modes(C: Array, modes: Array, result: Array) -> None:
+def mix_modes(C: RealArray, modes: RealArray, result: RealArray) -> None:
     """Write C modes, (samples, N), into `result`, with `C` (samples, P) and `modes` (P, N)."""
     if _few_and_long(modes) and modes.strides[0] % _PAGE:
         _combinations(C, modes, result)
@@ -37,7 +35,7 @@ def mix_modes(C: Array, modes: Array, result: Array) -> None:
         np.matmul(C, modes, out=result)
 
 
-def mix_samples(C: Array, A: Array, result: Array) -> None:
+def mix_samples(C: RealArray, A: RealArray, result: RealArray) -> None:
     """Write C^T A, (P, N), into `result`, with `C` (samples, P) and `A` (samples, N)."""
     if _few_and_long(result) and result.strides[0] % _PAGE:
         _combinations(C.T, A, result)
@@ -45,7 +43,7 @@ def mix_samples(C: Array, A: Array, result: Array) -> None:
         np.matmul(C.T, A, out=result)
 
 
-def _few_and_long(modes: Array) -> bool:
+def _few_and_long(modes: RealArray) -> bool:
     P, N = modes.shape
     return P <= _MOST_MODES and N >= _LEAST_NEURONS and modes.flags.c_contiguous
 
@@ -54,7 +52,7 @@ def _few_and_long(modes: Array) -> bool:
 # the last one is taken again, and its sums are written again. Sums may be reordered into vector lanes; NaN and infinity keep
 # their meaning, for divergence is seen in them. A sample's numbers do not depend on its neighbours, to the bit.
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _overlaps(A: Array, X: Array, result: Array) -> None:
+def _overlaps(A: RealArray, X: RealArray, result: RealArray) -> None:
     n_samples, n_modes, N = len(A), len(X), A.shape[1]
     result[:] = 0
     for begin in range(0, N, _COLUMNS_AT_ONCE):
@@ -87,7 +85,7 @@ def _overlaps(A: Array, X: Array, result: Array) -> None:
 # The larger of the two matrices is gone through in the order in which it is stored. Beyond the last row the last one is written
 # again, and the last tile of a row overlaps the one before. A row of the result does not depend on other rows of C, to the bit.
 @njit(cache=True, nogil=True)
-def _combinations(C: Array, X: Array, result: Array) -> None:
+def _combinations(C: RealArray, X: RealArray, result: RealArray) -> None:
     """Write C X, rows that combine the rows of `X`; `X` and `result` are contiguous and have a tile's columns or more."""
     n_rows, n_columns = result.shape
     tile = COLUMNS_OF_BYTES // result.itemsize
@@ -104,7 +102,7 @@ def _combinations(C: Array, X: Array, result: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
-def back_through_sigma(d_weighted: Array, u: Array, sigma: Array, d_sigma: Array) -> None:
+def back_through_sigma(d_weighted: RealArray, u: RealArray, sigma: RealArray, d_sigma: RealArray) -> None:
     """Write the gradient of `sigma`, (P,), and turn the gradient of diag(sigma) u, (samples, P), into that of u in place."""
     d_sigma[:] = 0
     for n in range(len(u)):
@@ -114,7 +112,7 @@ def back_through_sigma(d_weighted: Array, u: Array, sigma: Array, d_sigma: Array
 
 
 @njit(cache=True, nogil=True)
-def sum_samples(d: Array, result: Array) -> None:
+def sum_samples(d: RealArray, result: RealArray) -> None:
     """Write the sum of the rows of `d`, (samples, N), into `result`."""
     result[:] = 0
     for n in range(len(d)):

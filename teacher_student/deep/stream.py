@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array
 from teacher_student.deep.activations import get_activation
 from teacher_student.deep.checks import check_number
 from teacher_student.deep.gradient import backward, forward, squared_error
 from teacher_student.deep.network import Architecture, as_layers
 from teacher_student.deep.optimiser import sgd_step
 from teacher_student.errors import refuse
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

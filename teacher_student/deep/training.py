@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import Array
 from teacher_student.deep.activations import get_activation
 from teacher_student.deep.gradient import Fields, add_orthogonality, backward, forward, network_output, new_fields
 from teacher_student.deep.network import as_layers, factors
 from teacher_student.deep.optimiser import Adam, scheduled_rate, sgd_step
 from teacher_student.deep.threads import one_blas_thread
-
-Array = npt.NDArray[Any]
 
 _SEEN = 32
 

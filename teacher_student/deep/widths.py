@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from teacher_student.arrays import Array
 from teacher_student.deep.checks import check_number
 from teacher_student.deep.data import Data
 from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.parameters import check_modes
 from teacher_student.deep.training import uninterrupted
 from teacher_student.errors import check_whole, refuse
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

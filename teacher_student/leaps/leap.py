@@ -1,4 +1,5 @@
-"""Leaps of many SGD steps: the drift carries the state, and kicks of noise at the two Gauss points of a leap stand for all steps.
+"""Leaps of many SGD steps (docs/theory.rst: `leap`, `leap-mean`): the drift carries the state, and kicks of noise at the two
+Gauss points of a leap stand for all steps.
 
 Let phi be any smooth function of the state at the end of a leap. To first order in 1/N noise changes its average by an integral
 over the leap: of the effect that noise at the time s has through the drift from s to the end. Gauss's rule with two points,
@@ -10,15 +11,15 @@ The length of a leap follows from earlier ones, never from its own noise, and no
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
-from teacher_student.leaps.dynamics import Dynamics, velocity
-from teacher_student.leaps.flow import flow
+from teacher_student.leaps.dormand_prince import carry
+from teacher_student.leaps.model import LeapModel, slope_of
 from teacher_student.leaps.noise import kick
-
-FloatArray = npt.NDArray[np.float64]
 
 # What the record of a run holds: the length wanted of the next leap, the step of the drift, the largest rate of the Jacobian; the
 # number of leaps, the largest estimated error of one, how far overlaps were from those of vectors before they were put right, and
@@ -33,32 +34,47 @@ _NEGLIGIBLE = 1e-12
 _ITERATIONS = 30
 
 
+class Run(NamedTuple):
+    """A run in progress, which leaps change in place, and what it draws noise from.
+
+    `y` (n_full,) is the flat state, `tangent` (n_full,) of norm 1 the direction of its fastest rate, `record` as above, `points`
+    (m, M + P + 1) quasi-random and Gaussian, of which every leap uses a block.
+    """
+
+    y: Any
+    tangent: Any
+    record: Any
+    points: Any
+
+
+class Settings(NamedTuple):
+    """N, the relative error of the covariance that the noise of one leap adds, and the points that a leap uses."""
+
+    n_inputs: float
+    tolerance: float
+    per_kick: int
+
+
 @njit(cache=True, nogil=True)
 def leap(
-    dynamics: Dynamics,
-    alpha: float,
-    y: FloatArray,
-    points: FloatArray,
-    weights: FloatArray,
-    length: float,
-    n_inputs: float,
-    record: FloatArray,
+    model: LeapModel, alpha: float, run: Run, points: FloatArray, weights: FloatArray, length: float, n_inputs: float
 ) -> float:
     """Take one leap of `length` from `alpha` on, in place; `points` (m, M + P + 1), `weights` (2, m).
 
     Returns by how much the logarithm of the diffusion matrix's trace changes in a leap, or NaN if the state is no longer finite.
     """
+    y, record = run.y, run.record
     traces = np.empty(2)
     done = 0.0
     for i in range(2):
         part = length * (FIRST if i == 0 else 1.0 - 2.0 * FIRST)
-        record[STEP] = flow(dynamics, y, alpha + done, part, record[STEP])
+        record[STEP] = carry(model, y, alpha + done, part, record[STEP])
         if record[STEP] == 0.0:
             return np.nan
         done += part
-        traces[i], defect = kick(dynamics, alpha + done, y, points, weights[i], 0.5 * length, n_inputs)
+        traces[i], defect = kick(model, alpha + done, y, points, weights[i], 0.5 * length, n_inputs)
         record[DEFECT] = max(record[DEFECT], defect)
-    record[STEP] = flow(dynamics, y, alpha + done, length - done, record[STEP])
+    record[STEP] = carry(model, y, alpha + done, length - done, record[STEP])
     if record[STEP] == 0.0:
         return np.nan
     record[PEAK] = max(record[PEAK], traces.max())
@@ -69,11 +85,11 @@ def leap(
 
 
 @njit(cache=True, nogil=True)
-def rate_along(dynamics: Dynamics, alpha: float, y: FloatArray, tangent: FloatArray) -> float:
+def rate_along(model: LeapModel, alpha: float, y: FloatArray, tangent: FloatArray) -> float:
     """Return the size of the Jacobian on `tangent`, and turn that towards the eigenvector of the largest eigenvalue."""
     here, there = np.empty_like(y), np.empty_like(y)
-    velocity(dynamics, alpha, y, here)
-    velocity(dynamics, alpha, y + _TANGENT_STEP * tangent, there)
+    slope_of(model.equations, alpha, y, here)
+    slope_of(model.equations, alpha, y + _TANGENT_STEP * tangent, there)
     there -= here
     rate = np.sqrt(np.sum(there**2)) / _TANGENT_STEP
     if np.isfinite(rate) and rate > 0.0:
@@ -82,11 +98,11 @@ def rate_along(dynamics: Dynamics, alpha: float, y: FloatArray, tangent: FloatAr
 
 
 @njit(cache=True, nogil=True)
-def prepare(dynamics: Dynamics, alpha: float, y: FloatArray, tangent: FloatArray, tolerance: float, record: FloatArray) -> None:
+def prepare(model: LeapModel, alpha: float, run: Run, tolerance: float) -> None:
     """Choose a first leap, short enough to see what comes: at the start, and where the rates have jumped."""
-    rate = 0.0
+    record, rate = run.record, 0.0
     for _ in range(_ITERATIONS):
-        rate = rate_along(dynamics, alpha, y, tangent)
+        rate = rate_along(model, alpha, run.y, run.tangent)
     if not (np.isfinite(rate) and rate > 1e-100):
         rate = 1e-100
     record[FASTEST] = rate
@@ -95,25 +111,13 @@ def prepare(dynamics: Dynamics, alpha: float, y: FloatArray, tangent: FloatArray
 
 
 @njit(cache=True, nogil=True)
-def take_leaps(
-    dynamics: Dynamics,
-    alpha: float,
-    y: FloatArray,
-    tangent: FloatArray,
-    points: FloatArray,
-    per_kick: int,
-    span: float,
-    n_inputs: float,
-    tolerance: float,
-    record: FloatArray,
-    rng: np.random.Generator,
-) -> float:
+def take_leaps(model: LeapModel, settings: Settings, alpha: float, span: float, run: Run, rng: np.random.Generator) -> float:
     """Take leaps over `span` from `alpha` on, in place; return how much was covered.
 
     It is less than `span` if the state is no longer finite or moves so fast that a leap would be shorter than a step of SGD.
-    `tangent` (n_full,) has norm 1; every leap uses a random block of `per_kick` of the `points`.
     """
-    limit = (ERROR_CONSTANT * tolerance) ** 0.25
+    record, points, n_inputs, per_kick = run.record, run.points, settings.n_inputs, settings.per_kick
+    limit = (ERROR_CONSTANT * settings.tolerance) ** 0.25
     weights = np.empty((2, per_kick))
     done = 0.0
     while done < span:
@@ -126,8 +130,8 @@ def take_leaps(
             for j in range(per_kick):
                 weights[i, j] = rng.standard_normal()
         now = alpha + done
-        change = leap(dynamics, now, y, points[block : block + per_kick], weights, length, n_inputs, record)
-        rate = rate_along(dynamics, now + length, y, tangent)
+        change = leap(model, now, run, points[block : block + per_kick], weights, length, n_inputs)
+        rate = rate_along(model, now + length, run.y, run.tangent)
         if not np.isfinite(change):
             return done
         if not np.isfinite(rate):  # next to overlaps of vectors lie some that are none

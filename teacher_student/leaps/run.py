@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,17 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.errors import check_fraction, refuse
-from teacher_student.leaps.dynamics import Dynamics, dynamics_of
-from teacher_student.leaps.leap import DEFECT, ERROR, LEAPS, WANTED, prepare, take_leaps
-from teacher_student.networks import check_n_inputs
-from teacher_student.order_parameters import OrderParameters
-from teacher_student.problem import Problem, check_problem
+from teacher_student.gaussian_averages.sampled import gaussian_points
+from teacher_student.layout import unpack
+from teacher_student.leaps.leap import DEFECT, ERROR, LEAPS, WANTED, Run, Settings, prepare, take_leaps
+from teacher_student.leaps.model import LeapModel, drift_tolerance, leap_model
+from teacher_student.problem import Problem, check_problem, check_size_of_runs
 from teacher_student.sgd.replicas import Method, run_replicas
-from teacher_student.theory.coordinates import coordinates_of, smooth_pieces, unpack
-from teacher_student.theory.gaussian_averages.sampled import gaussian_points
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from teacher_student.theory.coordinates import sizes_of
+from teacher_student.theory.equalities import independent_coordinates
+from teacher_student.theory.stretches import smooth_stretches
 
 LEAST_INPUTS = 10_000
 # A run's own points, of which every leap uses a block.
@@ -36,16 +36,84 @@ _NOTE = "drift and noise are those of the theory: no evidence for it"
 class LeapReplica:
     """One run in progress, updated in place.
 
-    Shapes: `y` (n_full,) the full state, `tangent` (n_full,) the direction of the fastest rate, `record` as `leap` has it,
+    Shapes: `y` (n_full,) the flat state, `tangent` (n_full,) the direction of the fastest rate, `record` as `leap` has it,
     `points` (N_POINTS, M + P + 1).
     """
 
-    initial: OrderParameters
     y: FloatArray
     tangent: FloatArray
     record: FloatArray
     points: FloatArray
     rng: np.random.Generator
+
+    @property
+    def run(self) -> Run:
+        """What compiled code takes."""
+        return Run(self.y, self.tangent, self.record, self.points)
+
+
+class Leaper:
+    """How replicas of one problem leap; sent elsewhere it leaves its model behind, and every thread makes one of its own."""
+
+    def __init__(self, problem: Problem, n_inputs: int, tolerance: float) -> None:
+        self.problem, self.settings = problem, Settings(float(n_inputs), tolerance, PER_KICK)
+        self.drift_tolerance = drift_tolerance(problem)
+        self._of_thread = threading.local()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_of_thread"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _of_thread=threading.local())
+
+    @property
+    def model(self) -> LeapModel:
+        """The model of the problem, whose work space no other thread uses."""
+        if not hasattr(self._of_thread, "model"):
+            self._of_thread.model = leap_model(self.problem, self.drift_tolerance)
+        return self._of_thread.model
+
+    def start(self, generators: list[np.random.Generator]) -> LeapReplica:
+        """Return the run of the one generator, before its first leap."""
+        state, (rng,) = self.problem.initial, generators
+        coordinates = independent_coordinates(state, self.problem.rule)
+        tangent = coordinates.expand_change(rng.standard_normal(len(coordinates.moving)))
+        tangent /= max(float(np.linalg.norm(tangent)), 1e-300)
+        self._stay_within(0.0, np.inf)
+        replica = LeapReplica(coordinates.start.copy(), tangent, np.zeros(7), np.empty((0, 0)), rng)
+        prepare(self.model, 0.0, replica.run, self.settings.tolerance)
+        points = gaussian_points(state.n_modes + state.n_teacher + 1, N_POINTS, int(rng.integers(2**32)))
+        return dataclasses.replace(replica, points=points)
+
+    def shortest(self) -> float:
+        """Return the length of the first leap."""
+        return float(self.start([np.random.default_rng(0)]).record[WANTED])
+
+    def advance(self, replica: LeapReplica, first_step: int, n_steps: int) -> IntArray:
+        """Cover `n_steps` steps, the first of them the run's step `first_step`; return how many were covered, (1,)."""
+        N = self.settings.n_inputs
+        begin, end = first_step / N, (first_step + n_steps) / N
+        for stretch in smooth_stretches(self.problem.rule, end):
+            alpha = max(begin, stretch.start)
+            if stretch.end <= alpha:
+                continue
+            self._stay_within(stretch.within(stretch.start), stretch.within(stretch.end))
+            if alpha == stretch.start > 0.0:
+                prepare(self.model, alpha, replica.run, self.settings.tolerance)
+            span = stretch.end - alpha
+            covered = take_leaps(self.model, self.settings, alpha, span, replica.run, replica.rng)
+            if covered < span:
+                return np.array([int((alpha + covered - begin) * N)])
+        return np.array([n_steps])
+
+    def measure(self, replica: LeapReplica) -> dict[str, FloatArray]:
+        """Return the order parameters, with an axis for the one replica."""
+        parts = unpack(replica.y, sizes_of(self.problem.initial))
+        return {name: array[np.newaxis].copy() for name, array in parts.items()}
+
+    def _stay_within(self, first: float, last: float) -> None:
+        """Let the model ask the schedules for rates from the time `first` to `last` only."""
+        self.model.equations.window[:] = first, last
 
 
 def leap(
@@ -105,7 +173,7 @@ def leap(
     1/N; compare G. N. Milstein and M. V. Tretyakov, SIAM J. Sci. Comput. 18, 1067 (1997), on systems with small noise.
     """
     check_problem(problem)
-    N = check_n_inputs(problem.initial, problem.n_inputs if n_inputs is None else n_inputs)
+    N = check_size_of_runs(problem, problem.n_inputs if n_inputs is None else n_inputs)
     if N < LEAST_INPUTS:
         refuse("n_inputs", N, f"at least {LEAST_INPUTS} for leaps; below it the exact chain is fast: method overlaps")
     if problem.rule.has_velocity:
@@ -114,9 +182,9 @@ def leap(
     tolerance = check_fraction("tolerance", tolerance)
     if not 1e-8 <= tolerance <= 0.1:
         refuse("tolerance", tolerance, "a number from 1e-8 to 0.1")
-    dynamics = dynamics_of(problem)
-    sampled = len(dynamics.drift_points) > 0
-    shortest = _begin(problem, dynamics, tolerance, np.random.default_rng(0))[2][WANTED]
+    leaper = Leaper(problem, N, tolerance)
+    sampled = len(leaper.model.equations.model.points) > 0
+    shortest = leaper.shortest()
     if not N * shortest > 1.0:
         least = f"at least {np.ceil(1.0 / shortest):.3g} at rates as large"
         refuse("n_inputs", N, f"{least}, for leaps that are longer than a step; the exact chain has any N: method overlaps")
@@ -124,9 +192,9 @@ def leap(
     method = Method(
         name="leap",
         together=1,
-        start=partial(_start, problem, tolerance),
-        advance=partial(_advance, problem, tolerance, N),
-        measure=_measure,
+        start=leaper.start,
+        advance=leaper.advance,
+        measure=leaper.measure,
         # In units of the rate; a leap with a sampled drift takes hundreds of times as long.
         steps_per_call=max(1, int(N * (0.5 if sampled else 50.0) / largest)),
         held=8 * N_POINTS * (problem.initial.n_modes + problem.initial.n_teacher + 1),
@@ -135,62 +203,6 @@ def leap(
         settings={"tolerance": tolerance},
     )
     return run_replicas(problem, method, alpha, N, replicas, seed, executor, checkpoint, progress)
-
-
-def _begin(
-    problem: Problem, dynamics: Dynamics, tolerance: float, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the full state, the direction of its fastest rate and the record before the first leap."""
-    coordinates = coordinates_of(problem.initial, problem.rule)
-    tangent = np.zeros(len(coordinates.start))
-    tangent[coordinates.moving] = rng.standard_normal(len(coordinates.moving))
-    tangent[coordinates.mirror] = tangent[coordinates.moving]
-    tangent /= max(float(np.linalg.norm(tangent)), 1e-300)
-    y, record = coordinates.start.copy(), np.zeros(7)
-    prepare(dynamics, 0.0, y, tangent, tolerance, record)
-    return y, tangent, record
-
-
-def _start(problem: Problem, tolerance: float, generators: list[np.random.Generator]) -> LeapReplica:
-    """Return the run of the one generator."""
-    state, (rng,) = problem.initial, generators
-    y, tangent, record = _begin(problem, dynamics_of(problem), tolerance, rng)
-    points = gaussian_points(state.n_modes + state.n_teacher + 1, N_POINTS, int(rng.integers(2**32)))
-    return LeapReplica(state, y, tangent, record, points, rng)
-
-
-def _advance(problem: Problem, tolerance: float, N: int, replica: LeapReplica, first_step: int, n_steps: int) -> IntArray:
-    """Cover `n_steps` steps, the first of them the run's step `first_step`; return how many were covered, (1,)."""
-    dynamics = dynamics_of(problem)
-    begin, end = first_step / N, (first_step + n_steps) / N
-    for piece in smooth_pieces(problem.rule, end):
-        alpha = max(begin, piece.start)
-        if piece.end <= alpha:
-            continue
-        dynamics.window[:] = piece.within(piece.start), piece.within(piece.end)
-        if alpha == piece.start > 0.0:
-            prepare(dynamics, alpha, replica.y, replica.tangent, tolerance, replica.record)
-        span = piece.end - alpha
-        covered = take_leaps(
-            dynamics,
-            alpha,
-            replica.y,
-            replica.tangent,
-            replica.points,
-            PER_KICK,
-            span,
-            float(N),
-            tolerance,
-            replica.record,
-            replica.rng,
-        )
-        if covered < span:
-            return np.array([int((alpha + covered - begin) * N)])
-    return np.array([n_steps])
-
-
-def _measure(replica: LeapReplica) -> dict[str, FloatArray]:
-    return {name: array[np.newaxis].copy() for name, array in unpack(replica.y, replica.initial).items()}
 
 
 def _describe(replicas: list[LeapReplica]) -> dict[str, Any]:

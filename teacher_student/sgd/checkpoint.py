@@ -1,7 +1,8 @@
 """A simulation under way, on disk: the state of every replica, bit for bit, and the rows measured so far.
 
 One file holds arrays and a JSON text, nothing that could run as code. A replica is a dataclass of arrays, numbers, generators of
-random numbers and further dataclasses; it is restored into a replica that has just been started for the same problem.
+random numbers and further dataclasses, or a tuple with names of arrays, generators and constants; it is restored into a replica
+that has just been started for the same problem.
 """
 
 from __future__ import annotations
@@ -13,18 +14,17 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.files import check_path, check_writable, load_arrays, remove_leftovers, replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FloatArray = npt.NDArray[np.float64]
 Rows = list[list[dict[str, FloatArray]]]
 
-_FORMAT = "teacher_student checkpoint 1"
+_FORMAT = "teacher_student checkpoint 2"
 SECONDS_BETWEEN = 30.0
 # Writing is to take at most this part of the time.
 _LARGEST_PART = 0.05
@@ -114,19 +114,29 @@ class Checkpoint:
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield the arrays, generators and numbers within `value`, by name."""
+    """Yield the arrays, generators and numbers within `value`, by name; what is in a tuple, but for these, is a constant."""
     if is_dataclass(value):
         for field in fields(value):
             yield from _leaves(getattr(value, field.name), f"{name}.{field.name}")
+    elif isinstance(value, tuple):
+        for part, entry in _entries(value):
+            yield from _leaves(entry, f"{name}.{part}")
     else:
         yield name, value
 
 
+def _entries(value: tuple[Any, ...]) -> list[tuple[str, Any]]:
+    """Return what may move in a tuple with names by name: arrays, generators and further tuples."""
+    named = zip(value._fields, value, strict=True)  # type: ignore[attr-defined]  # of a NamedTuple
+    return [(field, entry) for field, entry in named if isinstance(entry, np.ndarray | np.random.Generator | tuple)]
+
+
 def _restore(run: Any, name: str, arrays: dict[str, Any], states: dict[str, Any]) -> None:
     """Write what is stored under `name` into `run`, arrays and generators in place."""
-    for field in fields(run):
-        entry, value = f"{name}.{field.name}", getattr(run, field.name)
-        if is_dataclass(value):
+    named = _entries(run) if isinstance(run, tuple) else [(field.name, getattr(run, field.name)) for field in fields(run)]
+    for field, value in named:
+        entry = f"{name}.{field}"
+        if is_dataclass(value) or isinstance(value, tuple):
             _restore(value, entry, arrays, states)
         elif isinstance(value, np.ndarray):
             if value.flags.writeable:  # what is not is a constant of the problem
@@ -134,7 +144,7 @@ def _restore(run: Any, name: str, arrays: dict[str, Any], states: dict[str, Any]
         elif isinstance(value, np.random.Generator):
             value.bit_generator.state = states[entry]
         else:
-            object.__setattr__(run, field.name, states[entry])
+            object.__setattr__(run, field, states[entry])
 
 
 def _as_json(value: Any) -> Any:

@@ -15,13 +15,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray, WordArray
 from teacher_student.kernels import njit
 from teacher_student.sgd.lanes import ALL_LANES, absolute, choose, load, square_root, store, vectors, which_above
-from teacher_student.sgd.normals import WordArray, box_muller, fill_normals, next_word
-
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.sgd.normals import box_muller, fill_normals, next_word
 
 # How many random numbers of a replica are drawn at a time, unless a step needs more.
 _NUMBERS_AHEAD = 256

@@ -12,13 +12,11 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from teacher_student.activations import Activation
+from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.sgd.lanes import LANES, absolute, choose, load, shift_exponent, store
-
-FloatArray = npt.NDArray[np.float64]
 
 # The first entry of a form; what follows it are the parameters that `Activation.families` has for the family.
 _FAMILIES = ("any", "erf", "piecewise_linear", "polynomial")

@@ -9,18 +9,18 @@ turns a vector into as many registers as the processor needs for it.
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 from numba.np.arrayobj import make_array
 
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.arrays import FloatArray
 
 # To mypy the functions below are those of Python.
 _intrinsic: Any = intrinsic
@@ -218,7 +218,7 @@ def shift_exponent(typing_context: Any, x: Any, shifted: Any) -> Any:
 
 def vectors(*shape: int) -> FloatArray:
     """Return zeros, `shape` + (LANES,), that begin at a multiple of a vector's length, where vectors are read fastest."""
-    n = int(np.prod(shape)) * LANES
+    n = math.prod(shape) * LANES
     numbers = np.zeros(n + LANES)
     begin = -(numbers.ctypes.data // numbers.itemsize) % LANES
     return numbers[begin : begin + n].reshape(*shape, LANES)

@@ -15,16 +15,14 @@ Polynomials are near-minimax (Chebyshev interpolation in 40 digits) with errors 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray, WordArray
 from teacher_student.kernels import njit
 
-FloatArray = npt.NDArray[np.float64]
 Word = np.uint64
-WordArray = npt.NDArray[Word]
 
-LANES = 64
-GROUP = 2 * LANES
+GENERATORS = 64
+GROUP = 2 * GENERATORS
 
 # From the bits of a number to those of its exponent, 1024 too large, if numbers within a factor sqrt(2) of 2^e have exponent e.
 _TO_EXPONENT = np.uint64((1024 << 52) - 0x3FE6A09E667F3BCD)
@@ -44,11 +42,11 @@ _C4, _C5, _C6 = 0.000919259950041661, -2.520013526428479e-05, 4.6552961874867623
 
 
 def normal_stream(seed: np.random.SeedSequence) -> WordArray:
-    """Return the state of a stream of normals, (4, LANES) words of 64 bits, column l the xoshiro256++ state of lane l.
+    """Return the state of a stream of normals, (4, GENERATORS) words of 64 bits, column l the xoshiro256++ state of lane l.
 
     It is all there is to a stream: a copy of the array continues with the same numbers.
     """
-    return seed.generate_state(4 * LANES, np.uint64).astype(np.uint64, copy=False).reshape(4, LANES)
+    return seed.generate_state(4 * GENERATORS, np.uint64).astype(np.uint64, copy=False).reshape(4, GENERATORS)
 
 
 @njit(cache=True, nogil=True)
@@ -106,17 +104,17 @@ def box_muller(radius_word: Word, angle_word: Word) -> tuple[float, float]:
 # processor busier than one: it looks a few hundred instructions ahead, and one lane's chain from words to normals is that long.
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def fill_group(words: WordArray, out: FloatArray) -> None:
-    """Write `GROUP` normals to the beginning of `out`: lane l makes numbers l and LANES + l. `words` is the state, flat."""
-    for lane in range(LANES):
-        s0, s1, s2, s3 = words[lane], words[LANES + lane], words[2 * LANES + lane], words[3 * LANES + lane]
+    """Write `GROUP` normals to the beginning of `out`: lane l makes numbers l and GENERATORS + l. `words` is the state, flat."""
+    for lane in range(GENERATORS):
+        s0, s1, s2, s3 = words[lane], words[GENERATORS + lane], words[2 * GENERATORS + lane], words[3 * GENERATORS + lane]
         radius_word, s0, s1, s2, s3 = next_word(s0, s1, s2, s3)
         angle_word, s0, s1, s2, s3 = next_word(s0, s1, s2, s3)
-        words[lane], words[LANES + lane], words[2 * LANES + lane], words[3 * LANES + lane] = s0, s1, s2, s3
-        out[lane], out[LANES + lane] = np.uint64(radius_word).view(np.float64), np.uint64(angle_word).view(np.float64)
-    for lane in range(LANES):
+        words[lane], words[GENERATORS + lane], words[2 * GENERATORS + lane], words[3 * GENERATORS + lane] = s0, s1, s2, s3
+        out[lane], out[GENERATORS + lane] = np.uint64(radius_word).view(np.float64), np.uint64(angle_word).view(np.float64)
+    for lane in range(GENERATORS):
         out[lane] = radius(np.float64(out[lane]).view(np.uint64))
-    for lane in range(LANES):
-        out[lane], out[LANES + lane] = turned(out[lane], np.float64(out[LANES + lane]).view(np.uint64))
+    for lane in range(GENERATORS):
+        out[lane], out[GENERATORS + lane] = turned(out[lane], np.float64(out[GENERATORS + lane]).view(np.uint64))
 
 
 @njit(cache=True, nogil=True)
@@ -125,7 +123,7 @@ def fill_normals(state: WordArray, out: FloatArray) -> None:
 
     What is left of the last group is not used: draw many at a time.
     """
-    words = state.reshape(4 * LANES)
+    words = state.reshape(4 * GENERATORS)
     whole = len(out) // GROUP * GROUP
     for begin in range(0, whole, GROUP):
         fill_group(words, out[begin : begin + GROUP])

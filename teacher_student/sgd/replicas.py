@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,17 +20,16 @@ import xarray as xr
 from tqdm import tqdm
 
 import teacher_student
+from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.bounds import first_out_of_bounds
 from teacher_student.errors import Diverged, check_executor, check_flag
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.problem import Problem, check_seed_and_replicas, output_times, whole_steps
-from teacher_student.sgd.checkpoint import Checkpoint
+from teacher_student.problem import Problem, check_seed_and_replicas
+from teacher_student.sgd.checkpoint import Checkpoint, Rows
 from teacher_student.sgd.inputs import replica_generators
 from teacher_student.sgd.memory import check_memory_of_runs
+from teacher_student.times import output_times, whole_steps
 from teacher_student.trajectory import build_trajectory
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 # How long a replica goes on by itself: on threads, all have their turn within _ROUND, and Ctrl-C waits for one turn; what runs
 # elsewhere is sent to and fro.
@@ -98,107 +97,155 @@ def run_replicas(
     output_steps = whole_steps(times, N)
     check_memory_of_runs(problem, N, replicas, len(times), method.held)
 
-    together, generators = method.together, replica_generators(seed, replicas)
-    members = [generators[r : r + together] for r in range(0, replicas, together)]
-    runs = [method.start(rngs) for rngs in members]
-    starts = [method.measure(run) for run in runs]
-    rows: list[list[dict[str, FloatArray]]] = [[start] if output_steps[0] == 0 else [] for start in starts]
-    steps, end = [0] * len(runs), int(output_steps[-1])
+    runs = Replicas(problem, method, N, output_steps, replicas, seed)
     kept = None
     if checkpoint is not None:
         settings = {"version": teacher_student.__version__, "method": method.name, **method.settings}
         settings |= {"n_inputs": N, "seed": seed, "replicas": replicas}
         kept = Checkpoint(checkpoint, {**settings, "alpha": output_steps.tolist(), "problem": problem.to_toml()})
-        rows, steps = kept.load(runs) or (rows, steps)
-    status, failures = "complete", []
-    jobs: dict[Any, int] = {}
-    away: set[int] = set()  # runs that a job has, or may have if Ctrl-C comes before it is in `jobs`
-    resting: list[int] = []  # runs that wait until all can be kept
-    finished: SimpleQueue[Any] = SimpleQueue()
-    threads = min(len(runs), os.cpu_count() or 1)
-    pool = executor or ThreadPoolExecutor(threads)
-    seconds = _ELSEWHERE if executor else min(_LONGEST, max(_SHORTEST, _ROUND * threads / len(runs)))
-
-    def send(r: int) -> None:
-        away.add(r)
-        job = pool.submit(_go_on, method, runs[r], problem.initial, steps[r], output_steps, seconds)
-        jobs[job] = r
-        job.add_done_callback(finished.put)
-
-    def land(job: Any) -> tuple[int, str] | None:
-        run, step, passed, failure = job.result()
-        r = jobs[job]
-        rows[r], runs[r], steps[r] = rows[r] + passed, run, step
-        del jobs[job]
-        away.remove(r)
-        return failure
-
+        runs.resume(kept)
     with tqdm(
-        total=replicas * end,
-        initial=sum(len(rngs) * step for rngs, step in zip(members, steps, strict=True)),
+        total=runs.steps_of_all([int(output_steps[-1])] * len(runs.steps)),
+        initial=runs.steps_of_all(runs.steps),
         unit="step",
         unit_scale=True,
         disable=None if progress else True,
         desc=f"{method.name} N={N}",
     ) as bar:
+        runs.finish(executor, kept, bar)
+    return runs.trajectory(seed)
+
+
+class Replicas:
+    """Runs of one method side by side: where each has got to, and which of them a job has.
+
+    Parameters
+    ----------
+    problem, method, N
+        As in `run_replicas`.
+    output_steps : array
+        The steps after which runs are measured.
+    replicas, seed : int
+    """
+
+    def __init__(self, problem: Problem, method: Method, N: int, output_steps: IntArray, replicas: int, seed: int) -> None:
+        generators = replica_generators(seed, replicas)
+        self.problem, self.method, self.N, self.output_steps, self.replicas = problem, method, N, output_steps, replicas
+        members = [generators[r : r + method.together] for r in range(0, replicas, method.together)]
+        self.sizes = [len(rngs) for rngs in members]
+        self.runs = [method.start(rngs) for rngs in members]
+        self.starts = [method.measure(run) for run in self.runs]
+        self.rows: Rows = [[start] if output_steps[0] == 0 else [] for start in self.starts]
+        self.steps, self.end = [0] * len(self.runs), int(output_steps[-1])
+        self.status = "complete"
+        self.failures: list[tuple[int, int, str]] = []
+        self.jobs: dict[Any, int] = {}
+        self.away: set[int] = set()  # runs that a job has, or may have if Ctrl-C comes before it is in `jobs`
+        self.resting: list[int] = []  # runs that wait until all can be kept
+        self.finished: SimpleQueue[Any] = SimpleQueue()
+
+    def steps_of_all(self, steps: list[int]) -> int:
+        """Return the number of steps that all replicas have taken when their runs have taken `steps`."""
+        return sum(size * step for size, step in zip(self.sizes, steps, strict=True))
+
+    def resume(self, kept: Checkpoint) -> None:
+        """Go on from what was kept, if anything was."""
+        self.rows, self.steps = kept.load(self.runs) or (self.rows, self.steps)
+
+    def finish(self, executor: Executor | None, kept: Checkpoint | None, bar: Any) -> None:
+        """Carry all runs to the end, or to the first failure; Ctrl-C leaves them where they are, and kept."""
+        threads = min(len(self.runs), os.cpu_count() or 1)
+        self.pool = executor or ThreadPoolExecutor(threads)
+        self.seconds = _ELSEWHERE if executor else min(_LONGEST, max(_SHORTEST, _ROUND * threads / len(self.runs)))
         try:
-            for r in range(len(runs)):
-                if steps[r] < end:
-                    send(r)
-            while jobs:
-                job = finished.get()
-                r = jobs[job]
-                begin = steps[r]
-                failure = land(job)
-                bar.update(len(members[r]) * (steps[r] - begin))
-                if failure is not None:
-                    failures.append((steps[r], r * together + failure[0], failure[1]))
-                    end = min(end, steps[r])  # up to there the others go on, for one of them may fail before
-                elif steps[r] < end:
-                    if kept is not None and kept.is_due():
-                        resting.append(r)
-                    else:
-                        send(r)
-                if kept is not None and resting and not jobs:
-                    if not failures:
-                        kept.save(runs, rows, steps)
-                    for r in resting:
-                        if steps[r] < end:
-                            send(r)
-                    resting = []
-            if kept is not None and not failures:
-                kept.save(runs, rows, steps)
+            self._send_all(range(len(self.runs)))
+            while self.jobs:
+                self._wait_for_one(kept, bar)
+                if kept is not None and self.resting and not self.jobs:
+                    self._keep(kept)
+                    resting, self.resting = self.resting, []
+                    self._send_all(resting)
+            self._keep(kept)
         except KeyboardInterrupt:
-            status = "interrupted"
-            under_way = [job for job in jobs if not job.cancel()]
-            if kept is not None and not failures and away == set(jobs.values()) and not any([land(job) for job in under_way]):
-                kept.save(runs, rows, steps)
+            self.status = "interrupted"
+            under_way = [job for job in self.jobs if not job.cancel()]
+            whole = kept is not None and not self.failures and self.away == set(self.jobs.values())
+            if whole and not any([self._land(job) for job in under_way]):
+                self._keep(kept)
         finally:
             if executor is None:
-                pool.shutdown(wait=True, cancel_futures=True)
-    if failures:
-        step, r, reason = min(failures)
-        status = f"diverged at alpha = {step / N:.6g}: {reason} in replica {r}"
-    n_rows = min(len(row) for row in rows)
-    factors = {
-        name: np.array([[state[name][i] for state in row[:n_rows]] for row in rows for i in range(together)][:replicas]).reshape(
-            replicas, n_rows, *array.shape[1:]
-        )
-        for name, array in starts[0].items()
-    }
-    attributes = {
-        "source": "simulation",
-        "method": method.name,
-        "n_inputs": N,
-        "seed": seed,
-        "status": status,
-        "version": teacher_student.__version__,
-        **(method.describe(runs) if method.describe else {}),
-    }
-    trajectory = build_trajectory(problem, output_steps[:n_rows] / N, factors, replicas=True, attributes=attributes)
-    if failures:
-        raise Diverged(f"simulation {status}", trajectory)
-    return trajectory
+                self.pool.shutdown(wait=True, cancel_futures=True)
+
+    def _send_all(self, several: Iterable[int]) -> None:
+        """Let runs go on that are not at the end."""
+        for r in several:
+            if self.steps[r] < self.end:
+                self._send(r)
+
+    def _send(self, r: int) -> None:
+        """Let run `r` go on for a while."""
+        self.away.add(r)
+        run, initial = self.runs[r], self.problem.initial
+        job = self.pool.submit(_go_on, self.method, run, initial, self.steps[r], self.output_steps, self.seconds)
+        self.jobs[job] = r
+        job.add_done_callback(self.finished.put)
+
+    def _land(self, job: Any) -> tuple[int, str] | None:
+        """Take over what a job has done, and return the failure that ended it, if one did."""
+        run, step, passed, failure = job.result()
+        r = self.jobs[job]
+        self.rows[r], self.runs[r], self.steps[r] = self.rows[r] + passed, run, step
+        del self.jobs[job]
+        self.away.remove(r)
+        return failure
+
+    def _wait_for_one(self, kept: Checkpoint | None, bar: Any) -> None:
+        """Wait until a job is done, and let its run go on, or rest if it is time to keep all."""
+        job = self.finished.get()
+        r = self.jobs[job]
+        begin = self.steps[r]
+        failure = self._land(job)
+        bar.update(self.sizes[r] * (self.steps[r] - begin))
+        if failure is not None:
+            self.failures.append((self.steps[r], r * self.method.together + failure[0], failure[1]))
+            self.end = min(self.end, self.steps[r])  # up to there the others go on, for one of them may fail before
+        elif kept is not None and kept.is_due() and self.steps[r] < self.end:
+            self.resting.append(r)
+        else:
+            self._send_all([r])
+
+    def _keep(self, kept: Checkpoint | None) -> None:
+        """Write all runs, unless one has failed."""
+        if kept is not None and not self.failures:
+            kept.save(self.runs, self.rows, self.steps)
+
+    def trajectory(self, seed: int) -> xr.Dataset:
+        """Return what was measured at the output times that all have passed; raises `Diverged` if a run has failed."""
+        status = self.status
+        if self.failures:
+            step, r, reason = min(self.failures)
+            status = f"diverged at alpha = {step / self.N:.6g}: {reason} in replica {r}"
+        attributes = {
+            "source": "simulation",
+            "method": self.method.name,
+            "n_inputs": self.N,
+            "seed": seed,
+            "status": status,
+            "version": teacher_student.__version__,
+            **(self.method.describe(self.runs) if self.method.describe else {}),
+        }
+        n_rows = min(len(row) for row in self.rows)
+        factors = {name: self._measured(name, n_rows) for name in self.starts[0]}
+        times = self.output_steps[:n_rows] / self.N
+        trajectory = build_trajectory(self.problem, times, factors, replicas=True, attributes=attributes)
+        if self.failures:
+            raise Diverged(f"simulation {status}", trajectory)
+        return trajectory
+
+    def _measured(self, name: str, n_rows: int) -> FloatArray:
+        """Return a part of the state at the first output times, (replica, alpha, ...)."""
+        lanes = [[state[name][i] for state in row[:n_rows]] for row in self.rows for i in range(self.method.together)]
+        return np.array(lanes[: self.replicas]).reshape(self.replicas, n_rows, *self.starts[0][name].shape[1:])
 
 
 def _go_on(

@@ -12,21 +12,21 @@ import numpy.typing as npt
 import xarray as xr
 
 from teacher_student.activations import get_activations
+from teacher_student.arrays import FloatArray, IntArray
+from teacher_student.bundles import rule_bundle
 from teacher_student.errors import check_choice
+from teacher_student.layout import VELOCITIES
 from teacher_student.networks import bytes_of_weights
-from teacher_student.problem import LearningRule, Problem, check_problem, check_size_of_runs
-from teacher_student.sgd import overlaps, velocity_overlaps, velocity_weights, weights
+from teacher_student.problem import Problem, check_problem, check_size_of_runs
+from teacher_student.sgd import chain, weights
+from teacher_student.sgd.heavy_ball import HeavyBall
 from teacher_student.sgd.lanes import LANES
-from teacher_student.sgd.momentum import Momentum
 from teacher_student.sgd.replicas import Method, run_replicas
 from teacher_student.velocities import at_rest
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-
 # The methods, and how many replicas a run of each holds.
 METHODS = {"weights": 1, "overlaps": LANES}
-WITH_VELOCITIES = {"weights": velocity_weights, "overlaps": velocity_overlaps}
+_MODULES: dict[str, Any] = {"weights": weights, "overlaps": chain}
 
 
 def simulate(
@@ -81,10 +81,10 @@ def simulate(
     check_choice("method", method, METHODS)
     stepwise = Method(
         name=method,
-        together=1 if problem.rule.has_velocity else METHODS[method],
+        together=METHODS[method],
         start=partial(_start, method, problem, N),
-        advance=partial(_advance, method, problem.rule, N),
-        measure=partial(_measure, method, problem.rule),
+        advance=partial(_advance, method, problem, N),
+        measure=partial(_measure, method, problem.rule.friction is not None),
         steps_per_call=_steps_per_call(problem, N, method),
         held=bytes_of_weights(problem.initial, N) if method == "weights" else 0,
     )
@@ -93,41 +93,33 @@ def simulate(
 
 def _start(method: str, problem: Problem, N: int, generators: list[np.random.Generator]) -> Any:
     """Return a run of as many replicas as there are generators."""
-    momentum = _momentum(problem.rule, N)
-    if momentum is not None:
-        velocity = problem.velocity or at_rest(problem.initial)
-        return WITH_VELOCITIES[method].start(problem.initial, velocity, momentum, N, *generators)
+    velocity = (problem.velocity or at_rest(problem.initial)) if problem.rule.has_velocity else None
     if method == "weights":
-        return weights.start(problem.initial, N, *generators)
-    return overlaps.start(problem.initial, N, problem.rule.batch_size, generators)
+        return weights.start(problem.initial, velocity, N, *generators)
+    return chain.start(problem.initial, velocity, N, problem.rule.batch_size, generators)
 
 
-def _momentum(rule: LearningRule, N: int) -> Momentum | None:
+def _heavy_ball(problem: Problem, N: int) -> HeavyBall | None:
     """Return how velocities step at this N, or None if there are none."""
+    rule, velocity = problem.rule, problem.velocity
+    moves = bool(rule.largest_rates[0] > 0.0 or (velocity is not None and velocity.of_factors[0]))
     if rule.friction is not None:
-        return Momentum(keep=1.0 - rule.friction / N, scale=1.0 / N, slow=True)
-    return Momentum(keep=rule.momentum, scale=1.0, slow=False) if rule.momentum > 0 else None
+        return HeavyBall(1.0 - rule.friction / N, 1.0 / N, moves)
+    return HeavyBall(rule.momentum, 1.0, moves) if rule.momentum > 0 else None
 
 
-def _advance(method: str, rule: LearningRule, N: int, run: Any, first_step: int, n_steps: int) -> IntArray:
+def _advance(method: str, problem: Problem, N: int, run: Any, first_step: int, n_steps: int) -> IntArray:
     """Take `n_steps` steps and return how many each replica of the run took."""
-    student, teacher = get_activations(rule.activation, rule.teacher_activation)
-    settings = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size)
-    steps = (N, first_step, n_steps)
-    if rule.has_velocity:
-        module = WITH_VELOCITIES[method]
-        return np.array([module.advance(run, student.g, student.g_prime, teacher.g, *settings, *steps)])
-    if method == "overlaps":
-        return overlaps.advance(run, student, teacher, *settings, rule.spherical, *steps)
-    return np.array([weights.advance(run, student.g, student.g_prime, teacher.g, *settings, rule.spherical, *steps)])
+    rule = problem.rule
+    activations = get_activations(rule.activation, rule.teacher_activation)
+    how = (rule_bundle(rule), _heavy_ball(problem, N))
+    return _MODULES[method].advance(run, *activations, *how, N, first_step, n_steps)
 
 
-def _measure(method: str, rule: LearningRule, run: Any) -> dict[str, FloatArray]:
-    """Return the order parameters of a run with the replica as first axis."""
-    if method == "overlaps" and not rule.has_velocity:
-        return overlaps.measure(run)
-    module = WITH_VELOCITIES[method] if rule.has_velocity else weights
-    return {name: array[None] for name, array in module.measure(run).items()}
+def _measure(method: str, with_velocities: bool, run: Any) -> dict[str, FloatArray]:
+    """Return the state of a run with the replica as first axis; velocities at fixed beta, which live for a few steps, are not."""
+    measured = _MODULES[method].measure(run)
+    return {name: array for name, array in measured.items() if with_velocities or name not in VELOCITIES}
 
 
 def _steps_per_call(problem: Problem, N: int, method: str) -> int:

@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 import teacher_student
+from teacher_student.arrays import Array, FloatArray
 from teacher_student.errors import refuse
-from teacher_student.problem_file import toml
 from teacher_student.sweeps.design import Sweep
 from teacher_student.sweeps.results import stored_headers, stored_points
 from teacher_student.sweeps.sweep_file import write_sweep
+from teacher_student.toml_text import toml
 from teacher_student.trajectory import DIMENSIONS, LONG_NAMES
-
-FloatArray = npt.NDArray[np.float64]
 
 _FORMAT = "teacher_student sweep 1"
 _FIXED = {"alpha": ("alpha",), "T": ("teacher", "teacher_"), "v_teacher": ("teacher",)}
@@ -36,7 +34,7 @@ def assemble(sweep: Sweep, folder: Path, failed: dict[int, str]) -> xr.Dataset:
     sizes = _sizes(header for headers in stored.values() for header in headers)
     names = list(dict.fromkeys(name for headers in stored.values() for header in headers for name, _ in header["arrays"]))
     arrays = {name: np.full((sweep.n_points, *(sizes[d] for d in _dimensions(name))), np.nan) for name in names}
-    seeds = np.zeros(sweep.n_points, np.int64)
+    seeds = np.zeros(sweep.n_points, dtype=object)
     sources = [source for source in ("theory", "simulation") if getattr(sweep, source)]
     status = {source: np.full(sweep.n_points, "", dtype=object) for source in sources}
     for index, text in failed.items():
@@ -60,9 +58,14 @@ def assemble(sweep: Sweep, folder: Path, failed: dict[int, str]) -> xr.Dataset:
     for source in sources:
         data[_label(f"{source}.status")] = (tuple(swept), status[source].reshape(*swept.values()))
     if sweep.simulation is not None:
-        data["seed"] = (tuple(swept), seeds.reshape(*swept.values()))
+        data["seed"] = (tuple(swept), _storable(seeds).reshape(*swept.values()))
     attributes = {"format": _FORMAT, "sweep": write_sweep(sweep), "version": teacher_student.__version__}
     return xr.Dataset(data, coordinates, attributes)
+
+
+def _storable(seeds: Array) -> Array:
+    """Return whole numbers as such, or as text if one has more than 64 bits, which NetCDF does not have."""
+    return seeds.astype(np.int64) if max(seeds) < 2**63 else np.array([str(seed) for seed in seeds], dtype=object)
 
 
 def _dimensions(name: str) -> tuple[str, ...]:
@@ -108,7 +111,7 @@ def _coordinates(sweep: Sweep, alpha: FloatArray) -> tuple[dict[str, Any], str]:
     return {**coordinates, "alpha": ((*swept, "time"), times, long_name)}, "time"
 
 
-def _labels(values: list[Any]) -> npt.NDArray[Any]:
+def _labels(values: list[Any]) -> Array:
     """Return numbers or strings as they are, anything else, and what NetCDF cannot hold, as TOML."""
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
     if numbers and all(abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value) for value in values):

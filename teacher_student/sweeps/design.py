@@ -1,4 +1,4 @@
-"""What a sweep is: a problem, the fields that vary, and the points at which it is run."""
+"""The design of a sweep: a problem, the fields that vary, and the points at which it is run."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from teacher_student.errors import InvalidInput, check_whole, refuse, shown
-from teacher_student.problem import Problem, check_size_of_runs, whole_steps
-from teacher_student.problem_file import build_problem, load_document, parse_document
+from teacher_student.errors import InvalidInput, check_seed, check_whole, refuse, shown
+from teacher_student.problem import Problem, check_size_of_runs
+from teacher_student.problem_file import build_problem, load_document
 from teacher_student.sweeps.values import MOST_POINTS, OF_DRAWS, OF_GRIDS, drawn_values, listed_values
+from teacher_student.times import whole_steps
+from teacher_student.toml_files import tables
 from teacher_student.trajectory import DIMENSIONS
 
 DESIGNS = ("grid", "random", "sobol", "latin-hypercube")
 METHODS = ("weights", "overlaps")
-_LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """A problem, which of its fields vary, and what is run at every point.
+    """A problem, the fields that vary, and the runs at every point.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ class Sweep:
     Raises
     ------
     InvalidInput
-        If any of this is impossible. The problems themselves are checked by `problem_at`.
+        If one of these values is impossible. `problem_at` checks the problems themselves.
     """
 
     problem: Any
@@ -80,7 +81,7 @@ class Sweep:
             refuse("theory", self.theory, "true or false")
         if not self.theory and self.simulation is None:
             refuse("theory", False, "true, or a simulation: nothing is to be run")
-        check_whole("seed", self.seed, 0)
+        check_seed("seed", self.seed)
         if self.design == "grid":
             if self.points is not None:
                 refuse("points", self.points, "no such key in a grid, whose values are listed")
@@ -141,8 +142,6 @@ class Sweep:
             problem = problem_with(self.problem, settings)
             if self.simulation is not None:
                 whole_steps(problem.alpha, check_size_of_runs(problem, problem.n_inputs))
-            if self.seed_at(index) > _LARGEST_SEED:
-                refuse("run.seed", self.seed_at(index), "a seed below 2**63, which the dataset can hold")
             return problem
         except InvalidInput as error:
             where = ", ".join(f"{name} = {shown(value)}" for name, value in settings.items())
@@ -184,7 +183,7 @@ def _position(place: Any, step: str, name: str, value: Any) -> int:
 
 def _document(problem: Any) -> dict[str, Any]:
     if isinstance(problem, Problem):
-        return parse_document(problem.to_toml())
+        return tables(problem.to_toml(), "problem")
     if isinstance(problem, dict):
         return _plain(problem)
     if not isinstance(problem, str) and not hasattr(problem, "__fspath__"):

@@ -1,4 +1,4 @@
-"""What a worker does: theory and simulation at a batch of points, packed into one vector of numbers."""
+"""The work of a worker: theory and simulation at a batch of points, packed into one vector of numbers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 import teacher_student
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import Diverged, refuse
-from teacher_student.problem import whole_steps
 from teacher_student.sweeps.design import Sweep, problem_with
-
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.times import whole_steps
 
 # Of a batch: points may turn out to take far longer than those before.
 LONGEST = 2.0
@@ -68,13 +66,13 @@ def run_batch(work: Work) -> Results:
     headers: list[dict[str, Any]] = []
     pieces: list[FloatArray] = [np.zeros(0)]
     failed: dict[int, str] = {}
-    with ThreadPoolExecutor(1) as executor:  # the sweep fills the cores with points, not with replicas
+    with ThreadPoolExecutor(1) as executor:  # the sweep runs points, and not replicas, in parallel
         for index, settings, seed in work.points:
             if (headers or failed) and time.perf_counter() - begin > LONGEST:
                 break
             try:
                 header, arrays = _run_point(work, settings, seed, executor)
-            except Exception as error:  # of memory, for one: the other points can still be run
+            except Exception as error:  # for example lack of memory: the other points can still be run
                 failed[index] = " ".join(f"failed: {type(error).__name__}: {error}".split())
                 continue
             shapes = [[name, list(array.shape)] for name, array in arrays.items()]
@@ -109,7 +107,7 @@ def _run_point(
 
 
 def _kept(run: Callable[[], xr.Dataset]) -> xr.Dataset:
-    """Return the trajectory of `run`, or what there is of it if it diverges."""
+    """Return the trajectory of `run`; if it diverges, the part before."""
     try:
         return run()
     except Diverged as error:

@@ -1,7 +1,8 @@
-"""The folder of a sweep: what it is a sweep of, and the results of finished points, a file a batch."""
+"""The folder of a sweep: its definition, and the results of finished points in one file for each batch."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator
@@ -9,44 +10,52 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import teacher_student
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
-from teacher_student.files import check_writable, load_arrays, output_folder, remove_leftovers, replacing
+from teacher_student.files import alone, check_writable, load_arrays, output_folder, remove_leftovers, replacing
 from teacher_student.sweeps.design import Sweep
 from teacher_student.sweeps.points import Results
 from teacher_student.sweeps.sweep_file import write_sweep
 
-FloatArray = npt.NDArray[np.float64]
-
 SWEEP = "sweep.toml"
 DATASET = "sweep.nc"
 _RESULTS = "results"
+_LOCK = "lock"
 
 
-def claim(sweep: Sweep, folder: Path) -> None:
-    """Make `folder` the folder of `sweep`, or see that it is; refuses one that belongs to another sweep or another version.
+@contextlib.contextmanager
+def claimed(sweep: Sweep, folder: Path) -> Iterator[None]:
+    """Make `folder` the folder of `sweep`, or see that it is, and keep it from others for the block.
 
-    A new sweep is refused at its first impossible problem.
+    It refuses one that belongs to another sweep or another version, or in which a sweep is running. A new sweep is refused at its
+    first impossible problem.
     """
     text = f"# teacher_student {teacher_student.__version__}\n{write_sweep(sweep)}"
-    path = folder / SWEEP
-    stored = _stored_text(path, folder)
-    if stored is None:
-        if any((folder / _RESULTS).glob("*.npz")):
-            refuse("output", str(folder), f"a folder without results, for there is no {SWEEP} that says what they are of")
+    if _is_new(text, folder):
         for index in range(sweep.n_points):
             sweep.problem_at(index)
-    elif stored != text:
-        old, new = _first_difference(stored, text)
-        refuse("sweep", new, f"the sweep whose results are in {folder}, with {old!r}; or another folder")
     output_folder(folder)
     output_folder(folder / _RESULTS)
     check_writable(folder, folder / DATASET)
+    with alone(folder, folder / _RESULTS / _LOCK, "a folder in which no sweep is running; wait for that one, or stop it"):
+        if _is_new(text, folder):  # nobody else has made it theirs since
+            with replacing(folder / SWEEP) as temporary:
+                temporary.write_text(text, "utf-8")
+        yield
+
+
+def _is_new(text: str, folder: Path) -> bool:
+    """Return whether `folder` belongs to no sweep yet; refuses it if it belongs to another one than that of `text`."""
+    stored = _stored_text(folder / SWEEP, folder)
     if stored is None:
-        with replacing(path) as temporary:
-            temporary.write_text(text, "utf-8")
+        if any((folder / _RESULTS).glob("*.npz")):
+            refuse("output", str(folder), f"a folder without results, for there is no {SWEEP} that says what they are of")
+    elif stored != text:
+        old, new = _first_difference(stored, text)
+        refuse("sweep", new, f"the sweep whose results are in {folder}, with {old!r}; or another folder")
+    return stored is None
 
 
 def store(folder: Path, results: Results) -> None:
@@ -69,7 +78,7 @@ def _stored_text(path: Path, folder: Path) -> str | None:
 
 
 def stored_headers(folder: Path, n_points: int) -> dict[Path, list[dict[str, Any]]]:
-    """Return the headers of all finished points by file; a file that is damaged or foreign counts as not there."""
+    """Return the headers of all finished points by file; damaged and foreign files are ignored."""
     found = {path: _headers(path, n_points) for path in sorted((folder / _RESULTS).glob("*.npz"))}
     return {path: headers for path, headers in found.items() if headers}
 
@@ -108,7 +117,7 @@ def stored_points(path: Path, headers: list[dict[str, Any]]) -> Iterator[tuple[d
 
 
 def tidy(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote left behind."""
+    """Remove the files of processes that were killed while they wrote."""
     remove_leftovers(folder, SWEEP)
     remove_leftovers(folder, DATASET)
     remove_leftovers(folder / _RESULTS)

@@ -1,11 +1,13 @@
-"""Runs a sweep: batches of points to workers, results to files as they come in, and the dataset at the end."""
+"""The driver of a sweep: sends batches of points to workers, stores results as they arrive, and builds the dataset."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,11 @@ from teacher_student.files import check_path, replacing
 from teacher_student.sweeps.dataset import assemble
 from teacher_student.sweeps.design import Sweep
 from teacher_student.sweeps.points import Results, run_batch, work_at
-from teacher_student.sweeps.results import DATASET, SWEEP, claim, finished_points, store, tidy
+from teacher_student.sweeps.results import DATASET, SWEEP, claimed, finished_points, store, tidy
 from teacher_student.sweeps.sweep_file import load_sweep
-from teacher_student.sweeps.workers import DIED, Workers, cluster_workers, local_workers, worker_count
+from teacher_student.sweeps.workers import DIED, Workers, check_script, cluster_workers, local_workers, worker_count
 
-# A batch is to take about this long: all that is lost when the sweep is killed is what is in flight.
+# A batch should take about this long: if the sweep is killed, the batches at work are lost.
 _SECONDS_PER_BATCH = 1.0
 
 
@@ -36,7 +38,7 @@ def sweep(
 ) -> xr.Dataset:
     """Run theory and simulation at all points of a sweep, and return their results as one dataset.
 
-    Finished points are kept in `folder`. If the sweep is interrupted or killed, at any moment, the same call goes on from there
+    Finished points are kept in `folder`. If the sweep is interrupted or killed, at any moment, the same call continues it
     and ends in the same dataset, bit for bit.
 
     Parameters
@@ -78,17 +80,31 @@ def sweep(
     check_executor(executor)
     check_flag("progress", progress)
     count = worker_count(workers)
-    claim(plan, folder)
+    if executor is None and cluster is None:
+        check_script(count)
+    with claimed(plan, folder):
+        return _finish(plan, folder, partial(_place, executor, cluster, count), progress)
+
+
+def _place(
+    executor: Executor | None, cluster: str | None, count: int, n_points: int
+) -> contextlib.AbstractContextManager[Workers]:
+    """Return where `n_points` points run."""
+    if executor is not None:
+        return contextlib.nullcontext((executor, lambda: count))
+    return local_workers(min(count, n_points)) if cluster is None else cluster_workers(cluster)
+
+
+def _finish(
+    plan: Sweep, folder: Path, place: Callable[[int], contextlib.AbstractContextManager[Workers]], progress: bool
+) -> xr.Dataset:
+    """Run what is left of a sweep, write its dataset, and return that."""
     done = finished_points(folder, plan.n_points)
     failed: dict[int, str] = {}
     todo = deque(index for index in range(plan.n_points) if index not in done)
     if todo:
-        if executor is not None:
-            place: contextlib.AbstractContextManager[Workers] = contextlib.nullcontext((executor, lambda: count))
-        else:
-            place = local_workers(min(count, len(todo))) if cluster is None else cluster_workers(cluster)
         with (
-            place as pool,
+            place(len(todo)) as pool,
             tqdm(
                 total=plan.n_points,
                 initial=len(done),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from teacher_student.errors import InvalidInput, refuse
 from teacher_student.files import check_path
-from teacher_student.problem_file import presets, toml, toml_key
 from teacher_student.sweeps.design import Sweep
+from teacher_student.toml_files import presets, read_text, tables
+from teacher_student.toml_text import toml, toml_key
 
 _KEYS = tuple(f.name for f in fields(Sweep) if f.init)
 
@@ -21,12 +20,7 @@ def load_sweep(path: str | Path) -> Sweep:
     Raises `InvalidInput` if there is no such file, it is no TOML, or at the first field that is unknown or impossible.
     """
     path = check_path(path, "sweep")
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        refuse("sweep", str(path), f"a TOML file ({error.strerror})")
-    except UnicodeDecodeError:
-        refuse("sweep", str(path), "a TOML file (this one is no UTF-8)")
+    text = read_text(path, "sweep")
     try:
         return _sweep(text, path.parent)
     except InvalidInput as error:
@@ -42,20 +36,17 @@ def write_sweep(sweep: Sweep) -> str:
     ]
     lines += [f"variables = {toml(list(sweep.variables))}", "", "[vary]"]
     lines += [f"{toml_key(name)} = {toml(spec)}" for name, spec in sweep.vary.items()]
-    tables = {name: entry for name, entry in sweep.problem.items() if isinstance(entry, dict)}
+    sections = {name: entry for name, entry in sweep.problem.items() if isinstance(entry, dict)}
     lines += ["", "[problem]"]
-    lines += [f"{toml_key(name)} = {toml(entry)}" for name, entry in sweep.problem.items() if name not in tables]
-    for name, table in tables.items():
+    lines += [f"{toml_key(name)} = {toml(entry)}" for name, entry in sweep.problem.items() if name not in sections]
+    for name, table in sections.items():
         lines += ["", f"[problem.{toml_key(name)}]"]
         lines += [f"{toml_key(key)} = {toml(entry)}" for key, entry in table.items()]
     return "\n".join(lines) + "\n"
 
 
 def _sweep(text: str, folder: Path) -> Sweep:
-    try:
-        document: dict[str, Any] = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"sweep: got text that is no TOML ({error}), expected a sweep") from None
+    document = tables(text, "sweep")
     for key, value in document.items():
         if key not in _KEYS:
             refuse(key, value, "no such key; known here: " + ", ".join(_KEYS))

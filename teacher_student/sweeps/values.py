@@ -8,11 +8,9 @@ import warnings
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_whole, refuse
-
-FloatArray = npt.NDArray[np.float64]
 
 OF_GRIDS = ("linear", "logarithmic")
 OF_DRAWS = ("uniform", "log_uniform", "integers", "choices")
@@ -95,7 +93,12 @@ def _numbers(name: str, spec: Any, kinds: tuple[str, ...], count: int, expected:
         refuse(f"{name}.{kind}[1]", numbers[1], f"more than the first, {numbers[0]}")
     if kind.startswith("log") and not numbers[0] > 0:
         refuse(f"{name}.{kind}[0]", numbers[0], "a number above 0")
-    return kind, list(numbers)
+    if kind == "integers":
+        return kind, list(numbers)
+    low, high = map(float, numbers[:2])
+    if not math.isfinite(high - low):
+        refuse(f"{name}.{kind}[1]", numbers[1], f"a number whose distance from the first, {numbers[0]}, is finite")
+    return kind, [low, high, *numbers[2:]]
 
 
 def _unit_cube(design: str, n_points: int, n_fields: int, rng: np.random.Generator) -> FloatArray:
@@ -116,9 +119,10 @@ def _quantiles(spec: dict[str, Any], u: FloatArray) -> list[Any]:
     ((kind, numbers),) = spec.items()
     if kind == "choices":
         return [numbers[i] for i in np.floor(u * len(numbers)).astype(int)]
-    low, high = numbers
     if kind == "integers":
+        low, high = numbers
         return (low + np.floor(u * (high - low + 1)).astype(np.int64)).tolist()
+    low, high = map(float, numbers)
     if kind == "log_uniform":
         return np.exp(math.log(low) + u * (math.log(high) - math.log(low))).tolist()
     return (low + u * (high - low)).tolist()

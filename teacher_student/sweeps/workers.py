@@ -1,4 +1,4 @@
-"""Where the points of a sweep run: processes on this machine, or a dask.distributed cluster."""
+"""The workers of a sweep: processes on this machine, or a dask.distributed cluster."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -16,6 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from teacher_student.errors import check_whole, refuse
+from teacher_student.own_process import leave_out_dask
 
 SECONDS_TO_CONNECT = 10.0
 # The exceptions of a pool and of distributed for a worker that died, of distributed after it has tried others.
@@ -49,6 +51,15 @@ def worker_count(workers: int | None) -> int:
     return check_whole("workers", workers, 1)
 
 
+def check_script(count: int) -> None:
+    """Refuse `count` processes where they cannot import what has started this one, for it came from no file."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    if script is not None and not os.path.exists(script):
+        refuse(
+            "workers", count, f"a script in a file, which processes import; {script} is none (python FILE instead of python -)"
+        )
+
+
 @contextlib.contextmanager
 def cluster_workers(address: str) -> Iterator[Workers]:
     """Yield the executor of the dask.distributed scheduler at `address`; raises `InvalidInput` if there is none.
@@ -68,12 +79,15 @@ def cluster_workers(address: str) -> Iterator[Workers]:
 
 
 class _Pool(ProcessPoolExecutor):
-    """Processes that Ctrl-C in a terminal does not reach, not even while they start (where the system can block it)."""
+    """Processes that Ctrl-C and SIGTERM do not reach, not even while they start (where the system can block these).
+
+    A terminal or a batch system sends them to all processes of a command; what they mean is the parent's to say.
+    """
 
     def submit(self, *arguments: Any, **named: Any) -> Any:
         if not hasattr(signal, "pthread_sigmask"):
             return super().submit(*arguments, **named)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes inherit it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # processes inherit it
         try:
             return super().submit(*arguments, **named)
         finally:
@@ -81,8 +95,10 @@ class _Pool(ProcessPoolExecutor):
 
 
 def _prepare(reader: Connection) -> None:
-    """Leave Ctrl-C to the parent, and end when it closes its end of the pipe or is no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave Ctrl-C and SIGTERM to the parent, do without dask, and end when it closes its end of the pipe or is no more."""
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)
+    leave_out_dask()
     tqdm.set_lock(threading.RLock())  # its own lock, shared between processes, would be reported as leaked
 
     def watch() -> None:

@@ -10,17 +10,23 @@ import xarray as xr
 from tqdm import tqdm
 
 import teacher_student
+from teacher_student.activations import get_activation
+from teacher_student.arrays import FloatArray
 from teacher_student.errors import Diverged, check_choice, check_flag, check_fraction, refuse
-from teacher_student.problem import Problem, check_problem, output_times
-from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, unpack
-from teacher_student.theory.march import METHOD
-from teacher_student.theory.sampled_drift import SampledDrift
-from teacher_student.theory.solvers import SCIPY_METHODS, Task, solve_compiled, solve_with_scipy
+from teacher_student.layout import unpack
+from teacher_student.problem import Problem, check_problem
+from teacher_student.theory.coordinates import Coordinates, sizes_of
+from teacher_student.theory.equalities import independent_coordinates, smallest_distance
+from teacher_student.theory.ode.march import METHOD
+from teacher_student.theory.ode.solvers import SCIPY_METHODS, Task, solve_compiled, solve_with_scipy
+from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
+from teacher_student.times import output_times
 from teacher_student.trajectory import COMPLETE, build_trajectory
 
-FloatArray = npt.NDArray[np.float64]
-
 METHODS = (METHOD, *SCIPY_METHODS)
+
+# Relative squared distance of two modes below which a tolerance of 1e-9 would show in what becomes of it.
+_NEARLY_THE_SAME = 1e-6
 
 
 def integrate(
@@ -43,12 +49,15 @@ def integrate(
         Output times (steps / N); a number is the last of a logarithmic grid; by default the problem's own times.
     fluctuations : bool
         Also integrate the linear noise: covariance and mean shift of runs at finite N at leading order in 1/N, added as
-        ``covariance`` (V; that of runs is V / N), ``shift`` (m; the mean of runs is off by m / N) and ``propagator``.
+        ``covariance`` (V; that of runs is V / N), ``shift`` (m; the mean of runs is off by m / N) and ``propagator``. Where it
+        cannot be trusted, or needs far more steps than the ODEs, it ends: they are NaN then, and the attribute
+        ``fluctuations_ended`` says after which time and why.
     method : str, optional
         The default is "DOP853+Rodas5P", an explicit Runge-Kutta method and one for stiff stretches, in compiled code; where
         Gaussian averages are sampled it is "LSODA". This and other methods of SciPy serve as a check: they are slower.
     rtol, atol : float, optional
-        Relative and absolute tolerance of the local error: 1e-9 and 1e-12. Where the Gaussian averages are sampled the default
+        Relative and absolute tolerance of the local error: 1e-9 and 1e-12, or 1e-12 and 1e-15 where g' jumps and modes are nearly
+        the same. Where the Gaussian averages are sampled the default
         follows their relative error at alpha = 0: a hundredth of it and a thousandth of that, or where g' has jumps, so that
         the averages over fixed points are not smooth, a tenth of it and a tenth of that.
     progress : bool
@@ -72,7 +81,7 @@ def integrate(
     fluctuations, progress = check_flag("fluctuations", fluctuations), check_flag("progress", progress)
     if method is not None:
         check_choice("method", method, METHODS)
-    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
+    coordinates = independent_coordinates(problem.initial, problem.rule, problem.velocity)
     start = coordinates.start[coordinates.moving]
     f = right_hand_side(problem.initial, problem.rule, coordinates)
     if method is None:
@@ -83,7 +92,7 @@ def integrate(
     if rough and fluctuations:
         activations = f"{problem.rule.activation} (teacher: {problem.rule.teacher_activation or problem.rule.activation})"
         refuse("fluctuations", activations, "activations whose g' has no jumps, or with Gaussian averages in closed form")
-    least_rtol, least_atol = _matched_tolerances(f, start, rough)
+    least_rtol, least_atol = _matched_tolerances(problem, f, start, rough)
     rtol, atol = least_rtol if rtol is None else rtol, least_atol if atol is None else atol
     # SciPy raises smaller relative tolerances to a hundred times the rounding error.
     for name, value, least in (("rtol", rtol, 2.3e-14), ("atol", atol, 1e-300)):
@@ -109,13 +118,13 @@ def integrate(
     if outcome.status.startswith("diverged"):
         raise Diverged(f"theory {outcome.status}", trajectory)
     if outcome.solution is not None and outcome.status == COMPLETE:
-        return _with_fluctuations(trajectory, problem, coordinates, outcome.solution, progress)
+        return _with_fluctuations(trajectory, problem, coordinates, outcome.solution, outcome.n_steps, progress)
     return trajectory
 
 
 def predicts_fluctuations(problem: Problem) -> bool:
     """Return whether the linear noise can be integrated: not where g' has jumps and its averages are sampled."""
-    coordinates = coordinates_of(problem.initial, problem.rule, problem.velocity)
+    coordinates = independent_coordinates(problem.initial, problem.rule, problem.velocity)
     f = right_hand_side(problem.initial, problem.rule, coordinates)
     return not _is_rough(f, coordinates.start[coordinates.moving])
 
@@ -124,8 +133,14 @@ def _is_rough(f: Any, start: FloatArray) -> bool:
     return isinstance(f, SampledDrift) and len(start) > 0 and f.is_rough(start)
 
 
-def _matched_tolerances(f: Any, start: FloatArray, rough: bool) -> tuple[float, float]:
-    """Return the relative and absolute tolerance below which more steps would only follow the error of the averages."""
+def _matched_tolerances(problem: Problem, f: Any, start: FloatArray, rough: bool) -> tuple[float, float]:
+    """Return the relative and absolute tolerance below which more steps would only follow the error of the averages.
+
+    Where modes are nearly the same, and g' jumps, it is lower: errors of their distance grow as the root of their size.
+    """
+    families = get_activation(problem.rule.activation).families
+    if "piecewise_linear" in families and "polynomial" not in families and smallest_distance(problem.initial) < _NEARLY_THE_SAME:
+        return 1e-12, 1e-15
     if not isinstance(f, SampledDrift) or len(start) == 0:
         return 1e-9, 1e-12
     error = min(1.0, f.relative_error(start))
@@ -133,17 +148,23 @@ def _matched_tolerances(f: Any, start: FloatArray, rough: bool) -> tuple[float, 
 
 
 def _with_fluctuations(
-    trajectory: xr.Dataset, problem: Problem, coordinates: Coordinates, solution: Any, progress: bool
+    trajectory: xr.Dataset, problem: Problem, coordinates: Coordinates, solution: Any, n_steps: int, progress: bool
 ) -> xr.Dataset:
     """Add the linear noise around `solution` to a trajectory; interrupted, it returns the trajectory without."""
     # SciPy's linear algebra takes a while to import, and most integrations do not need it.
-    from teacher_student.theory.fluctuations import N_POINTS, linear_noise
+    from teacher_student.theory.noise.fluctuations import N_POINTS, linear_noise
 
     times = trajectory["alpha"].values
     with tqdm(total=float(times[-1]), unit="alpha", disable=None if progress else True, desc="fluctuations") as bar:
         try:
             noise = linear_noise(
-                problem.initial, problem.rule, coordinates, solution, times, report=lambda t: bar.update(t - bar.n)
+                problem.initial,
+                problem.rule,
+                coordinates,
+                solution,
+                times,
+                n_steps,
+                report=lambda t: bar.update(t - bar.n),
             )
         except KeyboardInterrupt:
             trajectory.attrs["status"] = "interrupted"
@@ -158,6 +179,7 @@ def _with_fluctuations(
     trajectory["shift"].attrs["long_name"] = "N times the deviation of the mean over runs, leading order"
     trajectory["propagator"].attrs["long_name"] = "linear flow from the output time before"
     trajectory.attrs["diffusion_points"] = N_POINTS
+    trajectory.attrs["fluctuations_ended"] = noise.ended
     return trajectory
 
 
@@ -172,4 +194,6 @@ def _trajectory(
         "right_hand_sides": n_evaluations,
         "version": teacher_student.__version__,
     }
-    return build_trajectory(problem, times, unpack(full, problem.initial), replicas=False, attributes=attributes)
+    return build_trajectory(
+        problem, times, unpack(full, sizes_of(problem.initial, problem.rule)), replicas=False, attributes=attributes
+    )

@@ -45,5 +45,5 @@ def test_weights_agree_with_the_chain() -> None:
 
 def test_few_or_short_runs_are_not_tested_and_other_sizes_refused() -> None:
     assert agreement(chain(0, 3), chain(1, 40)) == ()
-    with pytest.raises(ts.InvalidInput, match=r"^second: got 'another n_inputs', expected"):
+    with pytest.raises(ts.InvalidInput, match=r"^second: got 'N = 50', expected 100, as in first"):
         agreement(chain(0, 8), ts.simulate(PROBLEM, n_inputs=50, replicas=8))

@@ -111,7 +111,7 @@ def test_one_replica_has_no_standard_error_and_the_report_says_so() -> None:
 
 def test_what_is_no_pair_of_theory_and_simulation_is_refused() -> None:
     theory = ts.integrate(PROBLEM)
-    with pytest.raises(ts.InvalidInput, match=r"^simulation: got 'Dataset', expected a trajectory with replicas"):
+    with pytest.raises(ts.InvalidInput, match=r"^simulation: got 'a trajectory of theory', expected a trajectory of simulate"):
         ts.compare(theory, theory)
     other = ts.simulate(ts.load_problem("saad-solla-1995"), 0.1, n_inputs=20)
     with pytest.raises(ts.InvalidInput, match=r"^simulation: got '3 as size of student', expected 4"):

@@ -47,7 +47,7 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     runs = [ts.simulate(PROBLEM, 0.1, n_inputs=N, replicas=2) for N in (20, 30, 40)]
     with pytest.raises(ts.InvalidInput, match=r"^n_inputs: got \[20, 30\], expected at least three different N"):
         ts.scaling(runs[:2])
-    with pytest.raises(ts.InvalidInput, match=r"^simulations: got 'several problems'"):
+    with pytest.raises(ts.InvalidInput, match=r"^simulations\[2\]: got 'another rule.noise', expected simulations of one"):
         other = dataclasses.replace(PROBLEM, rule=dataclasses.replace(PROBLEM.rule, noise=0.3))
         ts.scaling([*runs[:2], ts.simulate(other, 0.1, n_inputs=40, replicas=2)])
     with pytest.raises(ts.InvalidInput, match=r"^replicas: got 1, expected at least 2 runs at every N"):

@@ -21,8 +21,8 @@ from numba import njit
 import teacher_student as ts
 from teacher_student.analysis.innovations import gather
 from teacher_student.analysis.verdict import AGREES, DIFFERS, FALSE_ALARM_RATE, FINITE_N, NOT_JUDGED, Verdict, judge
-from teacher_student.sgd import overlaps
-from teacher_student.theory import fluctuations
+from teacher_student.sgd import chain
+from teacher_student.theory.noise import fluctuations
 
 # Times are whole steps at N = 100, 500, 1,000 and so on.
 TIMES = np.array([0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.1, 1.8, 3.0, 5.0])
@@ -163,13 +163,13 @@ def test_the_square_of_the_rate_without_the_batch_size_is_seen(problem: ts.Probl
 
 def test_a_sigma_missing_from_the_chain_is_seen(problem: ts.Problem, theory: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """The chain compiled again with h_a = -eta delta sum_k v_k g'(lambda_k) xi_out[k,a] / N."""
-    right = textwrap.dedent(inspect.getsource(overlaps.run_steps.py_func))
+    right = textwrap.dedent(inspect.getsource(chain.run_steps.py_func))
     right = right[right.index("def run_steps") :]
     wrong = right.replace("rate * back * strength", "rate * back")
     assert wrong != right
-    names = dict(vars(overlaps))
+    names = dict(vars(chain))
     exec(wrong, names)
-    monkeypatch.setattr(overlaps, "run_steps", njit(nogil=True, error_model="numpy")(names["run_steps"]))
+    monkeypatch.setattr(chain, "run_steps", njit(nogil=True, error_model="numpy")(names["run_steps"]))
     assert is_alarm(judge(theory, run(problem)))
 
 

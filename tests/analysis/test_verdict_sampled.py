@@ -11,7 +11,7 @@ import xarray as xr
 import teacher_student as ts
 from teacher_student.analysis import innovations
 from teacher_student.analysis.verdict import AGREES, DIFFERS, FINITE_N, judge
-from teacher_student.theory.sampled_drift import SampledDrift
+from teacher_student.theory.right_hand_side import SampledDrift
 
 TIMES = np.array([0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0])
 PROBLEM = ts.Problem(

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from matplotlib import pyplot as plt
 from sklearn.exceptions import ConvergenceWarning
@@ -22,8 +21,6 @@ from teacher_student.deep.latent import Latent, class_angles, latent_geometry, p
 from teacher_student.deep.network import ModeLayer, PlainLayer, build_architecture
 from teacher_student.deep.widths import LeastModes, crossing, least_modes
 from teacher_student.errors import InvalidInput
-
-Array = npt.NDArray[Any]
 
 
 @pytest.fixture(scope="module")

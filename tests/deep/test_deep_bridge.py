@@ -6,25 +6,24 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from plain_sgd import drawn_inputs
 
 import teacher_student as ts
 from teacher_student.activations import get_activation
+from teacher_student.arrays import FloatArray
+from teacher_student.bundles import rule_bundle
 from teacher_student.deep.network import Architecture, factors, n_parameters
 from teacher_student.deep.stream import Teacher, on_line_sgd
 from teacher_student.networks import Weights
 from teacher_student.sgd.weights import advance, replica_of
-
-Array = npt.NDArray[np.float64]
 
 N, K, P, M = 60, 4, 3, 2
 ARCHITECTURE = Architecture(sizes=(N, K, 1), n_modes=(P, 0), activation="erf", bias=False)
 RATES = {"xi_in0": 1.3, "sigma0": 0.8, "xi_out0": 0.6, "W1": 0.9}
 
 
-def draw(seed: int) -> tuple[dict[str, Array], Teacher]:
+def draw(seed: int) -> tuple[dict[str, FloatArray], Teacher]:
     """Return the factors of a student, as the deep code stores them, and a teacher."""
     rng = np.random.default_rng(seed)
     student = {
@@ -36,7 +35,7 @@ def draw(seed: int) -> tuple[dict[str, Array], Teacher]:
     return student, Teacher(rng.standard_normal((M, N)), rng.standard_normal(M), "erf", noise=0.1)
 
 
-def flat(values: dict[str, Array | float]) -> Array:
+def flat(values: dict[str, FloatArray | float]) -> FloatArray:
     """Return the flat vector with these factors."""
     theta = np.empty(n_parameters(ARCHITECTURE))
     for name, view in factors(ARCHITECTURE, theta).items():
@@ -47,7 +46,7 @@ def flat(values: dict[str, Array | float]) -> Array:
 class Numbers:
     """Stands for a generator: vectors are the inputs of a run on line, single numbers its label noise."""
 
-    def __init__(self, inputs: Iterator[Array], rng: np.random.Generator) -> None:
+    def __init__(self, inputs: Iterator[FloatArray], rng: np.random.Generator) -> None:
         self.inputs, self.rng = inputs, rng
 
     def standard_normal(self, size: int | None = None) -> Any:
@@ -58,7 +57,7 @@ class Numbers:
 class OnLine:
     """The on-line SGD of this package from the factors of `student`, on the streams of seed 11."""
 
-    def __init__(self, student: dict[str, Array], teacher: Teacher, batch_size: int, weight_decay: float) -> None:
+    def __init__(self, student: dict[str, FloatArray], teacher: Teacher, batch_size: int, weight_decay: float) -> None:
         rates = dict(zip(("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v"), RATES.values(), strict=True))
         self.rule = ts.LearningRule(noise=teacher.noise, weight_decay=weight_decay, batch_size=batch_size, **rates)
         factors = (student["xi_in0"], student["sigma0"], np.ascontiguousarray(student["xi_out0"].T), student["W1"][0])
@@ -67,21 +66,19 @@ class OnLine:
 
     def numbers(self) -> Numbers:
         """Return the inputs and noise of the run, at its beginning, as a generator."""
-        return Numbers(drawn_inputs(self.run.stream.copy(), N, self.rule.batch_size), np.random.default_rng(11))
+        return Numbers(drawn_inputs(self.run.arrays.stream.copy(), N, self.rule.batch_size), np.random.default_rng(11))
 
     def step(self) -> None:
         """Take one step."""
-        rule, erf = self.rule, self.erf
-        rates_and_more = (rule.schedules, rule.noise, rule.weight_decay, rule.batch_size, rule.spherical)
-        assert advance(self.run, erf.g, erf.g_prime, erf.g, *rates_and_more, N, 0, 1) == 1
+        assert advance(self.run, self.erf, self.erf, rule_bundle(self.rule), None, N, 0, 1) == 1
 
-    def state(self) -> Array:
+    def state(self) -> FloatArray:
         """Return the flat vector as the deep code has it."""
         w = self.run.weights
         return flat({"xi_in0": w.xi_in, "sigma0": w.sigma, "xi_out0": w.xi_out.T, "W1": w.v})
 
 
-def deep_rates(weight_decay: float) -> tuple[Array, Array]:
+def deep_rates(weight_decay: float) -> tuple[FloatArray, FloatArray]:
     """Return the deep code's rates and decays, an entry a parameter, that stand for the on-line ones.
 
     On-line, the input modes move by eta / sqrt(N) times the gradient with respect to u times x, which is eta times the gradient
@@ -92,7 +89,7 @@ def deep_rates(weight_decay: float) -> tuple[Array, Array]:
     return rate, flat({name: eta * weight_decay / N for name, eta in RATES.items()})
 
 
-def differences_of_single_steps(batch_size: int, weight_decay: float, n_steps: int, rate_factor: float = 1.0) -> Array:
+def differences_of_single_steps(batch_size: int, weight_decay: float, n_steps: int, rate_factor: float = 1.0) -> FloatArray:
     """Return the largest difference of any parameter after each step of both codes from the same state, (n_steps,)."""
     student, teacher = draw(5)
     on_line = OnLine(student, teacher, batch_size, weight_decay)

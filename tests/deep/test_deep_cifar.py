@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from teacher_student.arrays import Array
 from teacher_student.deep import cifar
 from teacher_student.deep.data import load_data, read_cifar
 from teacher_student.errors import InvalidInput
-
-Array = npt.NDArray[Any]
 
 
 def pixels(n_samples: int, seed: int = 0) -> Array:
@@ -187,6 +186,50 @@ def test_what_a_batch_holds_is_not_printed_at_length(name: str, tmp_path: Path) 
         cifar.read_batch(tmp_path / "b", "training batch 1 of 5")
     assert message in str(caught.value)
     assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+def doubled(depth: int) -> bytes:
+    """Return operations that leave a tuple of twice a tuple, `depth` deep, whose hash takes 2^depth steps."""
+    return b"(t" + (b"2\x86" * depth)
+
+
+SLOW_TO_HASH: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "SETITEM": (lambda key: b"\x80\x04}" + key + b"K\x01s.", "it has tuple as a key"),
+    "SETITEMS": (lambda key: b"\x80\x04}(" + key + b"K\x01u.", "it has tuple as a key"),
+    "DICT": (lambda key: b"\x80\x04(" + key + b"K\x01d.", "it has tuple as a key"),
+    "ADDITEMS": (lambda key: b"\x80\x04\x8f(" + key + b"\x90.", "it has a set"),
+    "FROZENSET": (lambda key: b"\x80\x04(" + key + b"\x91.", "it has a set"),
+    "SETITEM in the state of an array": (
+        lambda key: b"\x80\x04cnumpy\nndarray\n)\x81}" + key + b"K\x01sb.",
+        "it has tuple as a key",
+    ),
+}
+
+
+@pytest.mark.parametrize("operation", SLOW_TO_HASH)
+def test_nothing_is_hashed_that_takes_for_ever(operation: str, tmp_path: Path) -> None:
+    """A tuple 100 deep has 2^100 leaves; with one of 3, which pickle itself loads, the operations are seen to be right."""
+    content, message = SLOW_TO_HASH[operation]
+    if "array" not in operation:
+        assert len(pickle.loads(content(doubled(3)))) == 1
+    for depth in (3, 100):
+        (tmp_path / "b").write_bytes(content(doubled(depth)))
+        with pytest.raises(InvalidInput, match=message):
+            cifar.read_batch(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x04c_codecs\nencode\n}C\x01aK\x01sb.", "it gives a state to function"),
+        (b"\x80\x04]K\x00K\x01s.", "it makes entries in list"),
+        (b"\x80\x04(C\x01ad.", "argument 2 is shorter"),
+    ],
+)
+def test_operations_that_no_batch_has_are_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "b").write_bytes(content)
+    with pytest.raises(InvalidInput, match=message):
+        cifar.read_batch(tmp_path / "b")
 
 
 @pytest.mark.parametrize("labelled", [True, False])

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from teacher_student.arrays import Array
 from teacher_student.deep import cifar
 from teacher_student.deep.data import gaussian_mixture, load_data, read_mnist
 from teacher_student.deep.idx import read_idx, read_images_and_labels
 from teacher_student.deep.stream import Teacher
 from teacher_student.errors import InvalidInput
 
-Array = npt.NDArray[Any]
 Write = Callable[[Path], None]
 
 
@@ -52,6 +51,17 @@ def test_mnist_is_read_from_a_folder(tmp_path: Path, packed: bool) -> None:
     assert data.X_train.dtype == np.float32
     assert abs(data.X_train.mean()) < 1e-6
     assert abs(data.X_train.std() - 1) < 1e-6
+
+
+def test_pixels_of_unit_range_keep_what_is_black(tmp_path: Path) -> None:
+    write_mnist(tmp_path, packed=False)
+    data = load_data("mnist", tmp_path, inputs="unit-range")
+    np.testing.assert_allclose(data.X_train, images(30).reshape(30, 20) / images(30).max(), rtol=1e-6)
+    assert (data.X_train.min(), data.X_train.max(), data.X_train.dtype) == (0, 1, np.float32)
+    mixture = load_data("gaussian-mixture", inputs="unit-range")
+    assert np.abs(mixture.X_train).max() == 1
+    with pytest.raises(InvalidInput, match=r"^inputs: got 'pixels', expected one of standardised, unit-range"):
+        load_data("digits", inputs="pixels")
 
 
 def test_a_gzipped_file_may_lack_the_suffix(tmp_path: Path) -> None:

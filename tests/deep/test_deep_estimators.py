@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import re
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from teacher_student.arrays import Array
 from teacher_student.deep import ModeMLPClassifier, ModeMLPRegressor, training
-from teacher_student.deep.network import DECOMPOSITIONS
+from teacher_student.deep.network import DECOMPOSITIONS, build_architecture
 from teacher_student.deep.optimiser import Adam, scheduled_rate, sgd_step
 from teacher_student.errors import Diverged, InvalidInput
 
@@ -33,7 +34,7 @@ def test_scikit_learn_accepts_the_estimators(estimator: Any, check: Callable[[An
     check(estimator)
 
 
-def blobs(n_samples: int = 240) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def blobs(n_samples: int = 240) -> tuple[Array, Array]:
     """Return three separable classes in four dimensions."""
     X, y = make_blobs(n_samples, 4, centers=3, cluster_std=1.0, random_state=0)
     return (X - X.mean(axis=0)) / X.std(axis=0), y
@@ -97,12 +98,12 @@ def test_early_stopping_ends_after_epochs_without_a_rise_and_keeps_the_best(monk
     assert (model.theta_ != ends[-1]).any()
 
 
-def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch, diverge: bool = False) -> list[npt.NDArray[Any]]:
+def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch, diverge: bool = False) -> list[Array]:
     """Let Ctrl-C come, or the loss be NaN, in the epoch after `epochs`; return a list of the parameters at the end of each."""
-    ends: list[npt.NDArray[Any]] = []
+    ends: list[Array] = []
     epoch = training._epoch
 
-    def one(estimator: Any, theta: npt.NDArray[Any], *rest: Any) -> tuple[float, float]:
+    def one(estimator: Any, theta: Array, *rest: Any) -> tuple[float, float]:
         if len(ends) == epochs:
             theta[...] = np.nan
             if diverge:
@@ -262,6 +263,46 @@ def test_other_spellings_of_parameters_are_understood(name: str, value: Any, exp
     X, y = blobs(20)
     model = ModeMLPClassifier(**{**SMALL, "max_iter": 1, name: value}).fit(X, y)
     assert (model.architecture_.n_modes, model.theta_.dtype) == expected
+
+
+SHAPES = {  # what Li and Huang's networks of three matrices have: one P, one a matrix, one a layer of neurons, a column
+    ("modes", 7): (7, 7, 7),
+    ("modes", (7, 7, 7)): (7, 7, 7),
+    ("modes", (30, 20, 10)): (30, 20, 10),
+    ("modes", (7, 7, 7, 7)): "a number, or a list of one for each of the 3 weight matrices",
+    ("modes", ((7,), (7,), (7,))): "a whole number or a flat list of them, such as [70, 70, 70]",
+    ("shared", 7): (7, 7, 7),
+    ("shared", (7,)): (7, 7, 7),
+    ("shared", (7, 7, 7)): (7, 7, 7),
+    ("shared", (7, 7, 7, 7)): (7, 7, 7),
+    ("shared", (7, 7)): "a number, or the same for each of the 3 matrices or 4 layers",
+    ("shared", (30, 20, 10)): 'one number, such as 70: neighbours share modes; "modes" has its own for each matrix',
+    ("none", 7): (0, 0, 0),
+}
+
+
+@pytest.mark.parametrize(("decomposition", "n_modes"), SHAPES)
+def test_every_shape_of_n_modes_is_accepted_or_refused_with_the_way_to_say_it(decomposition: str, n_modes: Any) -> None:
+    expected = SHAPES[decomposition, n_modes]
+    if isinstance(expected, str):
+        with pytest.raises(InvalidInput, match=f"^n_modes: got .*, expected {re.escape(expected)}$"):
+            build_architecture((12, 8, 8, 3), n_modes, decomposition, "relu")
+    else:
+        assert build_architecture((12, 8, 8, 3), n_modes, decomposition, "relu").n_modes == expected
+
+
+@pytest.mark.parametrize("decomposition", DECOMPOSITIONS)
+def test_networks_before_training_are_those_that_training_starts_from(decomposition: str) -> None:
+    X, y = blobs(20)
+    settings = {**SMALL, "decomposition": decomposition, "random_state": 3}
+    before = ModeMLPClassifier(**settings).initialise(X, y)
+    assert (before.n_iter_, before.loss_curve_) == (0, [])
+    hardly = ModeMLPClassifier(**{**settings, "learning_rate": 1e-30, "max_iter": 1}).fit(X, y)
+    np.testing.assert_allclose(before.theta_, hardly.theta_, rtol=0, atol=1e-25)
+    fitted = ModeMLPClassifier(**{**settings, "max_iter": 1}).fit(X, y)
+    assert np.abs(fitted.theta_ - hardly.theta_).max() > 1e-3  # the negative control
+    with pytest.raises(InvalidInput, match=r"^n_modes: got"):
+        ModeMLPClassifier(**{**SMALL, "n_modes": 0}).initialise(X, y)
 
 
 def test_adam_takes_the_steps_of_its_definition() -> None:

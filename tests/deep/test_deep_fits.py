@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from teacher_student.arrays import Array
 from teacher_student.deep.fits import STRONG, PowerLaws, fit_power_laws, fit_width_laws, width_verdict
 from teacher_student.errors import InvalidInput
-
-Array = npt.NDArray[Any]
 
 
 def ranked(slope_1: float, slope_2: float, at: float, noise: float, n: int, seed: int) -> Array:

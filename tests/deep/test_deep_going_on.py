@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from sklearn.datasets import make_blobs
 
+from teacher_student.arrays import Array
 from teacher_student.deep import ModeMLPClassifier, ModeMLPRegressor
 from teacher_student.errors import InvalidInput
 
 SMALL = {"hidden_layer_sizes": (16,), "n_modes": 4, "max_iter": 60, "learning_rate": 0.02, "batch_size": 8}
 
 
-def blobs(n_samples: int = 240) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def blobs(n_samples: int = 240) -> tuple[Array, Array]:
     """Return three separable classes in four dimensions."""
     X, y = make_blobs(n_samples, 4, centers=3, cluster_std=1.0, random_state=0)
     return (X - X.mean(axis=0)) / X.std(axis=0), y
@@ -53,7 +53,7 @@ def test_going_on_takes_the_optimiser_it_is_given() -> None:
     X, y = blobs(64)
     settings = {**SMALL, "max_iter": 1, "batch_size": 64, "warm_start": True, "random_state": 0, "dtype": "float64"}
 
-    def step(optimiser: str, rate: float) -> npt.NDArray[Any]:
+    def step(optimiser: str, rate: float) -> Array:
         model = ModeMLPClassifier(**settings).fit(X, y)
         before = model.theta_.copy()
         model.set_params(optimiser=optimiser, learning_rate=rate, weight_decay=0.0).fit(X, y)

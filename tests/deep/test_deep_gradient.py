@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from teacher_student.arrays import FloatArray
 from teacher_student.deep.activations import ACTIVATIONS, gaussian_moments, get_activation
 from teacher_student.deep.gradient import add_orthogonality, backward, cross_entropy, forward, squared_error
 from teacher_student.deep.network import (
     DECOMPOSITIONS,
     Architecture,
+    Layers,
     ModeLayer,
     as_layers,
     build_architecture,
@@ -22,14 +23,13 @@ from teacher_student.deep.network import (
 )
 from teacher_student.errors import InvalidInput
 
-Array = npt.NDArray[np.float64]
 SIZES = (5, 7, 6, 3)
 LONG = (40, 36, 50, 33)  # products with few modes are compiled
 
 
 def network(
     decomposition: str, activation: str = "tanh", n_modes: object = 4, sizes: tuple[int, ...] = SIZES
-) -> tuple[Architecture, Array]:
+) -> tuple[Architecture, FloatArray]:
     """Return a small network with generic parameters, biases included."""
     architecture = build_architecture(sizes, n_modes, decomposition, activation)
     rng = np.random.default_rng(3)
@@ -37,8 +37,8 @@ def network(
 
 
 def loss_and_gradient(
-    architecture: Architecture, theta: Array, x: Array, target: Array, orthogonality: float = 0.0
-) -> tuple[float, Array]:
+    architecture: Architecture, theta: FloatArray, x: FloatArray, target: FloatArray, orthogonality: float = 0.0
+) -> tuple[float, FloatArray]:
     """Return the loss (cross-entropy for integer targets) and the package's gradient."""
     layers, activation = as_layers(architecture, theta), get_activation(architecture.activation)
     fields = forward(layers, activation, x)
@@ -52,7 +52,7 @@ def loss_and_gradient(
     return value, gradient
 
 
-def finite_differences(architecture: Architecture, theta: Array, *arguments: object) -> Array:
+def finite_differences(architecture: Architecture, theta: FloatArray, *arguments: object) -> FloatArray:
     """Return central differences of the loss, of error h^2 = 1e-10 relative to the third derivative."""
     h, result = 1e-5, np.empty_like(theta)
     for i in range(len(theta)):
@@ -170,7 +170,7 @@ def test_moments_of_the_activations() -> None:
     assert zg == pytest.approx(np.sqrt(2 / np.pi) / np.sqrt(2), rel=1e-10)
 
 
-def field_variances(decomposition: str, initialisation: str, N: int, P: int, activation: str = "relu") -> Array:
+def field_variances(decomposition: str, initialisation: str, N: int, P: int, activation: str = "relu") -> FloatArray:
     """Return <z^2> of each matrix, over inputs of mean square 1 and 12 draws of the parameters: (draws, matrices)."""
     sizes = (N, N, N, 40)
     architecture = build_architecture(sizes, P, decomposition, activation)
@@ -249,6 +249,43 @@ def test_svd_has_no_more_modes_than_can_be_orthogonal_and_starts_orthonormal() -
         assert isinstance(layer, ModeLayer)
         np.testing.assert_allclose(layer.xi_in @ layer.xi_in.T, np.eye(len(layer.sigma)), atol=1e-12)
         np.testing.assert_allclose(layer.xi_out.T @ layer.xi_out, np.eye(len(layer.sigma)), atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_spectral_modes_are_the_leading_ones_of_a_matrix_as_standard_training_draws_it(activation: str) -> None:
+    """With all modes the matrix has the law of a whole one; with fewer, its leading singular values; with more, sigma 0."""
+    sizes = (30, 20, 12)
+
+    def start(n_modes: int, decomposition: str = "modes", initialisation: str = "spectral", seed: int = 0) -> Layers:
+        architecture = build_architecture(sizes, n_modes, decomposition, activation)
+        return as_layers(architecture, draw_parameters(architecture, initialisation, np.random.default_rng(seed), np.float64))
+
+    for matrix, rank in ((0, 20), (1, 12)):
+        few, all_of_them = start(5)[matrix], start(rank)[matrix]
+        assert few.sigma.min() > 0
+        for modes in (few.xi_in, few.xi_out.T):
+            np.testing.assert_allclose(modes @ modes.T, np.eye(5), atol=1e-12)
+        more = start(rank + 3)[matrix]
+        assert more.sigma[rank:].tolist() == [0, 0, 0]
+        np.testing.assert_allclose(np.linalg.norm(more.xi_in, axis=1), 1.0)
+        assert (np.diff(all_of_them.sigma) <= 0).all()
+        squares, whole, leading = [], [], []
+        for seed in range(60):
+            layer, plain = start(rank, seed=seed)[matrix], start(rank, "none", "unit-fields", seed)[matrix]
+            squares.append((((layer.xi_out * layer.sigma) @ layer.xi_in) ** 2).mean())
+            whole.append((plain.W**2).mean())
+            leading.append(start(3, seed=seed)[matrix].sigma.sum() - np.linalg.svd(plain.W, compute_uv=False)[:3].sum())
+        error = np.std(squares) / np.sqrt(60)
+        assert abs(np.mean(squares) - np.mean(whole)) < 4 * np.hypot(error, np.std(whole) / np.sqrt(60))
+        assert abs(np.mean(squares) * 2 - np.mean(whole)) > 8 * error  # the negative control
+        assert abs(np.mean(leading)) < 4 * np.std(leading) / np.sqrt(60)
+
+
+@pytest.mark.parametrize("decomposition", ["shared", "low-rank", "svd"])
+def test_a_spectral_start_is_refused_where_modes_cannot_be_singular(decomposition: str) -> None:
+    architecture = build_architecture(SIZES, 2, decomposition, "relu")
+    with pytest.raises(InvalidInput, match=r"^initialisation: got 'spectral', expected unit-fields"):
+        draw_parameters(architecture, "spectral", np.random.default_rng(0))
 
 
 def test_factors_are_views_that_cover_the_flat_vector() -> None:

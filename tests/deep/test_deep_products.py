@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from teacher_student.arrays import RealArray
 from teacher_student.deep import products
 from teacher_student.deep.products import mix_modes, mix_samples, overlaps
-
-Array = npt.NDArray[np.floating]
 
 # Rows of 32 or more of up to 32 modes are compiled, 1024 float32 or 512 float64 are of one page.
 LENGTHS = (10, 32, 33, 47, 64, 100, 512, 1024, 2049)
@@ -20,7 +19,7 @@ SAMPLES = (1, 2, 3, 8, 33)
 DTYPES = [np.float32, np.float64]
 
 
-def three_products(samples: Array, weights: Array, modes: Array) -> tuple[Array, Array, Array]:
+def three_products(samples: RealArray, weights: RealArray, modes: RealArray) -> tuple[RealArray, RealArray, RealArray]:
     """Return A modes^T, C modes and C^T A."""
     dtype = samples.dtype
     u, z, d = np.empty(weights.shape, dtype), np.empty(samples.shape, dtype), np.empty(modes.shape, dtype)
@@ -30,7 +29,7 @@ def three_products(samples: Array, weights: Array, modes: Array) -> tuple[Array,
     return u, z, d
 
 
-def draw(n_samples: int, P: int, N: int, dtype: npt.DTypeLike) -> tuple[Array, Array, Array]:
+def draw(n_samples: int, P: int, N: int, dtype: npt.DTypeLike) -> tuple[RealArray, RealArray, RealArray]:
     """Return samples (n, N), weights (n, P) and modes (P, N)."""
     rng = np.random.default_rng([n_samples, P, N])
     return tuple(rng.standard_normal(shape).astype(dtype) for shape in ((n_samples, N), (n_samples, P), (P, N)))

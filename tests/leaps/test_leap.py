@@ -13,16 +13,18 @@ import scipy.linalg
 
 import teacher_student as ts
 from teacher_student import cli
-from teacher_student.leaps.dynamics import Dynamics, dynamics_of, velocity
-from teacher_student.leaps.flow import ERROR, NODES, STAGES, flow
-from teacher_student.leaps.leap import STEP, leap
+from teacher_student.gaussian_averages.sampled import gaussian_points
+from teacher_student.layout import views
+from teacher_student.leaps.dormand_prince import ERROR, NODES, STAGES, carry
+from teacher_student.leaps.leap import STEP, Run, leap
+from teacher_student.leaps.model import LeapModel, leap_model, slope_of
 from teacher_student.leaps.noise import restore_gram
 from teacher_student.schedules import rates_at
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side
-from teacher_student.theory.diffusion import step_moments
-from teacher_student.theory.fluctuations import half_hessian_of_covariance, jacobian
-from teacher_student.theory.gaussian_averages.sampled import gaussian_points
-from teacher_student.theory.spherical import moments_at_fixed_lengths
+from teacher_student.theory.coordinates import coordinates_of, sizes_of
+from teacher_student.theory.noise.diffusion import step_moments
+from teacher_student.theory.noise.fluctuations import half_hessian_of_covariance, jacobian
+from teacher_student.theory.noise.spherical import moments_at_fixed_lengths
+from teacher_student.theory.right_hand_side import right_hand_side
 
 N_INPUTS = 1e8  # kicks small enough for differences of first and second order in them
 
@@ -49,7 +51,7 @@ def test_the_drift_is_that_of_the_theory(activation: str, spherical: bool) -> No
     coordinates = coordinates_of(problem.initial, problem.rule)
     expected = right_hand_side(problem.initial, problem.rule, coordinates)(0.7, coordinates.start[coordinates.moving])
     out = np.empty_like(coordinates.start)
-    velocity(dynamics_of(problem), 0.7, coordinates.start, out)
+    slope_of(leap_model(problem, 1e-8).equations, 0.7, coordinates.start, out)
     np.testing.assert_allclose(out[coordinates.moving], expected, rtol=1e-12, atol=1e-14)
 
 
@@ -65,28 +67,28 @@ def test_the_method_is_that_of_dormand_and_prince() -> None:
 
 def test_the_drift_alone_is_as_exact_as_asked() -> None:
     problem = both_layers()
-    dynamics, coordinates = dynamics_of(problem), coordinates_of(problem.initial, problem.rule)
+    model, coordinates = leap_model(problem, 1e-8), coordinates_of(problem.initial, problem.rule)
     f = right_hand_side(problem.initial, problem.rule, coordinates)
     start = coordinates.start[coordinates.moving]
     exact = scipy.integrate.solve_ivp(f, (0.0, 3.0), start, method="DOP853", rtol=1e-12, atol=1e-14).y[:, -1]
     for tolerance in (1e-5, 1e-8):
         y = coordinates.start.copy()
-        flow(dynamics._replace(tolerance=tolerance), y, 0.0, 3.0, 0.1)
+        carry(model._replace(tolerance=tolerance), y, 0.0, 3.0, 0.1)
         assert 1e-3 * tolerance < np.abs(y[coordinates.moving] - exact).max() < 10.0 * tolerance
 
 
-def leap_moments(dynamics: Dynamics, y: np.ndarray, points: np.ndarray, length: float) -> tuple[np.ndarray, np.ndarray]:
+def leap_moments(model: LeapModel, y: np.ndarray, points: np.ndarray, length: float) -> tuple[np.ndarray, np.ndarray]:
     """Return N times covariance and mean beyond the drift after one leap, by differences in the weights of its noise."""
 
     def end(weights: np.ndarray) -> np.ndarray:
-        state, record = y.copy(), np.zeros(7)
-        record[STEP] = 0.1 * length
-        leap(dynamics, 0.0, state, points, weights, length, N_INPUTS, record)
-        return state
+        run = Run(y.copy(), np.empty(0), np.zeros(7), points)
+        run.record[STEP] = 0.1 * length
+        leap(model, 0.0, run, points, weights, length, N_INPUTS)
+        return run.y
 
     n_points = len(points)
     drifted = y.copy()
-    flow(dynamics, drifted, 0.0, length, 0.1 * length)
+    carry(model, drifted, 0.0, length, 0.1 * length)
     centre = end(np.zeros((2, n_points)))
     covariance, mean = np.zeros((len(y), len(y))), centre - drifted
     for i in range(2):
@@ -134,7 +136,7 @@ def exact_moments(
 def of_drift(problem: ts.Problem, alpha: float, full: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return what the mean correction of spherical steps gains if their mean is that of the theory, not over the points."""
     state, free = problem.initial, dataclasses.replace(problem.rule, spherical=False)
-    raw, moving = coordinates_of(state, free), coordinates_of(state, problem.rule).moving
+    raw = coordinates_of(state, free)
     rates = np.empty(4)
     rates_at(free.schedules, alpha, rates)
     without_decay = dataclasses.replace(free, weight_decay=0.0)
@@ -142,7 +144,7 @@ def of_drift(problem: ts.Problem, alpha: float, full: np.ndarray, points: np.nda
     of_points = step_moments(full, state, free, raw, points, alpha).mean
     nothing = np.zeros((len(raw.moving), len(raw.moving))), np.zeros(len(raw.moving))
     decay = rates[0] * free.weight_decay
-    rest = *nothing, full, state.n_modes, state.n_teacher, decay, raw.moving, moving
+    rest = *nothing, full, coordinates_of(state, problem.rule), decay, raw.moving
     return moments_at_fixed_lengths(mean, *rest)[2] - moments_at_fixed_lengths(of_points, *rest)[2]
 
 
@@ -151,11 +153,11 @@ def test_mean_and_covariance_of_a_leap_are_right_to_fourth_order(spherical: bool
     problem = both_layers(spherical=spherical)
     coordinates = coordinates_of(problem.initial, problem.rule)
     points = gaussian_points(4, 32, seed=3)
-    dynamics = dynamics_of(problem)._replace(tolerance=1e-13)
+    model = leap_model(problem, 1e-13)
     of_V, of_m = [], []
     for length in (0.4, 0.2, 0.1):
         V, m = exact_moments(problem, points, length)
-        covariance, mean = leap_moments(dynamics, coordinates.start, points, length)
+        covariance, mean = leap_moments(model, coordinates.start, points, length)
         covariance, mean = covariance[np.ix_(coordinates.moving, coordinates.moving)], mean[coordinates.moving]
         scale = np.sqrt(np.outer(np.diagonal(V), np.diagonal(V)))
         of_V.append(np.abs((covariance - V) / scale).max())
@@ -221,11 +223,10 @@ def test_overlaps_remain_those_of_vectors() -> None:
     for r, t in np.ndindex(20, 4):
         at = runs.isel(replica=r, alpha=t)
         ts.plain_committee(Q=at["Q"], R=at["R"], T=at["T"], v=at["v"], v_teacher=at["v_teacher"])  # refuses what is none
-    dynamics = dynamics_of(problem)
     y = coordinates_of(initial, problem.rule).start.copy()
     y[0] -= 0.001  # shorter than its part along the teacher
-    assert restore_gram(dynamics, y, np.empty((4, 4))) == pytest.approx(0.001 / 0.019)
-    assert restore_gram(dynamics, y, np.empty((4, 4))) == 0.0
+    assert restore_gram(initial.T, views(y, sizes_of(initial)), np.empty((4, 4))) == pytest.approx(0.001 / 0.019)
+    assert restore_gram(initial.T, views(y, sizes_of(initial)), np.empty((4, 4))) == 0.0
     np.testing.assert_allclose(y[:4], [0.02, 0.0, 0.0, 0.02], atol=1e-15)
 
 

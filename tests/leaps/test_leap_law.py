@@ -17,7 +17,7 @@ from scipy import stats
 import teacher_student as ts
 from teacher_student.analysis.scaling import scaling
 from teacher_student.analysis.stages import passage_times
-from teacher_student.theory.plateau import escape_probability
+from teacher_student.theory.stability.plateau import escape_probability
 
 LARGEST_Z, LARGEST_RMS, SMALLEST_P = 4.5, 1.3, 1e-3
 N_INPUTS, CHAINS, LEAPS = 10_000, 800, 800

@@ -76,7 +76,7 @@ def test_a_generator_that_is_not_restored_would_be_noticed(
     """The criterion above fails if a resumed run draws its random numbers from the beginning."""
 
     def without_generators(started: Any, name: str, arrays: dict[str, Any], states: dict[str, Any]) -> None:
-        generators = {f.name: getattr(started, f.name) for f in dataclasses.fields(started)}
+        generators = started._asdict()
         states = {**states, **{f"{name}.{key}": value.bit_generator.state for key, value in generators.items() if key == "rng"}}
         of_chain = {f"{name}.{key}": generators[key] for key in ("streams", "draws", "used") if "streams" in generators}
         arrays = {**arrays, **of_chain}
@@ -132,6 +132,7 @@ def test_a_run_that_was_killed_is_resumed(method: str, tmp_path: Path) -> None:
         ({"alpha": [0.0, 1.0]}, "alpha [0, 40], not [0, 13, 40, 80]"),
         ({"problem": {"noise": 0.25}}, "problem 'noise = 0.25', not 'noise = 0.2'"),
         ({"version": "9.9"}, "version '9.9', not "),
+        ({"format": "checkpoint 9"}, "format 'checkpoint 9', not 'teacher_student checkpoint 2'"),
     ],
 )
 def test_a_checkpoint_of_another_simulation_is_refused_in_one_line(
@@ -146,6 +147,8 @@ def test_a_checkpoint_of_another_simulation_is_refused_in_one_line(
     before = path.read_bytes()
     if "version" in changed:
         monkeypatch.setattr(ts, "__version__", changed.pop("version"))
+    if "format" in changed:
+        monkeypatch.setattr(checkpoint, "_FORMAT", changed.pop("format"))
     problem = make_problem(**changed.pop("problem", {}))
     with pytest.raises(ts.InvalidInput) as caught:
         simulate(problem, changed.pop("method", "weights"), path, **changed)
@@ -183,8 +186,8 @@ def with_about(arrays: dict[str, Any], about: Any) -> dict[str, Any]:
         lambda arrays: with_about(arrays, {"settings": 3}),
         lambda arrays: with_about(arrays, {"settings": {"array": 1, "dtype": "none"}}),
         lambda arrays: with_about(arrays, {**json.loads(arrays["about"].tobytes()), "steps": [1]}),
-        lambda arrays: {name: array for name, array in arrays.items() if name != "run 0.weights.xi_in"},
-        lambda arrays: {**arrays, "run 0.weights.xi_in": np.zeros(3)},
+        lambda arrays: {name: array for name, array in arrays.items() if name != "run 0.arrays.rows"},
+        lambda arrays: {**arrays, "run 0.arrays.rows": np.zeros(3)},
     ],
 )
 def test_a_checkpoint_whose_state_is_another_than_it_says_is_refused(
@@ -211,11 +214,13 @@ def test_output_times_that_differ_late_are_shown_where_they_do(make_problem: Cal
         simulate(make_problem(), "overlaps", tmp_path / "state", alpha=[*times[:-1], 2.0])
 
 
-def test_what_a_run_killed_while_it_wrote_has_left_is_removed(make_problem: Callable[..., ts.Problem], tmp_path: Path) -> None:
-    for name in (".state.1.tmp", ".other.1.tmp"):
-        (tmp_path / name).write_bytes(b"half")
+def test_what_a_run_killed_while_it_wrote_has_left_is_removed(
+    make_problem: Callable[..., ts.Problem], tmp_path: Path, leave_temporary: Callable[[Path], Path]
+) -> None:
+    own, other = leave_temporary(tmp_path / "state"), leave_temporary(tmp_path / "other")
+    assert own.exists()
     simulate(make_problem(), "overlaps", tmp_path / "state")
-    assert {path.name for path in tmp_path.iterdir()} == {"state", ".other.1.tmp"}
+    assert {path.name for path in tmp_path.iterdir()} == {"state", other.name}
 
 
 @dataclass(frozen=True)

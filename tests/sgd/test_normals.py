@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from teacher_student.sgd.normals import GROUP, LANES, box_muller, fill_normals, next_word, normal_stream
+from teacher_student.sgd.normals import GENERATORS, GROUP, box_muller, fill_normals, next_word, normal_stream
 
 LARGEST_Z = 4.5
 SMALLEST_P = 1e-3
@@ -95,11 +95,11 @@ def test_words_are_those_of_plain_integers(seed: int) -> None:
 
 
 def test_every_lane_is_its_own_generator() -> None:
-    """Lane l makes the numbers l and LANES + l of every group from its own column of the state, in order."""
+    """Lane l makes the numbers l and GENERATORS + l of every group from its own column of the state, in order."""
     state = normal_stream(np.random.SeedSequence(3))
-    words = np.array([reference_words([int(s) for s in state[:, lane]], 4) for lane in range(LANES)], dtype=object)
-    expected = [reference_normals(*words[lane, 2 * j : 2 * j + 2]) for j in range(2) for lane in range(LANES)]
-    expected = np.array(expected, dtype=float).reshape(2, LANES, 2).transpose(0, 2, 1).ravel()
+    words = np.array([reference_words([int(s) for s in state[:, lane]], 4) for lane in range(GENERATORS)], dtype=object)
+    expected = [reference_normals(*words[lane, 2 * j : 2 * j + 2]) for j in range(2) for lane in range(GENERATORS)]
+    expected = np.array(expected, dtype=float).reshape(2, GENERATORS, 2).transpose(0, 2, 1).ravel()
     out = np.empty(2 * GROUP)
     fill_normals(state, out)
     assert np.abs(out - expected).max() < 1e-14
@@ -240,8 +240,8 @@ def test_lanes_pairs_and_neighbours_in_time_are_uncorrelated() -> None:
     same_lane = groups.copy()
     same_lane[:, 5] = groups[:, 9]
     without_exchange = groups.copy()
-    pair = groups[:, [0, LANES]]
-    without_exchange[:, [0, LANES]] = np.where(np.abs(pair[:, :1]) > np.abs(pair[:, 1:]), pair, pair[:, ::-1])
+    pair = groups[:, [0, GENERATORS]]
+    without_exchange[:, [0, GENERATORS]] = np.where(np.abs(pair[:, :1]) > np.abs(pair[:, 1:]), pair, pair[:, ::-1])
     shifted_in_time = groups.copy()
     shifted_in_time[:, GROUP + 3] = 0.1 * groups[:, 3] + np.sqrt(0.99) * groups[:, GROUP + 3]
     for mistake in (same_lane, without_exchange, shifted_in_time):
@@ -249,7 +249,7 @@ def test_lanes_pairs_and_neighbours_in_time_are_uncorrelated() -> None:
 
 
 def test_pairs_have_a_uniform_angle_and_an_exponential_radius() -> None:
-    """Angle and radius of the pairs (l, LANES + l): the 32 x 16 cells of equal probability are equally full."""
+    """Angle and radius of the pairs (l, GENERATORS + l): the 32 x 16 cells of equal probability are equally full."""
 
     def p_value(x: np.ndarray, y: np.ndarray) -> float:
         turn = np.arctan2(y, x) / (2 * np.pi) % 1.0
@@ -257,7 +257,7 @@ def test_pairs_have_a_uniform_angle_and_an_exponential_radius() -> None:
         cells, _, _ = np.histogram2d(turn, inside, bins=(32, 16), range=((0, 1), (0, 1)))
         return float(stats.chisquare(cells.ravel()).pvalue)
 
-    groups = draw(2_000_000 // GROUP * GROUP).reshape(-1, 2, LANES)
+    groups = draw(2_000_000 // GROUP * GROUP).reshape(-1, 2, GENERATORS)
     x, y = groups[:, 0].ravel(), groups[:, 1].ravel()
     assert p_value(x, y) > SMALLEST_P
     assert p_value(np.abs(x), y) < SMALLEST_P
@@ -277,4 +277,4 @@ def test_replicas_are_independent() -> None:
     columns[:, 3] = columns[:, 30]
     assert correlation_z(columns) > bonferroni_z(columns.shape[1])
     states = np.concatenate([normal_stream(sequence) for sequence in sequences], axis=1)
-    assert len({tuple(column) for column in states.T.tolist()}) == LANES * len(sequences)
+    assert len({tuple(column) for column in states.T.tolist()}) == GENERATORS * len(sequences)

@@ -14,7 +14,7 @@ EPS = np.finfo(float).eps
 
 @njit
 def _fold(F: np.ndarray, M: int) -> None:
-    triangle.fold(F, 0, M)
+    triangle.fold(F, M)
 
 
 @pytest.mark.parametrize("width", [0, 1, 3])
@@ -47,7 +47,7 @@ def test_reflections_keep_the_gram_matrix(width: int, zeros: str) -> None:
 
 @njit
 def _rescale(F: np.ndarray, M: int, lengths: np.ndarray) -> None:
-    triangle.rescale(F, 0, M, lengths)
+    triangle.rescale(F, M, lengths)
 
 
 def test_rows_get_their_lengths_and_keep_their_directions() -> None:

@@ -12,6 +12,7 @@ from plain_sgd import TRAINED, drawn_inputs, plain_sgd
 
 import teacher_student as ts
 from teacher_student.activations import get_activations
+from teacher_student.bundles import rule_bundle
 from teacher_student.networks import Weights, draw_weights
 from teacher_student.sgd import weights as sgd_on_weights
 from teacher_student.sgd.blocks import TILE
@@ -23,26 +24,15 @@ TOLERANCE = 1e-12
 
 def expected_of(w: Weights, rule: ts.LearningRule, n_steps: int, rng: np.random.Generator) -> dict[str, Any]:
     """Return the student after `n_steps` plain steps with the inputs and noise of a compiled run."""
-    inputs = drawn_inputs(sgd_on_weights.replica_of(w, rng).stream, w.xi_in.shape[1], rule.batch_size)
+    inputs = drawn_inputs(sgd_on_weights.replica_of(w, rng).arrays.stream, w.xi_in.shape[1], rule.batch_size)
     return plain_sgd(w, rule, n_steps, inputs, rng)
 
 
 def advance(run: sgd_on_weights.WeightsReplica, rule: ts.LearningRule, first_step: int, n_steps: int) -> int:
     student, teacher = get_activations(rule.activation, rule.teacher_activation)
-    return sgd_on_weights.advance(
-        run,
-        student.g,
-        student.g_prime,
-        teacher.g,
-        rule.schedules,
-        rule.noise,
-        rule.weight_decay,
-        rule.batch_size,
-        rule.spherical,
-        run.weights.xi_in.shape[1],
-        first_step,
-        n_steps,
-    )
+    n_inputs = run.weights.xi_in.shape[1]
+    [taken] = sgd_on_weights.advance(run, student, teacher, rule_bundle(rule), None, n_inputs, first_step, n_steps)
+    return int(taken)
 
 
 def compiled_sgd(w: Weights, rule: ts.LearningRule, calls: tuple[int, ...], rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -185,7 +175,7 @@ def test_a_copied_replica_continues(make_problem: Callable[..., ts.Problem]) -> 
     copy = pickle.loads(pickle.dumps(run))
     advance(copy, problem.rule, 6, N_STEPS - 6)
     assert all(np.array_equal(at_once[name], getattr(copy.weights, name)) for name in TRAINED)
-    run.products[:] = 0.0
+    run.arrays.products[:] = 0.0
     advance(run, problem.rule, 6, N_STEPS - 6)
     assert largest_difference(at_once, {name: getattr(run.weights, name) for name in TRAINED}) > 1e-3
 

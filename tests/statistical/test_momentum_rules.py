@@ -13,17 +13,17 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import scipy.integrate
 import xarray as xr
 from scipy import stats
 
 import teacher_student as ts
-from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side
-from teacher_student.theory.predictions import moving_coordinates
+from teacher_student.arrays import FloatArray
+from teacher_student.theory.coordinates import Coordinates, coordinates_of
+from teacher_student.theory.noise.predictions import moving_coordinates
+from teacher_student.theory.right_hand_side import right_hand_side
 
-FloatArray = npt.NDArray[np.float64]
 MakeProblem = Callable[..., ts.Problem]
 
 LARGEST_Z = 4.5
@@ -40,8 +40,8 @@ RULES = {
         "eta_v": ts.PowerLaw(start=0.3, alpha=2.0, exponent=1.0),
     },
 }
-# N and number of runs at which the ODEs' own error of order 1/N stays below a standard error.
-ENSEMBLES = {"weights": (800, 12), "overlaps": (5000, 36)}
+# N and number of runs at which the ODEs' own error of order 1/N stays below a standard error; runs enough for z to be normal.
+ENSEMBLES = {"weights": (800, 36), "overlaps": (5000, 36)}
 
 
 def problem_of(make_problem: MakeProblem, rule: str, activation: str, **changes: object) -> ts.Problem:

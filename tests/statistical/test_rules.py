@@ -19,7 +19,9 @@ from deviations import z_scores
 import teacher_student as ts
 from teacher_student.problem import RATES
 from teacher_student.schedules import scaled
-from teacher_student.theory import coordinates, integrate
+from teacher_student.theory import integrate
+from teacher_student.theory.coordinates import Coordinates
+from teacher_student.theory.right_hand_side import right_hand_side
 
 LARGEST_Z = 4.5
 REPLICAS = 32
@@ -108,9 +110,9 @@ def problem_of(make_problem: Callable[..., ts.Problem], activation: str, changes
     return make_problem(2, 2, 2, activation=activation, **{**rule, **rates})
 
 
-def without_rescaling(state: ts.OrderParameters, rule: ts.LearningRule, moving: coordinates.Coordinates) -> Callable[..., object]:
+def without_rescaling(state: ts.OrderParameters, rule: ts.LearningRule, moving: Coordinates) -> Callable[..., object]:
     """Return the right-hand side of a rule that rescales nothing, on the coordinates of one that does."""
-    return coordinates.right_hand_side(state, dataclasses.replace(rule, spherical=False), moving)
+    return right_hand_side(state, dataclasses.replace(rule, spherical=False), moving)
 
 
 def solved(problem: ts.Problem, times: list[float] = TIMES) -> xr.Dataset:

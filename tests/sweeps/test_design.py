@@ -164,7 +164,6 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("vary", {**GOOD, "vary": {name: {"linear": [0, 1, 1001]} for name in ("rule.noise", "rule.eta_v")}}),
     ("points", {**RANDOM, "points": 10**12, "vary": {"rule.noise": {"uniform": [0, 1]}}}),
     ("vary.run.n_inputs.integers[1]", {**RANDOM, "vary": {"run.n_inputs": {"integers": [30, 2**53 + 1]}}}),
-    ("run.seed", {**GOOD, "vary": {"run.seed": [1, 2**63]}}),
     ("alpha", {**GOOD, "vary": {"run.n_inputs": [50, 10**18]}, "simulation": "overlaps"}),
     ("run.alpha.points", {**GOOD, "fixed": {"run.alpha": {"first": 1.0, "last": 2.0, "points": 10**12}}}),
 ]

@@ -22,6 +22,7 @@ from small_sweep import SWEEP, Interrupting, sweep
 
 import teacher_student as ts
 from teacher_student import cli
+from teacher_student.cli import jobs
 from teacher_student.sweeps import points
 from teacher_student.sweeps import run as sweeps_run
 
@@ -85,12 +86,70 @@ def test_a_damaged_file_of_results_is_computed_again(folder: Path, damage: Calla
     assert Path("out/sweep.nc").read_bytes() == expected
 
 
-def test_what_a_sweep_killed_while_it_wrote_has_left_is_removed(folder: Path, pool: Executor) -> None:
+def test_what_a_sweep_killed_while_it_wrote_has_left_is_removed(
+    folder: Path, pool: Executor, leave_temporary: Callable[[Path], Path]
+) -> None:
     Path("out/results").mkdir(parents=True)
-    for name in (".sweep.nc.1.tmp", ".sweep.toml.1.tmp", "results/.00000000.npz.1.tmp", ".mine.1.tmp"):
-        Path("out", name).write_bytes(b"half")
+    left = [leave_temporary(Path("out", name)) for name in ("sweep.nc", "sweep.toml", "results/00000000.npz", "mine")]
+    assert all(path.exists() for path in left)
     sweep("s.toml", "out", pool)
-    assert [path.name for path in Path("out").rglob(".*")] == [".mine.1.tmp"]
+    assert [path.name for path in Path("out").rglob(".*")] == [left[-1].name]
+
+
+HOLDING = """
+import fcntl, sys, time
+file = open("out/results/lock", "ab")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_the_same_sweep_in_the_same_folder_is_refused_while_the_first_runs(
+    folder: Path, pool: Executor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two that wrote the same files each could lose what the other has; a lock that was left by a killed one is none."""
+    pytest.importorskip("fcntl")
+    inner: list[int] = []
+
+    class Second(Interrupting):
+        def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
+            inner.append(cli.main(["sweep", "s.toml", "-o", "out"]))
+            return super().submit(function, *arguments, **options)
+
+    first = Second(after=-1)
+    dataset = sweep("s.toml", "out", first)
+    assert set(inner) == {2}
+    lines = capsys.readouterr().err.splitlines()
+    assert set(lines) == {
+        "teacher-student: output: got 'out', expected a folder in which no sweep is running; wait for that one, or stop it"
+    }
+    assert (dataset["status"] == "complete").all()
+
+    holding = subprocess.Popen([sys.executable, "-c", HOLDING], stdout=subprocess.PIPE, text=True)
+    assert holding.stdout is not None
+    assert holding.stdout.readline() == "held\n"
+    assert cli.main(["sweep", "s.toml", "-o", "out"]) == 2
+    holding.kill()
+    holding.communicate()
+    assert cli.main(["sweep", "s.toml", "-o", "out"]) == 0
+
+
+SWEEPING = """
+import teacher_student as ts
+try:
+    ts.sweep("s.toml", "out", workers=2, progress=False)
+except ts.InvalidInput as error:
+    print(error)
+"""
+
+
+def test_a_script_that_is_no_file_is_told_so_before_any_work(folder: Path) -> None:
+    """Processes import the script that started them; one that came through a pipe is nowhere."""
+    done = subprocess.run([sys.executable, "-"], input=SWEEPING, capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout.startswith("workers: got 2, expected a script in a file")
+    assert done.stdout.count("\n") == 1
+    assert not Path("out").exists()
 
 
 def test_a_point_that_fails_leaves_the_others_and_is_tried_again(
@@ -113,7 +172,7 @@ def test_a_point_that_fails_leaves_the_others_and_is_tried_again(
     assert point["status"] == point["simulated_status"] == "failed: MemoryError: not enough"
     assert np.isnan(point["eps_g"]).all()
     assert dataset["alpha"].dims == ("alpha",)
-    assert cli.report_status(dataset) == 3
+    assert jobs.report_status(dataset) == 3
     message = "1 of 6 points failed, see status and simulated_status; the same command tries them again\n"
     assert capsys.readouterr().err == f"teacher-student: {message}"
     sweep("s.toml", "parts", second)
@@ -135,7 +194,7 @@ def test_a_batch_that_takes_too_long_is_cut_short(folder: Path, monkeypatch: pyt
     monkeypatch.setattr(sweeps_run, "_SECONDS_PER_BATCH", 1e9)
     cut = Interrupting(after=-1)
     dataset = sweep("s.toml", "out", cut)
-    assert len(list(Path("out/results").iterdir())) == 6
+    assert len(results("out")) == 6
     assert len(cut.done) > 6  # handed out more than once, run once
     assert (dataset["status"] == "complete").all()
 
@@ -181,13 +240,14 @@ def results(folder: str) -> dict[Path, int]:
     return {path: os.stat(path).st_mtime_ns for path in Path(folder, "results").glob("*.npz")}
 
 
-def running(folder: str) -> subprocess.Popen[str]:
+def running(folder: str, group: bool = False) -> subprocess.Popen[str]:
     """Return a sweep on two processes that is under way: some points are finished, some are not."""
     command = [sys.executable, "-m", "teacher_student.cli", "sweep", "s.toml", "-o", folder, "--workers", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    before = results(folder)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=group)
+    before, until = results(folder), time.monotonic() + 120
     while results(folder) == before:
         assert process.poll() is None
+        assert time.monotonic() < until
         time.sleep(0.02)
     return process
 
@@ -204,8 +264,11 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for orphans in /proc")
-def test_sigkill_and_ctrl_c_lose_nothing_that_is_finished(folder: Path) -> None:
-    """Killed, interrupted and resumed, a sweep on processes writes the bytes of one that was left in peace."""
+def test_sigkill_sigterm_and_ctrl_c_lose_nothing_that_is_finished(folder: Path, ctrl_c: None) -> None:
+    """Killed, interrupted and resumed, a sweep on processes writes the bytes of one that was left in peace.
+
+    A batch system sends SIGTERM to all processes of a job, workers too.
+    """
     (folder / "s.toml").write_text(SLOW)
     killed = running("parts")
     workers = children(killed.pid)
@@ -221,12 +284,19 @@ def test_sigkill_and_ctrl_c_lose_nothing_that_is_finished(folder: Path) -> None:
 
     interrupted = running("parts")
     interrupted.send_signal(signal.SIGINT)
-    message = interrupted.communicate()[1]
+    message = interrupted.communicate(timeout=60)[1]
     assert interrupted.returncode == 130
     assert message.startswith("teacher-student: interrupted; ")
     assert "points are kept in parts" in message
     assert message.count("\n") == 1
     assert results("parts").items() >= kept.items()
+
+    terminated = running("parts", group=True)
+    os.killpg(terminated.pid, signal.SIGTERM)
+    message = terminated.communicate(timeout=60)[1]
+    assert terminated.returncode == 143
+    assert message.startswith("teacher-student: interrupted; ")
+    assert message.count("\n") == 1
 
     assert cli.main(["sweep", "s.toml", "-o", "parts", "--workers", "1"]) == 0
     assert results("parts").items() >= kept.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import teacher_student as ts
-from teacher_student.theory.fixed_points import FixedPoint
+from teacher_student.theory.stability.fixed_points import FixedPoint
 
 
 def committee(K: int, Q: float, C: float, R: float, T: float = 1.0) -> ts.OrderParameters:

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import scipy.special
 
 from teacher_student import LearningRule, OrderParameters
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side
-
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.arrays import FloatArray
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.right_hand_side import right_hand_side
 
 SIZES = [(4, 3, 2), (2, 3, 4), (3, 2, 3)]  # (K, P, M): P between, P > K, P < K
 N_BATCHES = 300_000

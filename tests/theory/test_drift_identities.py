@@ -7,16 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from teacher_student import LearningRule, OrderParameters, Problem, integrate, plain_committee
-from teacher_student.activations import get_activations
-from teacher_student.theory.coordinates import state_vector, unpack
-from teacher_student.theory.drift import drift
-from teacher_student.theory.gaussian_averages import averages_of
-
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.arrays import FloatArray
+from teacher_student.layout import unpack
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.right_hand_side import ClosedDrift
 
 RULE = LearningRule(eta_xi_in=1.1, eta_sigma=0.5, eta_xi_out=0.8, eta_v=0.3, noise=0.2, weight_decay=0.05, batch_size=2)
 ROUNDING = 1e-13
@@ -39,14 +36,10 @@ def random_state(K: int, P: int, M: int, seed: int = 2) -> OrderParameters:
 
 def motion(state: OrderParameters, rule: LearningRule = RULE) -> dict[str, FloatArray]:
     """Return d/dalpha of the five blocks."""
-    y = state_vector(state)
-    out = np.full(len(y), np.nan)
-    family = averages_of(*get_activations(rule.activation, rule.teacher_activation))
-    assert family is not None
-    K, P, T = state.n_units, state.n_modes, state.T
-    parameters = (state.v_teacher, K, P, rule.rates, rule.noise, rule.weight_decay, rule.batch_size)
-    drift(family.averages, family.parameters, y, T, *parameters, out)
-    return unpack(out, state)
+    coordinates = coordinates_of(state, rule)
+    f = ClosedDrift(state, rule, coordinates)
+    f(0.0, coordinates.start[coordinates.moving])
+    return unpack(f.equations.change.copy(), coordinates.sizes)
 
 
 def largest_difference(first: dict[str, FloatArray], second: dict[str, FloatArray]) -> float:

@@ -12,10 +12,10 @@ from deviations import z_scores
 
 import teacher_student as ts
 from teacher_student.activations import ACTIVATIONS
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side
-from teacher_student.theory.diffusion import step_moments
-from teacher_student.theory.gaussian_averages.sampled import gaussian_points
-from teacher_student.theory.sampled_drift import SampledDrift
+from teacher_student.gaussian_averages.sampled import gaussian_points
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.noise.diffusion import step_moments
+from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 
 SLOPE, COEFFICIENTS = -0.4, (0.3, -0.8, 0.5)
 N_POINTS = 2**14

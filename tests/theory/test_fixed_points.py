@@ -13,9 +13,10 @@ import scipy.special
 from symmetric_students import symmetric_point, two_units
 
 import teacher_student as ts
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side
-from teacher_student.theory.fixed_points import NoFixedPoint
-from teacher_student.theory.fluctuations import jacobian
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.noise.fluctuations import jacobian
+from teacher_student.theory.right_hand_side import right_hand_side
+from teacher_student.theory.stability.fixed_points import NoFixedPoint
 
 
 def perfect(K: int) -> ts.OrderParameters:
@@ -122,14 +123,9 @@ def test_failure_is_told_with_the_residual() -> None:
     assert failure.value.residual > 1e-12
 
 
-@pytest.mark.parametrize(("n_units", "ended"), [(1, "overlaps of no network"), (2, "has no derivative")])
-def test_a_search_that_meets_states_without_a_derivative_ends_in_a_failure_that_says_so(
-    n_units: int, ended: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Students that know nothing of the teacher and whose outputs fade: Newton's steps go far outside the states of networks."""
-    state = ts.plain_committee(
-        Q=0.05 * np.eye(n_units), R=np.zeros((n_units, 1)), T=[[1.0]], v=np.full(n_units, 0.5), v_teacher=[1.0]
-    )
+def test_a_search_that_meets_states_without_a_derivative_ends_in_a_failure_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A student that knows nothing of the teacher and whose output fades: Newton leaves the states of networks."""
+    state = ts.plain_committee(Q=[[0.05]], R=[[0.0]], T=[[1.0]], v=[0.5], v_teacher=[1.0])
     met = []
 
     def watched(f: Callable[[np.ndarray], np.ndarray], y: np.ndarray) -> np.ndarray:
@@ -137,11 +133,20 @@ def test_a_search_that_meets_states_without_a_derivative_ends_in_a_failure_that_
         met.append(np.isfinite(J).all())
         return J
 
-    monkeypatch.setattr("teacher_student.theory.fixed_points.jacobian", watched)
+    monkeypatch.setattr("teacher_student.theory.stability.fixed_points.jacobian", watched)
     problem = ts.Problem(initial=state, rule=ts.LearningRule(eta_xi_in=0.05, eta_v=0.1))
-    with pytest.raises(NoFixedPoint, match=ended):
+    with pytest.raises(NoFixedPoint, match="overlaps of no network"):
         ts.fixed_point(problem)
     assert not all(met)
+
+
+def test_a_fixed_point_without_a_derivative_ends_in_a_failure_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = ts.Problem(initial=perfect(2), rule=ts.LearningRule(eta_xi_in=1.0))
+    assert ts.fixed_point(problem).residual < 1e-12
+    unknown = "teacher_student.theory.stability.fixed_points.jacobian"
+    monkeypatch.setattr(unknown, lambda f, y: np.full((len(y), len(y)), np.nan))
+    with pytest.raises(NoFixedPoint, match="has no derivative"):
+        ts.fixed_point(problem)
 
 
 def test_what_does_not_fit_is_refused() -> None:

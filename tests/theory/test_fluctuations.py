@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -11,11 +12,13 @@ import scipy.integrate
 import scipy.linalg
 
 import teacher_student as ts
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side
-from teacher_student.theory.diffusion import step_moments
-from teacher_student.theory.diffusion_path import DiffusionPath
-from teacher_student.theory.fluctuations import LinearNoise, half_hessian_of_covariance, jacobian, solve_lyapunov
-from teacher_student.theory.gaussian_averages.sampled import gaussian_points
+from teacher_student.gaussian_averages.sampled import gaussian_points
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.noise import fluctuations
+from teacher_student.theory.noise.diffusion import step_moments
+from teacher_student.theory.noise.diffusion_path import DiffusionPath
+from teacher_student.theory.noise.fluctuations import LinearNoise, half_hessian_of_covariance, jacobian, solve_lyapunov
+from teacher_student.theory.right_hand_side import right_hand_side
 
 RULE = ts.LearningRule(eta_xi_in=1.0, eta_sigma=0.5, eta_xi_out=0.5, eta_v=0.5, noise=0.3, weight_decay=0.05, batch_size=2)
 PROBLEM = dataclasses.replace(ts.load_problem("all-factors"), rule=RULE)
@@ -169,3 +172,39 @@ def test_a_forgotten_batch_size_and_noise_given_as_a_variance_are_seen(measured:
         assert mean > 5.0
         assert variance > 5.0
         assert covariance > 6.0
+
+
+def symmetric_relu() -> ts.Problem:
+    """Return two ReLU units at the same overlaps with both teacher units, in directions of their own."""
+    state = ts.plain_committee(Q=0.5 * np.eye(2), R=np.full((2, 2), 0.1), T=np.eye(2), v=[1.0, 1.0], v_teacher=[1.0, 1.0])
+    return ts.Problem(state, ts.LearningRule(activation="relu", eta_xi_in=0.5))
+
+
+def test_jumps_of_averages_do_not_stop_the_linear_noise() -> None:
+    """At alpha = 4.5135 a point far out crosses a jump of g', and moves D by 3 %; the variances are those of runs."""
+    theory = ts.integrate(symmetric_relu(), [5.0], fluctuations=True, progress=False)
+    runs = ts.simulate(symmetric_relu(), [5.0], n_inputs=2000, replicas=400, seed=1, method="overlaps", progress=False)
+    assert theory.attrs["fluctuations_ended"] == ""
+    predicted = ts.predict(theory, 2000).sel(moment="spread").isel(alpha=0)
+    for name in ("Q_modes", "R_modes"):
+        ratio = runs[name].isel(alpha=0).std("replica", ddof=1) / predicted[name]
+        assert (abs(ratio - 1.0) < 4.5 / np.sqrt(2 * 400)).all()
+
+
+def test_linear_noise_that_needs_too_many_steps_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps what it has, is NaN after, says where and why; predictions and the verdict use what there is."""
+    monkeypatch.setattr(fluctuations, "_MOST", 12)
+    monkeypatch.setattr(fluctuations, "_MOST_PER_STEP", 0)
+    times = [0.0, 0.2, 0.4, 2.0, 5.0]
+    theory = ts.integrate(symmetric_relu(), times, fluctuations=True, progress=False)
+    assert theory.attrs["status"] == "complete"
+    assert re.match(r"after alpha = [0-9.]+: ", theory.attrs["fluctuations_ended"])
+    known = np.isfinite(theory["shift"].values).all(axis=1)
+    assert known[0]
+    assert not known[-1]
+    assert np.isfinite(theory["covariance"].values[known]).all()
+    assert np.isnan(theory["covariance"].values[~known]).all()
+    np.testing.assert_array_equal(np.isfinite(ts.predict(theory, 1000)["eps_g"].values[0]), known)
+    runs = ts.simulate(symmetric_relu(), times, n_inputs=1000, replicas=16, seed=5, method="overlaps", progress=False)
+    verdict = ts.compare(theory, runs).verdict
+    assert verdict.left_out[-1][1] == 5.0

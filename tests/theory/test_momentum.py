@@ -6,20 +6,18 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import scipy.linalg
 import xarray as xr
 
 import teacher_student as ts
+from teacher_student.arrays import FloatArray
 from teacher_student.problem import RATES
-from teacher_student.theory import diffusion
-from teacher_student.theory.coordinates import DriftAt, coordinates_of, right_hand_side
-from teacher_student.theory.fluctuations import jacobian
-from teacher_student.theory.predictions import moving_coordinates
-from teacher_student.theory.sampled_drift import SampledDrift
-
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.noise import diffusion
+from teacher_student.theory.noise.fluctuations import jacobian
+from teacher_student.theory.noise.predictions import moving_coordinates
+from teacher_student.theory.right_hand_side import DriftAt, SampledDrift, right_hand_side
 
 NOISE = 0.4
 NAMES = ("Q_modes", "R_modes", "C_velocities", "R_velocities", "Q_velocities")
@@ -157,7 +155,8 @@ def test_shift_of_the_mean_is_that_of_linear_students(
     largest = np.abs(exact).max()
     record_check("shift of the mean with momentum: relative difference", "exact", np.abs(shift - exact).max() / largest, 0.01)
     mistaken = dataclasses.replace(problem, rule=problem.rule.without_momentum)
-    monkeypatch.setattr(diffusion, "friction_correction", lambda factors, change, *rest: np.zeros(len(coordinates.start)))
+    nothing = {name: np.zeros_like(part) for name, part in coordinates.parts(coordinates.start[coordinates.moving]).items()}
+    monkeypatch.setattr(diffusion, "friction_correction", lambda *arguments: nothing)
     of_mistaken = ts.integrate(mistaken, [alpha], fluctuations=True, progress=False)["shift"].values[-1][order]
     assert np.abs(of_mistaken - exact).max() > 0.1 * largest
 

@@ -11,9 +11,9 @@ from symmetric_students import committee, symmetric_point, two_units
 
 import teacher_student as ts
 from teacher_student.analysis.stages import passage_times
-from teacher_student.theory.coordinates import coordinates_of, unpack
-from teacher_student.theory.fixed_points import FixedPoint
-from teacher_student.theory.plateau import escape_probability, sample_escape_times
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.stability.fixed_points import FixedPoint
+from teacher_student.theory.stability.plateau import escape_probability, sample_escape_times
 
 SIZES = {100: 300, 1000: 60, 10000: 12}
 
@@ -155,7 +155,7 @@ def test_a_teacher_of_another_activation_counts_in_every_error() -> None:
     coordinates = coordinates_of(point.state, rule)
     for sign, reach in zip((1.0, -1.0), length.reach, strict=True):
         y = coordinates.start[coordinates.moving] + sign * 1e-4 * direction
-        state = unpack(coordinates.expand(y), point.state)
+        state = coordinates.parts(y)
         near = ts.OrderParameters(**state, T=point.state.T, v_teacher=point.state.v_teacher)
         theory = ts.integrate(ts.Problem(initial=near, rule=rule), np.linspace(0.0, 1000.0, 2001), progress=False)
         passage = float(passage_times(theory, 0.5 * point.eps_g))

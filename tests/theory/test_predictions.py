@@ -17,7 +17,7 @@ import xarray as xr
 import teacher_student as ts
 from teacher_student.errors import InvalidInput
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.predictions import NORMALIZED_OVERLAPS, moving_coordinates, predict
+from teacher_student.theory.noise.predictions import NORMALIZED_OVERLAPS, moving_coordinates, predict
 
 TIMES = np.array([0.4, 1.2, 3.0])
 LARGEST_Z = 5.0

@@ -12,11 +12,11 @@ import scipy.special
 
 import teacher_student as ts
 from teacher_student.activations import ACTIVATIONS, get_activations
+from teacher_student.gaussian_averages.mehler import converges
+from teacher_student.gaussian_averages.sampled import sampled_generalisation_error
 from teacher_student.order_parameters import estimated_generalisation_error
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side
-from teacher_student.theory.gaussian_averages.mehler import converges
-from teacher_student.theory.gaussian_averages.sampled import sampled_generalisation_error
-from teacher_student.theory.sampled_drift import SampledDrift
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 
 # The error is estimated from 8 sets of points: Student's t with 7 degrees of freedom, of which up to 35 components are the
 # largest in a test. |t| of one of them exceeds 7.5 with probability 1.4e-4.
@@ -148,7 +148,7 @@ def test_averages_do_not_break_the_symmetry_of_units(n_units: int) -> None:
     coordinates = coordinates_of(initial, rule)
     y = coordinates.start[coordinates.moving]
     f = SampledDrift(initial, rule, coordinates)
-    for row in (f(0.0, y), f.by_set(rule.rates, y)[0]):
+    for row in (f(0.0, y), f.by_set(0.0, y)[0]):
         full = coordinates.expand(np.zeros_like(y))
         full[coordinates.moving] = row
         dR = full[n_units**2 : n_units**2 + 2 * n_units].reshape(n_units, 2)

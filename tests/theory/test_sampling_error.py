@@ -69,5 +69,5 @@ def test_averages_in_closed_form_have_no_error_and_runs_are_refused(make_problem
     problem = make_problem()
     assert (ts.sampling_error(ts.integrate(problem, [0.0, 1.0], progress=False)).to_array() == 0.0).all()
     runs = ts.simulate(problem, [1.0], n_inputs=20, progress=False)
-    with pytest.raises(ts.InvalidInput, match="theory: got 'Dataset', expected a trajectory of the theory"):
+    with pytest.raises(ts.InvalidInput, match="theory: got 'a trajectory of simulation', expected a trajectory of integrate"):
         ts.sampling_error(runs)

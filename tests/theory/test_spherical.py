@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 import teacher_student as ts
+from teacher_student.layout import unpack
 from teacher_student.problem_file import parse_problem
-from teacher_student.theory import diffusion
-from teacher_student.theory.coordinates import Coordinates, coordinates_of, right_hand_side, state_vector, unpack
-from teacher_student.theory.predictions import moving_coordinates
-from teacher_student.theory.sampled_drift import SampledDrift
-from teacher_student.theory.spherical import moments_at_fixed_lengths
+from teacher_student.theory.coordinates import Coordinates, coordinates_of, sizes_of, state_vector
+from teacher_student.theory.noise import diffusion
+from teacher_student.theory.noise.predictions import moving_coordinates
+from teacher_student.theory.noise.spherical import moments_at_fixed_lengths
+from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 
 
 def free(problem: ts.Problem) -> ts.LearningRule:
@@ -23,7 +24,7 @@ def free(problem: ts.Problem) -> ts.LearningRule:
 
 def rescaled(full: np.ndarray, problem: ts.Problem) -> np.ndarray:
     """Return the state vector with every mode at its length in `problem`."""
-    factors = unpack(full, problem.initial)
+    factors = unpack(full, sizes_of(problem.initial))
     scale = np.sqrt(problem.initial.Q_modes.diagonal() / factors["Q_modes"].diagonal())
     factors["Q_modes"] = factors["Q_modes"] * np.outer(scale, scale)
     factors["R_modes"] = factors["R_modes"] * scale[:, np.newaxis]
@@ -83,14 +84,14 @@ def test_linear_unit_in_closed_form(eta: float, record_check: Callable[..., None
 def first_order(mean: np.ndarray, covariance: np.ndarray, correction: np.ndarray, *others: object) -> tuple[np.ndarray, ...]:
     """The moments without the second order of the rescaling."""
     right = moments_at_fixed_lengths(mean, covariance, correction, *others)
-    no_step = 0.0 * mean, 0.0 * covariance, correction, *others[:3], 0.0, *others[4:]
+    no_step = 0.0 * mean, 0.0 * covariance, correction, *others[:2], 0.0, *others[3:]
     return *right[:2], moments_at_fixed_lengths(*no_step)[2]
 
 
 def not_projected(mean: np.ndarray, covariance: np.ndarray, correction: np.ndarray, *others: object) -> tuple[np.ndarray, ...]:
     """The moments with the covariance of steps before the rescaling."""
     right = moments_at_fixed_lengths(mean, covariance, correction, *others)
-    kept = np.searchsorted(*others[-2:])
+    kept = np.searchsorted(others[-1], others[1].moving)
     return right[0], covariance[np.ix_(kept, kept)], right[2]
 
 

@@ -6,19 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import scipy.integrate
 import scipy.linalg
 
 import teacher_student as ts
-from teacher_student.theory.advance import REACHED
-from teacher_student.theory.coordinates import ClosedDrift, DriftAt, coordinates_of, right_hand_side
-from teacher_student.theory.flow import fill_change_of_rates, slope
-from teacher_student.theory.fluctuations import jacobian
-from teacher_student.theory.linear_equations import factorise, solve
-from teacher_student.theory.march import METHOD, March
-from teacher_student.theory.stepper import (
+from teacher_student.arrays import FloatArray
+from teacher_student.theory.coordinates import coordinates_of
+from teacher_student.theory.equations import fill_change_of_rates, slope
+from teacher_student.theory.noise.fluctuations import jacobian
+from teacher_student.theory.ode.advance import REACHED, Limits
+from teacher_student.theory.ode.linear_equations import factorise, solve
+from teacher_student.theory.ode.march import METHOD, March
+from teacher_student.theory.ode.stepper import (
     EVALUATIONS,
     IMPLICIT,
     JACOBIANS,
@@ -31,9 +31,8 @@ from teacher_student.theory.stepper import (
     rosenbrock_step,
     spectral_radius,
 )
-from teacher_student.theory.tableaux import DOP853, RODAS5P, Explicit, Rosenbrock
-
-FloatArray = npt.NDArray[np.float64]
+from teacher_student.theory.ode.tableaux import DOP853, RODAS5P, Explicit, Rosenbrock
+from teacher_student.theory.right_hand_side import ClosedDrift, DriftAt, right_hand_side
 
 END = 3.0
 FALLING = ts.PowerLaw(start=2.0, alpha=1.0, exponent=1.5)
@@ -71,9 +70,9 @@ def reference(of: ts.Problem, alpha: float) -> FloatArray:
 
 
 def with_derivatives(f: ClosedDrift, walk: Walk) -> None:
-    slope(f.flow, walk.alpha[0], walk.y, walk.f)
+    slope(f.equations, walk.alpha[0], walk.y, walk.f)
     walk.J[:] = jacobian(DriftAt(f, walk.alpha[0]), walk.y)
-    fill_change_of_rates(f.flow, walk.alpha[0], walk.y, 1e-4, walk.change)
+    fill_change_of_rates(f.equations, walk.alpha[0], walk.y, 1e-4, walk.change)
 
 
 def equal_steps(of: ts.Problem, n_steps: int, tableau: Explicit | Rosenbrock, ignore_change: bool = False) -> FloatArray:
@@ -85,9 +84,9 @@ def equal_steps(of: ts.Problem, n_steps: int, tableau: Explicit | Rosenbrock, ig
         if ignore_change:
             walk.change[:] = 0.0
         if isinstance(tableau, Explicit):
-            explicit_step(f.flow, tableau, walk, h, 1e-9, 1e-12)
+            explicit_step(f.equations, tableau, walk, h, 1e-9, 1e-12)
         else:
-            rosenbrock_step(f.flow, tableau, walk, h, 1e-9, 1e-12)
+            rosenbrock_step(f.equations, tableau, walk, h, 1e-9, 1e-12)
         walk.y[:] = walk.new
         walk.alpha[0] += h
     return walk.y.copy()
@@ -138,11 +137,11 @@ def interpolation_error(tableau: Explicit | Rosenbrock, n_steps: int) -> float:
     walk, h, out = new_walk(start), END / n_steps, np.empty_like(start)
     with_derivatives(f, walk)
     if isinstance(tableau, Explicit):
-        explicit_step(f.flow, tableau, walk, h, 1e-9, 1e-12)
-        slope(f.flow, h, walk.new, walk.stages[12])
-        explicit_interpolant(f.flow, tableau, walk, h)
+        explicit_step(f.equations, tableau, walk, h, 1e-9, 1e-12)
+        slope(f.equations, h, walk.new, walk.stages[12])
+        explicit_interpolant(f.equations, tableau, walk, h)
     else:
-        rosenbrock_step(f.flow, tableau, walk, h, 1e-9, 1e-12)
+        rosenbrock_step(f.equations, tableau, walk, h, 1e-9, 1e-12)
         rosenbrock_interpolant(tableau, walk)
     errors = []
     for x in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
@@ -195,7 +194,7 @@ def test_stiff_linear_problem(record_check: Callable[..., None]) -> None:
 
 def march_through(of: ts.Problem, times: FloatArray, keep_pieces: bool = False, **options: Any) -> March:
     f, start = drift_of(of)
-    march = March(f.flow, start, times, 1e-9, 1e-12, 1e3, 1e3, keep_pieces)
+    march = March(f.equations, start, times, Limits(1e-9, 1e-12, 1e3, 1e3), keep_pieces)
     for name, value in options.items():
         setattr(march, name, value)
     assert march.go(float(times[-1]), (-1.0, 1e300), lambda alpha: None) == REACHED
@@ -265,7 +264,7 @@ def test_solution_between_output_times() -> None:
 def test_an_interruption_keeps_what_was_computed() -> None:
     f, start = drift_of(problem())
     times = np.linspace(0.0, 400.0, 200)
-    march = March(f.flow, start, times, 1e-9, 1e-12, 1e3, 1e3)
+    march = March(f.equations, start, times, Limits(1e-9, 1e-12, 1e3, 1e3))
     march.budget = 50
 
     def interrupt(alpha: float) -> None:

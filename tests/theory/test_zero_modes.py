@@ -10,9 +10,10 @@ import scipy.integrate
 import scipy.linalg
 
 import teacher_student as ts
-from teacher_student.theory.coordinates import coordinates_of, right_hand_side, state_vector
-from teacher_student.theory.fixed_points import FixedPoint
-from teacher_student.theory.symmetries import change_of
+from teacher_student.theory.coordinates import coordinates_of, state_vector
+from teacher_student.theory.right_hand_side import right_hand_side
+from teacher_student.theory.stability.fixed_points import FixedPoint
+from teacher_student.theory.stability.symmetries import change_of
 
 
 def flow_of(state: ts.OrderParameters, rule: ts.LearningRule) -> tuple[np.ndarray, object]:

@@ -1,0 +1,1 @@
+"""The ODEs integrated: steps, the march along a solution, and trajectories."""
