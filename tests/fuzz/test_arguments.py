@@ -1,4 +1,4 @@
-"""Every public function with something of a wrong kind in the place of one argument: one line that refuses it, before any work."""
+"""Every public function with a wrong kind of thing in the place of one argument: one line refuses it, before any work."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from teacher_student.analysis.agreement import agreement
 from teacher_student.analysis.scaling import Exponent, Scaling
 from teacher_student.analysis.stages import passage_times
 from teacher_student.animation import animate
+from teacher_student.theory.stability.plateau import PlateauLength
 from teacher_student.trajectory import normalized_overlaps, resolved_eps_g
 from teacher_student.velocities import at_rest
 
@@ -38,6 +39,11 @@ SCALING = Scaling((10, 20, 40), (4, 4, 4), ONE, 0.1 * ONE, ONE, 0.1 * ONE, EXPON
 WEIGHTS = networks.draw_weights(STATE, 20, np.random.default_rng(0))
 CONSTANT = ts.plain_committee(Q=[[0.5]], R=[[0.1]], T=[[1.0]], v=[1.0], v_teacher=[1.0])
 SMALL = ts.Problem(initial=CONSTANT, rule=ts.LearningRule(eta_xi_in=0.3), alpha=np.array([0.0, 0.1]))
+
+
+def all_take(arguments: tuple[str, ...], tag: str) -> dict[str, set[str]]:
+    """Return that what has the `tag` passes for each of the `arguments`."""
+    return {argument: {tag} for argument in arguments}
 
 
 class Loud:
@@ -92,7 +98,11 @@ VALUES: dict[str, tuple[Any, set[str]]] = {
 # The function, arguments that it takes, and what else passes for one of them.
 FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[str]]]] = {
     "OrderParameters": (ts.OrderParameters, {f.name: getattr(STATE, f.name) for f in dataclasses.fields(STATE)}, {}),
-    "Velocities": (ts.Velocities, {f.name: getattr(VELOCITIES, f.name) for f in dataclasses.fields(VELOCITIES)}, {}),
+    "Velocities": (
+        ts.Velocities,
+        {f.name: getattr(VELOCITIES, f.name) for f in dataclasses.fields(VELOCITIES)},
+        {"sigma_velocity": {"spans", "times"}, "v_velocity": {"spans", "times"}},
+    ),
     "eps_g": (STATE.eps_g, {"activation": "erf", "teacher_activation": "erf"}, {"teacher_activation": {"none"}}),
     "plain_committee": (ts.plain_committee, {"Q": [[1.0]], "R": [[0.1]], "T": [[1.0]], "v": [1.0], "v_teacher": [1.0]}, {}),
     "LearningRule": (
@@ -123,7 +133,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
         ts.Cosine,
         {"start": 1.0, "end": 0.1, "period": 1.0, "repeats": 1, "elapsed": 0.0},
         {
-            **dict.fromkeys(("start", "end", "elapsed"), {"number"}),
+            **all_take(("start", "end", "elapsed"), "number"),
             "period": {"positive"},
             "repeats": {"whole"},
         },
@@ -240,6 +250,12 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
         {"near": {"none", "number"}, "values": {"times"}, "xtol": {"fraction"}, "problem": {"problem"}},
     ),
     "plateau_length": (ts.plateau_length, {"point": None, "n_inputs": 100, "fraction": 0.5}, {}),
+    "replicas_for": (ts.replicas_for, {"n_inputs": [10, 20], "replicas_at_largest": 4}, {"replicas_at_largest": {"whole"}}),
+    "escape_probability": (
+        ts.escape_probability,
+        {"length": PlateauLength(np.array([10]), np.ones(1), 1.0, 1.0, 1.0, (1.0, 1.0), 0.5), "alpha": 1.0},
+        {"alpha": {"number", "finite", "times"}},
+    ),
     "sampling_error": (ts.sampling_error, {"theory": THEORY}, {}),
     "compare": (ts.compare, {"theory": THEORY, "simulation": SIMULATION, "other": OTHER}, {"other": {"none"}}),
     "agreement": (agreement, {"first": SIMULATION, "second": OTHER}, {}),
@@ -279,7 +295,13 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
             "executor": None,
             "progress": False,
         },
-        {"folder": {"folder"}, "workers": {"none", "whole"}, "cluster": {"none"}, "executor": {"none"}, "progress": {"flag"}},
+        {
+            "folder": {"folder"},
+            "workers": {"none", "whole"},
+            "cluster": {"none", "text"},
+            "executor": {"none"},
+            "progress": {"flag"},
+        },
     ),
     "stages": (
         ts.stages,
@@ -312,20 +334,20 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
     "generalisation_error": (
         plots.generalisation_error,
         {"theory": THEORY, "simulation": SIMULATION, "ax": None, "prediction": PREDICTION, "other": OTHER, "left_out": ()},
-        {**dict.fromkeys(("theory", "simulation", "ax", "prediction", "other"), {"none"}), "left_out": {"spans"}},
+        {**all_take(("theory", "simulation", "ax", "prediction", "other"), "none"), "left_out": {"spans"}},
     ),
     **{
         name: (
             getattr(plots, name),
             {"theory": THEORY, "simulation": SIMULATION, "ax": None, "prediction": PREDICTION},
-            dict.fromkeys(("theory", "simulation", "ax", "prediction"), {"none"}),
+            all_take(("theory", "simulation", "ax", "prediction"), "none"),
         )
         for name in ("student_teacher_overlaps", "overlap_entries")
     },
     "comparison": (
         plots.comparison,
         {"theory": THEORY, "simulation": SIMULATION, "prediction": PREDICTION, "other": OTHER, "left_out": ()},
-        {**dict.fromkeys(("theory", "simulation", "prediction", "other"), {"none"}), "left_out": {"spans"}},
+        {**all_take(("theory", "simulation", "prediction", "other"), "none"), "left_out": {"spans"}},
     ),
     "finite_size_scaling": (plots.finite_size_scaling, {"scaling": SCALING, "ax": None}, {"ax": {"none"}}),
     "Weights": (networks.overlaps, {"weights": WEIGHTS}, {}),
@@ -355,7 +377,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
     "li_huang_weights": (
         networks.li_huang_weights,
         {"n_inputs": 5, "n_units": 1, "n_modes": 1, "rng": np.random.default_rng(0)},
-        dict.fromkeys(("n_inputs", "n_units", "n_modes"), {"whole"}),
+        all_take(("n_inputs", "n_units", "n_modes"), "whole"),
     ),
 }
 CASES = [
