@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Kind = TypeVar("Kind")
 
+# What an array of whole numbers holds.
+LARGEST_WHOLE = 2**63 - 1
+
 
 _BEYOND_SEEDS = 10**4000  # Python writes 4300 digits at most
 
@@ -87,16 +90,25 @@ def check_fraction(field: str, value: object) -> float:
     return number
 
 
-def check_whole(field: str, value: object, least: int = 1, expected: str | None = None) -> int:
-    """Return `value` as an int; raises `InvalidInput`, which says what is `expected`, unless it is whole and at least `least`."""
+def check_whole(field: str, value: object, least: int = 1, expected: str | None = None, most: int | None = LARGEST_WHOLE) -> int:
+    """Return `value` as an int; raises `InvalidInput`, which says what is `expected`, unless it is whole and in these bounds."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         refuse(field, value, expected or f"a whole number of at least {least}")
-    return int(value)
+    number = int(value)
+    if most is not None and number > most:
+        refuse(field, number, f"a whole number of at most {most}")
+    return number
+
+
+def check_executor(value: object) -> None:
+    """Raise `InvalidInput` unless `value` is None or takes jobs as a concurrent.futures.Executor does."""
+    if value is not None and (isinstance(value, type) or not callable(getattr(value, "submit", None))):
+        refuse("executor", value, "a concurrent.futures.Executor")
 
 
 def check_seed(field: str, value: object) -> int:
     """Return `value` as an int; raises `InvalidInput` unless it is a whole number from 0 on, of any size that Python writes."""
-    seed = check_whole(field, value, least=0)
+    seed = check_whole(field, value, least=0, most=None)
     if seed >= _BEYOND_SEEDS:
         refuse(field, value, "a whole number of at most 4000 digits")
     return seed

@@ -95,7 +95,7 @@ def _member(name: str, family: str, parameters: Any) -> Activation:
 
 def _finite_numbers(values: Any) -> tuple[float, ...] | None:
     """Return a sequence of finite real numbers as floats, None of anything else."""
-    if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str):
+    if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str) or getattr(values, "ndim", 1) != 1:
         return None
     if not all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in values):
         return None

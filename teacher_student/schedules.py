@@ -6,7 +6,7 @@ Step number n, counted from 0, uses the rates at alpha = n / N, the time before 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +41,8 @@ class Piecewise:
 
     def __post_init__(self) -> None:
         for name in ("rates", "alpha"):
-            if isinstance(getattr(self, name), str) or not np.iterable(getattr(self, name)):
+            # In a set, or the keys of a table, there is no order that the user has chosen.
+            if isinstance(getattr(self, name), (str, bytes, Set, Mapping)) or not np.iterable(getattr(self, name)):
                 refuse(name, getattr(self, name), "a sequence of numbers")
             numbers = tuple(check_non_negative(f"{name}[{i}]", value) for i, value in enumerate(getattr(self, name)))
             object.__setattr__(self, name, numbers)

@@ -171,4 +171,4 @@ def seeds_of(trajectory: xr.Dataset) -> tuple[int, ...]:
     # Several are text with commas between, and so is one that is too large a number for a file.
     seeds = given.split(",") if isinstance(given, str) and given else [given] if given != "" else []
     numbers = [int(seed) if isinstance(seed, str) and seed.strip().isdecimal() else seed for seed in seeds]
-    return tuple(check_whole("trajectory.attrs['seed']", number, 0) for number in numbers)
+    return tuple(check_whole("trajectory.attrs['seed']", number, 0, most=None) for number in numbers)

@@ -11,7 +11,7 @@ import xarray as xr
 
 from teacher_student.analysis.innovations import whitening
 from teacher_student.arrays import FloatArray, IntArray
-from teacher_student.errors import check_flag, refuse
+from teacher_student.errors import check_flag, check_whole, refuse
 from teacher_student.problem import difference_of
 from teacher_student.theory.equalities import independent_coordinates
 from teacher_student.theory.integrate import integrate
@@ -62,7 +62,14 @@ class Scaling:
 
 
 def replicas_for(n_inputs: Sequence[int], replicas_at_largest: int) -> tuple[int, ...]:
-    """Return the number of runs at each N, `replicas_at_largest` at the largest and more at smaller ones."""
+    """Return the number of runs at each N, `replicas_at_largest` at the largest and more at smaller ones.
+
+    Raises `InvalidInput` unless these are whole numbers of at least 1, and there is one N.
+    """
+    if not isinstance(n_inputs, (list, tuple)) or not n_inputs:
+        refuse("n_inputs", n_inputs, "a list of N")
+    n_inputs = [check_whole(f"n_inputs[{i}]", N) for i, N in enumerate(n_inputs)]
+    replicas_at_largest = check_whole("replicas_at_largest", replicas_at_largest)
     largest = max(n_inputs)
     return tuple(int(np.ceil(replicas_at_largest * (largest / N) ** _REPLICAS_EXPONENT)) for N in n_inputs)
 

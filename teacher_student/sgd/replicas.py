@@ -22,7 +22,7 @@ from tqdm import tqdm
 import teacher_student
 from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.bounds import first_out_of_bounds
-from teacher_student.errors import Diverged
+from teacher_student.errors import Diverged, check_executor, check_flag
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, check_seed_and_replicas
 from teacher_student.sgd.checkpoint import Checkpoint, Rows
@@ -90,6 +90,8 @@ def run_replicas(
     progress: bool,
 ) -> xr.Dataset:
     """Return trajectories of replicas by one `method`; the other arguments are those of `simulate`."""
+    check_executor(executor)
+    check_flag("progress", progress)
     replicas, seed = check_seed_and_replicas(replicas, problem.seed if seed is None else seed)
     times = problem.alpha if alpha is None else output_times(alpha)
     output_steps = whole_steps(times, N)

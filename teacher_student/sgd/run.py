@@ -14,7 +14,7 @@ import xarray as xr
 from teacher_student.activations import get_activations
 from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.bundles import rule_bundle
-from teacher_student.errors import refuse
+from teacher_student.errors import check_choice
 from teacher_student.layout import VELOCITIES
 from teacher_student.networks import bytes_of_weights
 from teacher_student.problem import Problem, check_problem, check_size_of_runs
@@ -78,8 +78,7 @@ def simulate(
     """
     check_problem(problem)
     N = check_size_of_runs(problem, problem.n_inputs if n_inputs is None else n_inputs)
-    if not isinstance(method, str) or method not in METHODS:
-        refuse("method", method, "one of " + ", ".join(METHODS))
+    check_choice("method", method, METHODS)
     stepwise = Method(
         name=method,
         together=METHODS[method],

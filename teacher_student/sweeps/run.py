@@ -14,7 +14,7 @@ from typing import Any
 import xarray as xr
 from tqdm import tqdm
 
-from teacher_student.errors import refuse
+from teacher_student.errors import check_executor, check_flag, check_instance, refuse
 from teacher_student.files import check_path, replacing
 from teacher_student.sweeps.dataset import assemble
 from teacher_student.sweeps.design import Sweep
@@ -77,6 +77,10 @@ def sweep(
         refuse("sweep", type(source).__name__, "a Sweep, or a TOML file with one")
     plan = source if isinstance(source, Sweep) else load_sweep(source)
     folder = check_path(folder, "folder")
+    check_executor(executor)
+    if cluster is not None:
+        check_instance("cluster", cluster, str, "the address of a dask scheduler")
+    check_flag("progress", progress)
     count = worker_count(workers)
     if executor is None and cluster is None:
         check_script(count)

@@ -72,7 +72,12 @@ def cluster_workers(address: str) -> Iterator[Workers]:
         refuse("cluster", address, "the package distributed (pip install 'teacher_student[cluster]')")
     try:  # not as the default, which a client that fails would stay, for all that xarray loads after it
         client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:  # of types if what an address needs is not there, such as certificates
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AssertionError,
+    ) as error:  # of types if what an address needs is not there, such as certificates
         refuse("cluster", address, f"the address of a dask scheduler that answers ({error or type(error).__name__})")
     with client:
         yield client.get_executor(pure=False), lambda: sum(client.nthreads().values())

@@ -12,7 +12,7 @@ from tqdm import tqdm
 import teacher_student
 from teacher_student.activations import get_activation
 from teacher_student.arrays import FloatArray
-from teacher_student.errors import Diverged, check_fraction, refuse
+from teacher_student.errors import Diverged, check_choice, check_flag, check_fraction, refuse
 from teacher_student.layout import unpack
 from teacher_student.problem import Problem, check_problem
 from teacher_student.theory.coordinates import Coordinates, sizes_of
@@ -78,8 +78,9 @@ def integrate(
     """
     check_problem(problem)
     times = problem.alpha if alpha is None else output_times(alpha)
-    if method is not None and method not in METHODS:
-        refuse("method", method, "one of " + ", ".join(METHODS))
+    fluctuations, progress = check_flag("fluctuations", fluctuations), check_flag("progress", progress)
+    if method is not None:
+        check_choice("method", method, METHODS)
     coordinates = independent_coordinates(problem.initial, problem.rule, problem.velocity)
     start = coordinates.start[coordinates.moving]
     f = right_hand_side(problem.initial, problem.rule, coordinates)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import scipy.optimize
 
 from teacher_student.arrays import FloatArray, IntArray
-from teacher_student.errors import check_fraction, refuse
+from teacher_student.errors import check_choice, check_fraction, refuse
 from teacher_student.layout import SLOW_FACTORS
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import RATES, Problem, check_problem
@@ -117,15 +117,14 @@ def continuation(
 
 
 def _checked(problem: Problem, field: str, values: npt.ArrayLike) -> FloatArray:
-    if field not in (*_RULE_FIELDS, *_SCALED_FACTORS):
-        refuse("field", field, "one of " + ", ".join((*_RULE_FIELDS, *_SCALED_FACTORS)))
+    check_choice("field", field, (*_RULE_FIELDS, *_SCALED_FACTORS))
     rate = _SCALED_FACTORS.get(field)
     rates = dict(zip(RATES, problem.rule.rates, strict=True))
     if rate is not None and rates[rate] > 0:
         refuse("field", field, f"a factor that does not learn ({rate} is {rates[rate]:g})")
     try:
         parameters = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         parameters = np.empty(0)
     steps = np.diff(parameters) if parameters.ndim == 1 else np.empty(0)
     if len(steps) == 0 or not ((steps > 0).all() or (steps < 0).all()):

@@ -27,10 +27,10 @@ import scipy.optimize
 import scipy.special
 
 from teacher_student.arrays import ComplexArray, FloatArray, IntArray
-from teacher_student.errors import check_fraction, check_whole, refuse
+from teacher_student.errors import check_fraction, check_instance, check_whole, refuse
 from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.networks import triangular_factor
-from teacher_student.order_parameters import generalisation_error, unit_overlaps
+from teacher_student.order_parameters import as_array, generalisation_error, unit_overlaps
 from teacher_student.theory.coordinates import coordinates_of, state_vector
 from teacher_student.theory.noise.diffusion import step_moments
 from teacher_student.theory.ode.progress import Progress
@@ -109,8 +109,12 @@ def plateau_length(point: FixedPoint, n_inputs: int | npt.ArrayLike, fraction: f
 
 
 def escape_probability(length: PlateauLength, alpha: npt.ArrayLike) -> FloatArray:
-    """Return the probability, (n, alpha), that a run of each N in `length` has escaped by the time `alpha`."""
-    growth = np.exp(-length.rate * np.atleast_1d(np.asarray(alpha, dtype=np.float64)))
+    """Return the probability, (n, alpha), that a run of each N in `length` has escaped by the time `alpha`.
+
+    `alpha` is a time or several. Raises `InvalidInput` for what is no finite number, or no `PlateauLength`.
+    """
+    check_instance("length", length, PlateauLength, "what plateau_length returns")
+    growth = np.exp(-length.rate * as_array("alpha", np.atleast_1d(np.asarray(alpha)), 1))
     scale = np.sqrt(length.rate * length.n_inputs / length.diffusion)[:, np.newaxis] * growth
     return np.asarray(sum(0.5 * scipy.special.erfc(reach * scale) for reach in length.reach))
 
