@@ -2,13 +2,16 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint docs studies checks benchmark clean
+.PHONY: demo test test-long lint docs studies checks benchmark clean
 
 demo: .venv/installed
 	$(BIN)/teacher-student compare -o comparison
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+test-long: .venv/installed-test
+	$(BIN)/python -m pytest -n auto --dist worksteal -m long
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

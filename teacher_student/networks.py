@@ -124,7 +124,7 @@ def li_huang_weights(n_inputs: int, n_units: int, n_modes: int, rng: np.random.G
     memory = bytes_of_memory()
     if held > (sys.maxsize if memory is None else memory):
         largest = max(sizes, key=lambda name: sizes[name])
-        refuse(largest, sizes[largest], f"fewer: weights and overlaps of so many take {held / 2**30:.3g} GiB of memory")
+        refuse(largest, sizes[largest], f"fewer: weights and overlaps of so many take {held // 2**30} GiB of memory")
     deviation = np.log(n_inputs) ** (-1.0 / 6.0)
     sigma = deviation * rng.standard_normal(n_modes)
     xi_out = deviation * rng.standard_normal((n_units, n_modes))

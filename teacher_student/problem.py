@@ -273,13 +273,14 @@ def output_times(alpha: float | npt.ArrayLike) -> FloatArray:
 
 def whole_steps(times: FloatArray, n_inputs: int) -> npt.NDArray[np.int64]:
     """Return the steps nearest to `times` at N = `n_inputs`, each once; raises `InvalidInput` beyond 1e18 steps."""
-    if times[-1] * n_inputs > _MOST_STEPS:
+    if float(times[-1]) * n_inputs > _MOST_STEPS:
         refuse("alpha", times[-1].item(), f"at most 1e18 steps, that is alpha of {_MOST_STEPS / n_inputs:.3g}")
     return np.unique(np.rint(times * n_inputs).astype(np.int64))
 
 
 def log_spaced_times(first: float, last: float, points: int | None = None) -> FloatArray:
     """Return 0 and then `points` logarithmically spaced times from `first` to `last` (20 a decade by default)."""
+    first, last = float(first), float(last)  # NumPy has no logarithm of whole numbers beyond 64 bits
     if points is None:
         points = math.ceil(POINTS_PER_DECADE * math.log10(last / first)) + 1
     times = np.concatenate([[0.0], np.geomspace(first, last, points)])

@@ -214,7 +214,8 @@ def _animate(options: argparse.Namespace) -> int:
     from teacher_student.animation import animate
     from teacher_student.trajectory import load_trajectory
 
+    trajectory = load_trajectory(options.file)  # which refuses a path without a name, such as that of a folder
     output = options.output or options.file.with_suffix(".gif")
-    animate(load_trajectory(options.file), output)
+    animate(trajectory, output)
     print(output)
     return OK

@@ -15,9 +15,8 @@ import xarray as xr
 from teacher_student.errors import check_fraction, refuse
 from teacher_student.leaps.dynamics import Dynamics, dynamics_of
 from teacher_student.leaps.leap import DEFECT, ERROR, LEAPS, WANTED, prepare, take_leaps
-from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.problem import Problem, check_problem
+from teacher_student.problem import Problem, check_problem, check_size_of_runs
 from teacher_student.sgd.replicas import Method, run_replicas
 from teacher_student.theory.coordinates import coordinates_of, smooth_pieces, unpack
 from teacher_student.theory.gaussian_averages.sampled import gaussian_points
@@ -105,7 +104,7 @@ def leap(
     1/N; compare G. N. Milstein and M. V. Tretyakov, SIAM J. Sci. Comput. 18, 1067 (1997), on systems with small noise.
     """
     check_problem(problem)
-    N = check_n_inputs(problem.initial, problem.n_inputs if n_inputs is None else n_inputs)
+    N = check_size_of_runs(problem, problem.n_inputs if n_inputs is None else n_inputs)
     if N < LEAST_INPUTS:
         refuse("n_inputs", N, f"at least {LEAST_INPUTS} for leaps; below it the exact chain is fast: method overlaps")
     if problem.rule.has_velocity:

@@ -14,8 +14,11 @@ AVERAGES = types.void(VECTOR, MATRIX, VECTOR, types.int64, MATRIX, MATRIX, MATRI
 
 
 def pointers(activation_covariance: Any, averages: Any) -> tuple[Any, Any]:
-    """Return both compiled kernels, described in the package's docstring, as function pointers."""
+    """Return both compiled kernels, described in the package's docstring, as function pointers.
+
+    They have numpy's error model like the kernels: an exception cannot leave a function pointer.
+    """
     return (
-        cfunc(ACTIVATION_COVARIANCE, cache=True)(activation_covariance.py_func),
-        cfunc(AVERAGES, cache=True)(averages.py_func),
+        cfunc(ACTIVATION_COVARIANCE, cache=True, error_model="numpy")(activation_covariance.py_func),
+        cfunc(AVERAGES, cache=True, error_model="numpy")(averages.py_func),
     )
