@@ -155,9 +155,7 @@ def sweeps() -> list[dict[str, Any]]:
 
 
 def mutated(document: dict[str, Any], rng: random.Random) -> str:
-    """Return the text of `document` with one or two of its entries replaced, removed, repeated or renamed, at times a bit of
-    it lost.
-    """
+    """Return the text of `document` with one or two of its entries replaced, removed, repeated or renamed, or a bit lost."""
     document = copy.deepcopy(document)
     for _ in range(rng.choice((1, 1, 2))):
         _mutate(document, rng)

@@ -131,7 +131,7 @@ def check_sweep(text: str, folder: str, to_the_end: bool = True) -> None:
         return
     if not to_the_end:
         return
-    steps = [p.alpha[-1] * p.n_inputs * p.replicas * p.rule.batch_size for p in problems]
+    steps = [p.alpha[-1] * float(min(10**100, p.n_inputs * p.replicas * p.rule.batch_size)) for p in problems]
     if max(steps) < 1e4 and max(p.alpha[-1] for p in problems) < 10 and len(problems) < 20:
         with contextlib.suppress(ts.InvalidInput):
             ts.sweep(plan, folder, executor=Here(), workers=1, progress=False)
