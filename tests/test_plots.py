@@ -95,3 +95,30 @@ def test_the_band_is_predicted_mean_and_spread_and_untrusted_times_are_shaded() 
         "predicted for a run, $N=300$",
         "not judged",
     ]
+
+
+def test_leaps_and_single_runs_are_drawn() -> None:
+    theory = ts.integrate(PROBLEM, TIMES, progress=False)
+    leaps = ts.leap(PROBLEM, TIMES, n_inputs=100_000, replicas=2, progress=False)
+    simulation = ts.simulate(PROBLEM, TIMES, n_inputs=50, replicas=3, method="overlaps", progress=False)
+    for given, label in (
+        (leaps, "leaps, $N=100000$, 2 runs"),
+        (simulation.isel(replica=1), "chain of overlaps, $N=50$, 1 run"),
+        (simulation, "chain of overlaps, $N=50$, 3 runs"),
+    ):
+        _, ax = ts.plots.generalisation_error(theory, given)
+        assert [text.get_text() for text in ax.get_legend().get_texts()] == [r"theory, $N\to\infty$", label]
+        runs = np.atleast_2d(given["eps_g"].values)
+        np.testing.assert_allclose(ax.containers[0].lines[0].get_ydata(), runs.mean(axis=0)[1:])
+        ts.plots.comparison(None, given)
+    with pytest.raises(ts.InvalidInput, match=r"^theory: got 'a trajectory of simulation', expected a trajectory of integrate$"):
+        ts.plots.comparison(simulation.isel(replica=1))
+
+
+def test_figures_of_trajectories_in_another_order_are_the_same() -> None:
+    theory = ts.integrate(PROBLEM, TIMES, progress=False)
+    simulation = ts.simulate(PROBLEM, TIMES, n_inputs=50, replicas=3, method="overlaps", progress=False)
+    for figure in (ts.plots.student_teacher_overlaps, ts.plots.overlap_entries):
+        shown = [figure(*given)[1] for given in ((theory, simulation), (theory.transpose(..., "alpha"), simulation.transpose()))]
+        curves = [np.array([line.get_ydata() for line in ax.lines if len(line.get_ydata()) == 3]) for ax in shown]
+        np.testing.assert_array_equal(*curves)

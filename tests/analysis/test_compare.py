@@ -10,6 +10,7 @@ import pytest
 import teacher_student as ts
 from teacher_student.analysis.compare import Comparison, standard_error
 from teacher_student.analysis.report import report
+from teacher_student.analysis.verdict import Test, raises_alarm, worst_of
 from teacher_student.trajectory import resolved_eps_g
 
 PROBLEM = dataclasses.replace(ts.load_problem("all-factors"), alpha=np.array([0.0, 0.5, 1.0, 2.0]))
@@ -116,3 +117,80 @@ def test_what_is_no_pair_of_theory_and_simulation_is_refused() -> None:
     other = ts.simulate(ts.load_problem("saad-solla-1995"), 0.1, n_inputs=20)
     with pytest.raises(ts.InvalidInput, match=r"^simulation: got '3 as size of student', expected 4"):
         ts.compare(theory, other)
+
+
+def test_numbers_that_are_not_finite_are_refused_not_taken_for_agreement() -> None:
+    """A wrong theory does not agree with a simulation in which half of the last eps_g is masked, or one run is NaN."""
+    rule = dataclasses.replace(PROBLEM.rule, eta_xi_in=0.5)
+    theory = ts.integrate(dataclasses.replace(PROBLEM, rule=rule), fluctuations=True, progress=False)
+    faster = dataclasses.replace(PROBLEM, rule=dataclasses.replace(rule, eta_xi_in=0.8))
+    simulation, other = (
+        ts.simulate(faster, n_inputs=500, replicas=20, seed=seed, method="overlaps", progress=False) for seed in (1, 2)
+    )
+    assert ts.compare(theory, simulation).verdict.outcome == "differs (model or code)"
+    masked, all_nan = simulation.copy(deep=True), simulation.copy(deep=True)
+    masked["eps_g"].values[10:, -1] = np.nan
+    for name in all_nan.data_vars:
+        if "replica" in all_nan[name].dims:
+            all_nan[name].values[3] = np.nan
+    hint = "expected finite numbers; leave out such replicas or times"
+    for broken, text in (
+        (masked, "eps_g that is not finite at alpha = 2 in 10 replica(s), the first number 10"),
+        (all_nan, "Q_modes that is not finite at alpha = 0 in 1 replica(s), the first number 3"),
+    ):
+        for argument, given in (("simulation", (broken,)), ("other", (simulation, broken))):
+            with pytest.raises(ts.InvalidInput) as caught:
+                ts.compare(theory, *given)
+            assert str(caught.value) == f"{argument}: got {text!r}, {hint}"
+        with pytest.raises(ts.InvalidInput, match=r"^simulations\[1\]: got '.*not finite"):
+            ts.scaling([simulation, broken, other], progress=False)
+        with pytest.raises(ts.InvalidInput, match=r"^simulations\[0\]: got '.*not finite"):
+            ts.pool([broken])
+        with pytest.raises(ts.InvalidInput, match=r"^simulation: got '.*not finite"):
+            ts.plots.comparison(theory, broken)
+    left_out = all_nan.isel(replica=[r for r in range(20) if r != 3])
+    assert ts.compare(theory, left_out).verdict.outcome == "differs (model or code)"
+    theory["eps_g"].values[1] = np.inf
+    with pytest.raises(ts.InvalidInput, match=r"^theory: got 'eps_g that is not finite at alpha = 0.5', expected finite"):
+        ts.compare(theory, simulation)
+
+
+def test_a_p_value_that_is_no_number_raises_the_alarm() -> None:
+    assert worst_of([0.2, 0.3]) == 0.4
+    assert worst_of([0.6, 0.9]) == 1.0
+    assert np.isnan(worst_of([0.9, np.nan]))
+    fine = Test("a", "", 1.0)
+    assert not raises_alarm([fine, fine])
+    assert raises_alarm([fine, Test("b", "", float("nan"))])
+    assert raises_alarm([fine, Test("b", "", 0.004)])
+
+
+def test_one_run_without_the_dimension_of_replicas_is_compared() -> None:
+    simulation = ts.simulate(PROBLEM, n_inputs=5000, replicas=3, method="overlaps", progress=False)
+    theory = ts.integrate(PROBLEM, simulation["alpha"].values, fluctuations=True, progress=False)
+    alone, first = (ts.compare(theory, simulation.isel(replica=which)) for which in (0, [0]))
+    assert alone.verdict.with_shift == first.verdict.with_shift
+    assert len(alone.verdict.with_shift) > 0
+    with pytest.raises(ts.InvalidInput, match=r"^theory: got 'a trajectory of simulation', expected a trajectory of integrate$"):
+        ts.compare(simulation.isel(replica=0), simulation)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"problem": None}, "theory.attrs['problem']: got None, expected the problem as TOML text"),
+        ({"problem": 3}, "theory.attrs['problem']: got 3, expected the problem as TOML text"),
+    ],
+)
+def test_what_has_no_problem_is_refused(change: dict[str, object], message: str) -> None:
+    theory = ts.integrate(PROBLEM, fluctuations=True, progress=False).assign_attrs(change)
+    simulation = ts.simulate(PROBLEM, n_inputs=100, replicas=3, method="overlaps", progress=False)
+    for call in (lambda: ts.compare(theory, simulation), lambda: ts.predict(theory, 100), lambda: ts.sampling_error(theory)):
+        with pytest.raises(ts.InvalidInput) as caught:
+            call()
+        assert str(caught.value) == message
+    with pytest.raises(ts.InvalidInput, match=r"^theory.attrs\['problem'\]: problem: got text that is no TOML"):
+        ts.predict(theory.assign_attrs(problem="x = ["), 100)
+    with pytest.raises(ts.InvalidInput, match=r"^theory: got '3 as size of student', expected 4, as in its problem$"):
+        ts.predict(ts.integrate(ts.load_problem("saad-solla-1995"), [0.1], True, progress=False).assign_attrs(
+            problem=PROBLEM.to_toml()), 100)  # fmt: skip

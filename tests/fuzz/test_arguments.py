@@ -254,7 +254,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
     "escape_probability": (
         ts.escape_probability,
         {"length": PlateauLength(np.array([10]), np.ones(1), 1.0, 1.0, 1.0, (1.0, 1.0), 0.5), "alpha": 1.0},
-        {"alpha": {"number", "finite", "times"}},
+        {"alpha": {"number", "finite", "times", "spans"}},
     ),
     "sampling_error": (ts.sampling_error, {"theory": THEORY}, {}),
     "compare": (ts.compare, {"theory": THEORY, "simulation": SIMULATION, "other": OTHER}, {"other": {"none"}}),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,3 +210,11 @@ def test_the_whole_covariance_is_that_of_runs(
     variances_alone = V * np.eye(V.shape[1])
     assert not believable(covariance_z(variances_alone, theory, measured, problem))
     assert not believable(covariance_z(1.4 * V, theory, measured, problem))
+
+
+def test_a_prediction_is_written_and_read_as_it_is(tmp_path: Path) -> None:
+    theory = ts.integrate(ts.load_problem("all-factors"), [0.0, 0.5, 1.0], fluctuations=True, progress=False)
+    prediction = ts.predict(theory, 200)
+    prediction.to_netcdf(tmp_path / "prediction.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "prediction.nc", engine="h5netcdf") as loaded:
+        xr.testing.assert_identical(loaded.load(), prediction)

@@ -114,7 +114,7 @@ def escape_probability(length: PlateauLength, alpha: npt.ArrayLike) -> FloatArra
     `alpha` is a time or several. Raises `InvalidInput` for what is no finite number, or no `PlateauLength`.
     """
     check_instance("length", length, PlateauLength, "what plateau_length returns")
-    growth = np.exp(-length.rate * as_array("alpha", np.atleast_1d(np.asarray(alpha)), 1))
+    growth = np.exp(-length.rate * as_array("alpha", np.atleast_1d(alpha) if np.isscalar(alpha) else alpha, 1))
     scale = np.sqrt(length.rate * length.n_inputs / length.diffusion)[:, np.newaxis] * growth
     return np.asarray(sum(0.5 * scipy.special.erfc(reach * scale) for reach in length.reach))
 
