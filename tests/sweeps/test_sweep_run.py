@@ -156,10 +156,10 @@ def test_what_is_no_sweep_and_no_folder_is_refused(source: Any, tmp_path: Path) 
 
 
 def test_values_that_netcdf_cannot_hold_are_labelled_by_their_text(pool: Executor, tmp_path: Path) -> None:
-    plan = ts.Sweep(LI_HUANG, {"run.n_inputs": [30, 2**63], "name": ["a\0b", "c"]}, fixed={"run.alpha": [0.0, 1.0]})
+    plan = ts.Sweep(LI_HUANG, {"run.seed": [30, 2**63], "name": ["a\0b", "c"]}, fixed={"run.alpha": [0.0, 1.0]})
     assert sweep(plan, str(tmp_path / "out"), pool)["name"].values.tolist() == ['"a\\u0000b"', "c"]
     with xr.open_dataset(tmp_path / "out" / "sweep.nc", engine="h5netcdf") as dataset:
-        assert dataset["run.n_inputs"].values.tolist() == ["30", "9223372036854775808"]
+        assert dataset["run.seed"].values.tolist() == ["30", "9223372036854775808"]
 
 
 def test_a_worker_with_another_version_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
