@@ -44,7 +44,7 @@ def load_document(source: str | Path) -> dict[str, Any]:
 
     Raises `InvalidInput` if there is neither or the file is no TOML.
     """
-    return tables(text_of_problem(source), "problem")
+    return tables(text_of_problem(source), "problem", source)
 
 
 def parse_problem(text: str) -> Problem:

@@ -43,9 +43,10 @@ def read_text(path: Path, name: str) -> str:
         raise InvalidInput(f"{name}: got {str(path)!r} ({error.strerror}), expected a readable TOML file") from None
 
 
-def tables(text: str, name: str) -> dict[str, Any]:
-    """Return the tables of `text`; refuses text that is no TOML, and `name` is what it should state."""
+def tables(text: str, name: str, source: str | Path | None = None) -> dict[str, Any]:
+    """Return the tables of `text`; refuses text that is no TOML: `name` is what it should state, `source` its file."""
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{name}: got text that is no TOML ({error}), expected a {name}") from None
+        got = "text that is no TOML" if source is None else repr(str(source))
+        raise InvalidInput(f"{name}: got {got} ({error}), expected a {name} in TOML") from None

@@ -46,7 +46,7 @@ def deep_presets() -> dict[str, str]:
 
 def load_deep_problem(source: str | Path) -> DeepProblem:
     """Return the problem in a TOML file, or the preset of that name; raises `InvalidInput` at the first unknown key."""
-    document = tables(text_of_problem(source, _PACKAGE, "a model, "), "problem")
+    document = tables(text_of_problem(source, _PACKAGE, "a model, "), "problem", source)
     return _parse(str(source), document)
 
 
