@@ -79,7 +79,10 @@ def refusal(path: Path) -> str:
         ({"parameters": {"n_modes": 0, "hidden_layer_sizes": [6, 5]}}, "n_modes: got 0"),
         ({"parameters": {"no_such_parameter": 1}}, "header: got TypeError"),
         ({"parameters": None}, "header: got TypeError"),
-        ({"parameters": {"n_modes": 10**30, "hidden_layer_sizes": [6, 5]}}, f"n_modes: got {10**30}, expected a whole number of at most"),
+        (
+            {"parameters": {"n_modes": 10**30, "hidden_layer_sizes": [6, 5]}},
+            f"n_modes: got {10**30}, expected a whole number of at most",
+        ),
         ({"parameters": {"n_modes": 10**18, "hidden_layer_sizes": [6, 5]}}, "theta: got 73 entries"),
         ({"parameters": {"n_modes": 2, "hidden_layer_sizes": [6, 5], "tol": 10**400}}, "tol"),
         (
