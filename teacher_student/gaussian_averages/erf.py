@@ -20,6 +20,8 @@ from teacher_student.gaussian_averages.pointers import pointers
 from teacher_student.kernels import njit
 
 _TWO_OVER_PI = 2.0 / math.pi
+# Added to the variances: a sign unit without a norm, which nothing is correlated with, then gives 0 and not 0 / 0.
+_SMALLEST = 1e-200
 
 
 @njit(cache=True)
@@ -33,56 +35,63 @@ def fill_squared_widths(parameters: FloatArray, K: int, squared_widths: FloatArr
     """Write w^2 of every field into `squared_widths` (n,); `parameters` are the widths of student and teacher."""
     for i in range(len(squared_widths)):
         width = parameters[0] if i < K else parameters[1]
-        squared_widths[i] = width * width
+        squared_widths[i] = width * width + _SMALLEST
 
 
-@njit(cache=True, error_model="numpy", inline="always")
-def one_over_root(square: float) -> float:
-    """Return 1 / sqrt(square), and 0 for a field without a variance: sign(0) = 0."""
-    return 1.0 / math.sqrt(square) if square > 0.0 else 0.0
+@njit(cache=True, error_model="numpy")
+def correct_signs(C: FloatArray, squared_widths: FloatArray, arguments: FloatArray) -> None:
+    """Write the correlations of the sign units, of width 0, into the `arguments` of arcsines (n (n + 1) / 2,), row after row.
 
-
-@njit(cache=True, error_model="numpy", inline="always")
-def correlation(covariance: float, variance: float, other: float) -> float:
-    """Return the correlation of two fields, exactly 1 if they are the same and 0 if one of them has no variance."""
-    product = variance * other
-    return covariance / math.sqrt(product) if product > 0.0 else 0.0
+    They may be 1, where the arcsine loses half the digits of a rounding error: here they are then exactly 1.
+    """
+    n = len(C)
+    position = 0
+    for i in range(n):
+        for j in range(i, n):
+            if squared_widths[i] == _SMALLEST and squared_widths[j] == _SMALLEST:
+                product = C[i, i] * C[j, j]
+                arguments[position + j - i] = C[i, j] / math.sqrt(product) if product > 0.0 else 0.0
+        position += n - i
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
 def fill_arcsines(S: FloatArray, squared_widths: FloatArray, scale: FloatArray, arcs: FloatArray) -> None:
-    """Write asin(S_ij scale_i scale_j) of all i <= j, row after row, into `arcs` (n (n + 1) / 2,).
-
-    Between sign units, of width 0, the argument may be 1, where the arcsine loses half the digits of a rounding error.
-    """
+    """Write asin(S_ij scale_i scale_j) of all i <= j, row after row, into `arcs` (n (n + 1) / 2,)."""
     n = len(S)
     position = 0
     for i in range(n):
         row, factors, out = S[i, i:], scale[i:], arcs[position : position + n - i]
         for j in range(n - i):
             out[j] = row[j] * (scale[i] * factors[j])
-        if squared_widths[i] == 0.0:
-            for j in range(i, n):
-                if squared_widths[j] == 0.0:
-                    out[j - i] = correlation(S[i, j], S[i, i], S[j, j])
         position += n - i
+    if squared_widths[0] == _SMALLEST or squared_widths[n - 1] == _SMALLEST:
+        correct_signs(S, squared_widths, arcs)
     take_arcsines(arcs)
 
 
-@njit(cache=True, error_model="numpy")
-def activation_covariance(parameters: FloatArray, S: FloatArray, K: int, L: FloatArray) -> None:
-    """Write L_ij = <g_i(psi_i) g_j(psi_j)> for fields of covariance `S`, both (n, n), into `L` (Saad and Solla 1995)."""
+@njit(cache=True, error_model="numpy", inline="always")
+def fill_activation_covariance(
+    S: FloatArray, squared_widths: FloatArray, scale: FloatArray, arcs: FloatArray, L: FloatArray
+) -> None:
+    """Write L_ij = <g_i(psi_i) g_j(psi_j)> into `L` (n, n); `scale` (n,) and `arcs` (n (n + 1) / 2,) are work space."""
     n = len(S)
-    scale, arcs, squared_widths = np.empty(n), np.zeros(padded_pairs(n)), np.empty(n)
-    fill_squared_widths(parameters, K, squared_widths)
     for i in range(n):
-        scale[i] = one_over_root(squared_widths[i] + S[i, i])
+        scale[i] = 1.0 / math.sqrt(squared_widths[i] + S[i, i])
     fill_arcsines(S, squared_widths, scale, arcs)
     position = 0
     for i in range(n):
         for j in range(i, n):
             L[i, j] = L[j, i] = _TWO_OVER_PI * arcs[position + j - i]
         position += n - i
+
+
+@njit(cache=True, error_model="numpy")
+def activation_covariance(parameters: FloatArray, S: FloatArray, K: int, L: FloatArray) -> None:
+    """Write L_ij = <g_i(psi_i) g_j(psi_j)> for fields of covariance `S`, both (n, n), into `L` (Saad and Solla 1995)."""
+    n = len(S)
+    squared_widths = np.empty(n)
+    fill_squared_widths(parameters, K, squared_widths)
+    fill_activation_covariance(S, squared_widths, np.empty(n), np.zeros(padded_pairs(n)), L)
 
 
 @njit(cache=True, fastmath={"contract", "reassoc"})
@@ -92,6 +101,18 @@ def weighted_sum(weights: FloatArray, numbers: FloatArray) -> float:
     for p in range(len(numbers)):
         total += weights[p] * numbers[p]
     return total
+
+
+@njit(cache=True, error_model="numpy")
+def tilted(S: FloatArray, k: int, m: int, inverse_kk: float, inverse_km: float, inverse_mm: float) -> FloatArray:
+    """Return the covariance C (n, n) of `squared_error_average`, with the inverse of its docstring."""
+    C = np.empty_like(S)
+    for i in range(len(S)):
+        to_k = S[i, k] * inverse_kk + S[i, m] * inverse_km
+        to_m = S[i, k] * inverse_km + S[i, m] * inverse_mm
+        for j in range(len(S)):
+            C[i, j] = S[i, j] - to_k * S[k, j] - to_m * S[m, j]
+    return C
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -116,7 +137,7 @@ def squared_error_average(
     S_k, S_m = S[k], S[m]
     for i in range(n):
         reduction = inverse_kk * S_k[i] ** 2 + 2.0 * inverse_km * S_k[i] * S_m[i] + inverse_mm * S_m[i] ** 2
-        scale[i] = one_over_root(squared_widths[i] + (S[i, i] - reduction))
+        scale[i] = 1.0 / math.sqrt(squared_widths[i] + (S[i, i] - reduction))
     position = 0
     for i in range(n):
         to_k = S_k[i] * inverse_kk + S_m[i] * inverse_km
@@ -126,17 +147,9 @@ def squared_error_average(
         own = scale[i]
         for j in range(n - i):
             out[j] = (row[j] - to_k * row_k[j] - to_m * row_m[j]) * (own * factors[j])
-        if squared_widths[i] == 0.0:  # all others that follow are of the teacher too
-            variance = row[0] - to_k * row_k[0] - to_m * row_m[0]
-            out[0] = 1.0 if variance > 0.0 else 0.0
-            for j in range(i + 1, n):
-                of_j = (
-                    S[j, j]
-                    - (S_k[j] * inverse_kk + S_m[j] * inverse_km) * S_k[j]
-                    - (S_k[j] * inverse_km + S_m[j] * inverse_mm) * S_m[j]
-                )
-                out[j - i] = correlation(row[j - i] - to_k * S_k[j] - to_m * S_m[j], variance, of_j)
         position += n - i
+    if squared_widths[n - 1] == _SMALLEST:
+        correct_signs(tilted(S, k, m, inverse_kk, inverse_km, inverse_mm), squared_widths, arcs)
     take_arcsines(arcs)
     return _TWO_OVER_PI**2 / math.sqrt(determinant) * weighted_sum(pair_weights, arcs)
 
@@ -158,21 +171,20 @@ def averages(
     (v, -v_teacher), and `parameters` the widths of student and teacher.
     """
     n = len(S)
-    activation_covariance(parameters, S, K, L)
-    if parameters[0] == 0.0:
-        E[:], A[:], G[:] = 0.0, 0.0, 0.0
-        return
-    squared_widths = np.empty(n)
+    squared_widths, scale, arcs, pair_weights = np.empty(n), np.empty(n), np.zeros(padded_pairs(n)), np.zeros(padded_pairs(n))
     fill_squared_widths(parameters, K, squared_widths)
+    fill_activation_covariance(S, squared_widths, scale, arcs, L)
+    if parameters[0] == 0.0:
+        E[:] = 0.0
+        A[:] = 0.0
+        G[:] = 0.0
+        return
     for k in range(K):
         of_k = squared_widths[k] + S[k, k]
         for j in range(n):
-            # A teacher unit of sign without a norm has S_kj = 0: what E multiplies is 0, and so is A.
-            square = of_k * (squared_widths[j] + S[j, j]) - S[k, j] ** 2
-            root = math.sqrt(square) if square > 0.0 else np.inf
+            root = math.sqrt(of_k * (squared_widths[j] + S[j, j]) - S[k, j] ** 2)
             E[k, j] = _TWO_OVER_PI / root
             A[k, j] = -_TWO_OVER_PI * S[k, j] / (of_k * root)
-    scale, arcs, pair_weights = np.empty(n), np.zeros(padded_pairs(n)), np.zeros(padded_pairs(n))
     position = 0
     for i in range(n):
         for j in range(i, n):
