@@ -124,10 +124,16 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
         {"rates": [1.0, 2.0], "alpha": [1.0], "elapsed": 0.0},
         {"rates": {"times"}, "elapsed": {"number"}},
     ),
+    "Ramp": (ts.Ramp, {"rates": [1.0, 2.0], "alpha": [1.0], "elapsed": 0.0}, {"rates": {"times"}, "elapsed": {"number"}}),
     "PowerLaw": (
         ts.PowerLaw,
         {"start": 1.0, "alpha": 1.0, "exponent": 1.0, "elapsed": 0.0},
         {"start": {"number"}, "alpha": {"positive"}, "exponent": {"number"}, "elapsed": {"number"}},
+    ),
+    "Exponential": (
+        ts.Exponential,
+        {"start": 1.0, "alpha": 2.0, "end": 0.1, "elapsed": 0.0},
+        {**all_take(("start", "end", "elapsed"), "number"), "alpha": {"positive"}},
     ),
     "Cosine": (
         ts.Cosine,
