@@ -61,10 +61,10 @@ def triangular_factor(gram: FloatArray) -> FloatArray:
     root = vectors * np.sqrt(np.clip(eigenvalues, 0.0, None))
     triangle: FloatArray = np.asarray(np.linalg.qr(root.T, mode="r"))
     factor = np.ascontiguousarray(triangle.T)
-    return repeated(factor * np.where(np.diagonal(factor) < 0.0, -1.0, 1.0), gram)
+    return _repeated(factor * np.where(np.diagonal(factor) < 0.0, -1.0, 1.0), gram)
 
 
-def repeated(rows: FloatArray, gram: FloatArray) -> FloatArray:
+def _repeated(rows: FloatArray, gram: FloatArray) -> FloatArray:
     """Return `rows` (n, m) with those that are equal or opposite by their Gram matrix `gram` made so bit for bit.
 
     Modes that are the same, or lie on a teacher unit, then stay the same in simulations, which rounding would part.
@@ -100,7 +100,7 @@ def draw_rows(gram: FloatArray, n_inputs: int, rng: np.random.Generator) -> Floa
     check_instance("rng", rng, np.random.Generator)
     frame, triangle = np.linalg.qr(rng.standard_normal((n_inputs, len(gram))))
     frame *= np.sign(np.diagonal(triangle))  # makes the frame Haar distributed
-    return repeated(np.asarray(np.sqrt(n_inputs) * triangular_factor(gram) @ frame.T), gram)
+    return _repeated(np.asarray(np.sqrt(n_inputs) * triangular_factor(gram) @ frame.T), gram)
 
 
 def check_n_inputs(state: OrderParameters, n_inputs: object, with_velocities: bool = False) -> int:
