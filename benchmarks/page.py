@@ -21,6 +21,7 @@ SCRIPTS = {
     "sgd_roofline.py": "SGD on weights: where the time goes",
     "chain.py": "The chain of overlaps",
     "leaps.py": "Leaps at large N",
+    "noise.py": "Linear noise beside the ODEs",
     "growth.py": "How cost grows",
     "start_up.py": "Start-up and compilation",
     "deep.py": "Modes in deep networks",

@@ -90,7 +90,7 @@ class Sizes(NamedTuple):
     @property
     def n_slow(self) -> int:
         """Entries of all slow factors together."""
-        return sum(self.size_of(part) for part in SLOW_FACTORS.values())
+        return _spans(self)[-1][1]
 
     @property
     def n_full(self) -> int:
@@ -225,8 +225,9 @@ def join(gram: FloatArray, with_teacher: FloatArray, slow: FloatArray) -> FloatA
     return np.concatenate([part.reshape(*leading, -1) for part in (gram, with_teacher, slow)], axis=-1)
 
 
+@functools.cache
 def positions(sizes: Sizes) -> dict[str, IntArray]:
-    """Return where every named part lies in the flat state, as an array of positions in the part's shape.
+    """Return where every named part lies in the flat state, as an array of positions in the part's shape, not to be written.
 
     Parts of the modes have a leading axis of blocks if there are several.
     """

@@ -12,6 +12,7 @@ units, which holds them on a plateau, and that between s and -s: it is not the e
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -27,6 +28,12 @@ N_ERROR_SETS = 8
 _LARGEST_PERMUTED = 4
 # Fewer quasi-random points than this are no better than random ones, however often they are permuted.
 _LEAST_BASE = 256
+
+
+@functools.lru_cache(maxsize=8)
+def kept_points(n_dimensions: int, n_points: int, seed: int) -> FloatArray:
+    """Return `gaussian_points`, kept for later calls: they are not to be written."""
+    return gaussian_points(n_dimensions, n_points, seed)
 
 
 def gaussian_points(n_dimensions: int, n_points: int, seed: int) -> FloatArray:

@@ -112,13 +112,15 @@ def fill_jacobian(equations: Equations, alpha: float, y: FloatArray, step: float
 def fill_second_differences(
     equations: Equations, alpha: float, y: FloatArray, steps: FloatArray, weights: FloatArray, out: FloatArray
 ) -> None:
-    """Write sum_s weights_s (f(y + step_s) + f(y - step_s) - 2 f(y)) into `out` (n,); `steps` is (m, n)."""
+    """Write sum_s weights_s (f(y + step_s) + f(y - step_s) - 2 f(y)) into `out` (n,); `steps` is (m, n). Weights may be 0."""
     n = len(y)
     shifted, centre, forward, backward = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     slope(equations, alpha, y, centre)
     for i in range(n):
         out[i] = 0.0
     for s in range(len(steps)):
+        if weights[s] == 0.0:
+            continue
         for i in range(n):
             shifted[i] = y[i] + steps[s, i]
         slope(equations, alpha, shifted, forward)

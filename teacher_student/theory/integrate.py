@@ -170,15 +170,21 @@ def _with_fluctuations(
         except KeyboardInterrupt:
             trajectory.attrs["status"] = "interrupted"
             return trajectory
-    trajectory = trajectory.assign_coords(coordinate=list(coordinates.labels), coordinate_=list(coordinates.labels))
-    trajectory["covariance"] = (("alpha", "coordinate", "coordinate_"), noise.covariance)
-    trajectory["shift"] = (("alpha", "coordinate"), noise.shift)
-    trajectory["propagator"] = (("alpha", "coordinate", "coordinate_"), noise.propagator)
-    trajectory["covariance_error"] = (("alpha", "coordinate", "coordinate_"), noise.covariance_error)
-    trajectory["covariance_error"].attrs["long_name"] = "standard error of covariance from the quasi-random averages"
-    trajectory["covariance"].attrs["long_name"] = "N times the covariance between runs, leading order"
-    trajectory["shift"].attrs["long_name"] = "N times the deviation of the mean over runs, leading order"
-    trajectory["propagator"].attrs["long_name"] = "linear flow from the output time before"
+    labels, square = list(coordinates.labels), ("alpha", "coordinate", "coordinate_")
+    of_covariance = "N times the covariance between runs, leading order"
+    of_shift = "N times the deviation of the mean over runs, leading order"
+    of_error = "standard error of covariance from the quasi-random averages"
+    of_flow = "linear flow from the output time before"
+    added = xr.Dataset(
+        {
+            "covariance": (square, noise.covariance, {"long_name": of_covariance}),
+            "shift": (square[:2], noise.shift, {"long_name": of_shift}),
+            "propagator": (square, noise.propagator, {"long_name": of_flow}),
+            "covariance_error": (square, noise.covariance_error, {"long_name": of_error}),
+        },
+        coords={"alpha": trajectory["alpha"], "coordinate": labels, "coordinate_": labels},
+    )
+    trajectory = trajectory.merge(added)
     trajectory.attrs["diffusion_points"] = N_POINTS
     trajectory.attrs["fluctuations_ended"] = noise.ended
     return trajectory

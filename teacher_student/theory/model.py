@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from numba import types
+from numba.extending import typeof_impl
 
 from teacher_student.arrays import FloatArray
 from teacher_student.buffers import view
@@ -81,6 +82,12 @@ MODEL = _tuple_type(
     MATRIX,
     VECTOR,
 )
+
+
+@typeof_impl.register(Model)
+def _type_of_model(model: Model, context: Any) -> Any:
+    """Return the one type of all models; to let numba find it out again takes longer than most calls."""
+    return MODEL
 
 
 # What writes dy/dalpha of a flat state at a time into its last argument; of one type for all models, so that integrators, linear

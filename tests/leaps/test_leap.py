@@ -22,7 +22,7 @@ from teacher_student.leaps.noise import restore_gram
 from teacher_student.schedules import rates_at
 from teacher_student.theory.coordinates import coordinates_of, sizes_of
 from teacher_student.theory.noise.diffusion import step_moments
-from teacher_student.theory.noise.fluctuations import half_hessian_of_covariance, jacobian
+from teacher_student.theory.noise.linearisation import half_hessian_of_covariance, jacobian
 from teacher_student.theory.noise.spherical import moments_at_fixed_lengths
 from teacher_student.theory.right_hand_side import right_hand_side
 

@@ -14,7 +14,7 @@ from symmetric_students import symmetric_point, two_units
 
 import teacher_student as ts
 from teacher_student.theory.coordinates import coordinates_of
-from teacher_student.theory.noise.fluctuations import jacobian
+from teacher_student.theory.noise.linearisation import jacobian
 from teacher_student.theory.right_hand_side import right_hand_side
 from teacher_student.theory.stability.fixed_points import NoFixedPoint
 

@@ -15,9 +15,12 @@ import teacher_student as ts
 from teacher_student.gaussian_averages.sampled import gaussian_points
 from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.noise import fluctuations
-from teacher_student.theory.noise.diffusion import step_moments
+from teacher_student.theory.noise.diffusion import StepAverages, step_moments
 from teacher_student.theory.noise.diffusion_path import DiffusionPath
-from teacher_student.theory.noise.fluctuations import LinearNoise, half_hessian_of_covariance, jacobian, solve_lyapunov
+from teacher_student.theory.noise.fluctuations import LinearNoise
+from teacher_student.theory.noise.implicit_steps import GAUSS, propagator, solve_stage
+from teacher_student.theory.noise.linearisation import half_hessian_of_covariance, jacobian
+from teacher_student.theory.noise.points import Points, point_sets
 from teacher_student.theory.right_hand_side import right_hand_side
 
 RULE = ts.LearningRule(eta_xi_in=1.0, eta_sigma=0.5, eta_xi_out=0.5, eta_v=0.5, noise=0.3, weight_decay=0.05, batch_size=2)
@@ -26,12 +29,69 @@ N_INPUTS, REPLICAS = 200, 3000
 TIMES = np.array([1.0, 4.0])
 
 
-def test_a_lyapunov_equation_is_solved_for_every_matrix_of_a_stack() -> None:
+@pytest.mark.parametrize("fastest", [-50.0, -1e5])
+def test_the_equation_of_a_stage_is_solved_for_every_matrix_of_a_stack(fastest: float) -> None:
+    """By its residual; where the step is too long for the growth there is no solution."""
     rng = np.random.default_rng(0)
-    A = np.diag([-50.0, -1.0, 0.3]) + 0.2 * rng.standard_normal((3, 3))
+    J = np.diag([fastest, -1.0, 0.3]) + 0.2 * rng.standard_normal((3, 3))
     C = rng.standard_normal((2, 3, 3))
-    X = solve_lyapunov(A, C)
-    np.testing.assert_allclose(A @ X + X @ A.T, -C, atol=1e-12)
+    C, h = C + np.swapaxes(C, 1, 2), 0.7
+    V, factors, pivots = np.empty((2, 3, 3)), np.empty((3, 3)), np.empty(3, dtype=np.int64)
+    assert solve_stage(J, h, C, factors, pivots, V)
+    np.testing.assert_allclose(V - h * (J @ V + V @ J.T), C, atol=1e-11)
+    assert not solve_stage(J, 3.0, C, factors, pivots, V)
+
+
+def test_a_propagator_is_exact_for_fast_decay_and_of_order_4_for_slow_changes() -> None:
+    """exp(h J) of a constant J, however stiff; of J(alpha) = J_0 + alpha J_1 halving the step divides the error by 2^4 in all."""
+    rng = np.random.default_rng(3)
+    J_0, J_1 = np.diag([-2000.0, -1.0, 0.3]) + 0.2 * rng.standard_normal((3, 3)), rng.standard_normal((3, 3))
+    np.testing.assert_allclose(propagator(np.stack([J_0, J_0]), 2.0), scipy.linalg.expm(2.0 * J_0), atol=1e-10)
+    J_0 = rng.standard_normal((3, 3))
+
+    def after(n_steps: int) -> np.ndarray:
+        flow, h = np.eye(3), 1.0 / n_steps
+        for i in range(n_steps):
+            flow = propagator(np.array([J_0 + (i + x) * h * J_1 for x in GAUSS]), h) @ flow
+        return flow
+
+    exact = (
+        scipy.integrate.solve_ivp(
+            lambda t, x: ((J_0 + t * J_1) @ x.reshape(3, 3)).ravel(), (0.0, 1.0), np.eye(3).ravel(), rtol=1e-12, atol=1e-13
+        )
+        .y[:, -1]
+        .reshape(3, 3)
+    )
+    errors = [np.abs(after(n_steps) - exact).max() for n_steps in (2, 4, 8)]
+    assert 10.0 < errors[0] / errors[1] < 25.0
+    assert 10.0 < errors[1] / errors[2] < 25.0
+
+
+@pytest.mark.parametrize(("activation", "teacher", "n_points"), [("linear", None, 3), ("quadratic", "linear", 7)])
+def test_averages_of_polynomials_are_exact(activation: str, teacher: str | None, n_points: int) -> None:
+    """As over many quasi-random points, to their error, and as over a finer grid, to rounding; no other activation has a grid."""
+    state = ts.plain_committee(Q=[[0.5]], R=[[0.2]], T=[[1.0]], v=[0.9], v_teacher=[1.1])
+    rule = ts.LearningRule(activation, eta_xi_in=0.4, eta_v=0.2, noise=0.3, teacher_activation=teacher)
+    coordinates = coordinates_of(state, rule)
+    (exact,) = point_sets(rule, 3, 64)
+    assert len(exact.z) == 2 * n_points**2
+    of_grid = StepAverages(state, rule, coordinates).at(coordinates.start, 0.0, [exact])[0]
+    z, w = np.polynomial.hermite_e.hermegauss(11)
+    finer = np.array([(x, y, sign) for x in z for y in z for sign in (-1.0, 1.0)])
+    weights = np.array([a * b for a in w for b in w for _ in range(2)])
+    of_finer = StepAverages(state, rule, coordinates).at(coordinates.start, 0.0, [Points(finer, weights / weights.sum())])[0]
+    for name in ("mean", "covariance", "mean_correction"):
+        np.testing.assert_allclose(getattr(of_grid, name), getattr(of_finer, name), rtol=1e-12, atol=1e-13)
+    coarser = Points(*(part[::2] for part in exact))
+    assert not np.allclose(
+        StepAverages(state, rule, coordinates).at(coordinates.start, 0.0, [coarser])[0].covariance, of_grid.covariance
+    )
+    sets = [gaussian_points(3, 2**12, seed) for seed in range(16)]
+    sampled = np.array([step_moments(coordinates.start, state, rule, coordinates, points).covariance for points in sets])
+    error = sampled.std(axis=0, ddof=1) / 4.0
+    assert (np.abs(sampled.mean(axis=0) - of_grid.covariance) < 5.0 * error).all()
+    assert (np.abs(sampled.mean(axis=0) - 1.1 * of_grid.covariance) > 5.0 * error).any()
+    assert len(point_sets(dataclasses.replace(rule, activation="erf"), 3, 64)) == 2
 
 
 def test_covariance_shift_and_propagator_are_the_solution_of_their_equations() -> None:

@@ -15,7 +15,7 @@ from teacher_student.arrays import FloatArray
 from teacher_student.problem import RATES
 from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.noise import diffusion
-from teacher_student.theory.noise.fluctuations import jacobian
+from teacher_student.theory.noise.linearisation import jacobian
 from teacher_student.theory.noise.predictions import moving_coordinates
 from teacher_student.theory.right_hand_side import DriftAt, SampledDrift, right_hand_side
 

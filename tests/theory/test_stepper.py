@@ -14,7 +14,7 @@ import teacher_student as ts
 from teacher_student.arrays import FloatArray
 from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.equations import fill_change_of_rates, slope
-from teacher_student.theory.noise.fluctuations import jacobian
+from teacher_student.theory.noise.linearisation import jacobian
 from teacher_student.theory.ode.advance import REACHED, Limits
 from teacher_student.theory.ode.linear_equations import factorise, solve
 from teacher_student.theory.ode.march import METHOD, March

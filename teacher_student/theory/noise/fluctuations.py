@@ -16,39 +16,37 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 
 from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
-from teacher_student.schedules import is_constant
 from teacher_student.theory.coordinates import Coordinates
-from teacher_student.theory.equations import fill_jacobian, fill_second_differences
 from teacher_student.theory.noise.diffusion_path import DiffusionPath, NoiseUnknown
-from teacher_student.theory.right_hand_side import ClosedDrift, DriftAt, right_hand_side
+from teacher_student.theory.noise.implicit_steps import (
+    GAUSS,
+    TIMES,
+    covariance_stages,
+    empty_stages,
+    error_of,
+    mean_after,
+    propagator,
+)
+from teacher_student.theory.noise.linearisation import Linearisation, curvatures, linearise
+from teacher_student.theory.right_hand_side import right_hand_side
 from teacher_student.theory.stretches import smooth_stretches
 
 N_POINTS = 32768
-# Central differences: truncation step^2 and rounding 1e-16 / step (first), 1e-16 / step^2 (second derivative).
-_FIRST_STEP = 1e-5
-_SECOND_STEP = 1e-3
-_TIME_STEP = 1e-6
 # Attempts at a step, and intervals of the diffusion matrix, that the noise may take: as many a step of the ODEs, or in all.
 _MOST_PER_STEP = 5
 _MOST = 200
-
-# Hairer and Wanner's SDIRK method: stages, weights of the last stage being those of the step, and of the error.
-_GAMMA = 0.25
-_C = (1 / 4, 3 / 4, 11 / 20, 1 / 2, 1.0)
-_A = (
-    (),
-    (1 / 2,),
-    (17 / 50, -1 / 25),
-    (371 / 1360, -137 / 2720, 15 / 544),
-    (25 / 24, -49 / 48, 125 / 16, -85 / 12),
+# The error, in units of the tolerance, of a step so long that its covariance grows beyond all bounds.
+_FAR_TOO_LONG = 1e9
+# The derivatives are known at beginning, middle and end of a step, and at its stages by the quadratic through these.
+_QUADRATIC, _AT_GAUSS_POINTS = (
+    np.array([[(1 - 2 * c) * (1 - c), 4 * c * (1 - c), c * (2 * c - 1)] for c in times]) for times in (TIMES, GAUSS)
 )
-_E = (25 / 24 - 59 / 48, -49 / 48 + 17 / 96, 125 / 16 - 225 / 32, 0.0, 1 / 4)
+_MIDDLE = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,54 +75,11 @@ class Fluctuations:
     ended: str = ""
 
 
-def jacobian(f: Callable[[FloatArray], FloatArray], y: FloatArray) -> FloatArray:
-    """Return df_i/dy_j by central differences, (n, n); relative error about 1e-10 for a right-hand side of order one.
-
-    Those of a `DriftAt` with closed Gaussian averages are taken in compiled code.
-    """
-    if isinstance(f, DriftAt) and isinstance(f.drift, ClosedDrift):
-        J = np.empty((len(y), len(y)))
-        fill_jacobian(f.drift.equations, f.alpha, np.ascontiguousarray(y), _FIRST_STEP, J)
-        return J
-    columns = []
-    for j in range(len(y)):
-        step = np.zeros_like(y)
-        step[j] = _FIRST_STEP * max(1.0, abs(y[j]))
-        columns.append((f(y + step) - f(y - step)) / (2.0 * step[j]))
-    return np.array(columns).T
-
-
-def half_hessian_of_covariance(f: Callable[[FloatArray], FloatArray], y: FloatArray, V: FloatArray) -> FloatArray:
-    """Return H : V / 2, (n,), by second differences along the eigenvectors of `V`, compiled where `jacobian` is."""
-    eigenvalues, vectors = np.linalg.eigh(V)
-    counted = eigenvalues > 1e-14 * eigenvalues[-1]
-    steps, weights = _SECOND_STEP * vectors.T[counted], 0.5 * eigenvalues[counted] / _SECOND_STEP**2
-    total = np.zeros_like(y)
-    if isinstance(f, DriftAt) and isinstance(f.drift, ClosedDrift):
-        fill_second_differences(f.drift.equations, f.alpha, np.ascontiguousarray(y), steps, weights, total)
-        return total
-    centre = f(y)
-    for step, weight in zip(steps, weights, strict=True):
-        total += weight * (f(y + step) + f(y - step) - 2.0 * centre)
-    return total
-
-
-def solve_lyapunov(A: FloatArray, C: FloatArray) -> FloatArray:
-    """Return the solution X (..., n, n) of A X + X A^T = -C for a stack `C`, by the real Schur form of `A` (n, n)."""
-    T, U = scipy.linalg.schur(A)
-    solutions = []
-    for matrix in C.reshape(-1, *A.shape):
-        X, scale, _ = scipy.linalg.lapack.dtrsyl(T, T, -U.T @ matrix @ U, tranb="T")
-        solutions.append(U @ X @ U.T / scale)
-    return np.array(solutions).reshape(C.shape)
-
-
 class LinearNoise:
     """Integrates V and m along a solution of the ODEs, from one output time to the next.
 
-    The equations are linear but stiff, for fast directions follow slow ones: an implicit, L-stable Runge-Kutta method of order
-    4 with an embedded one of order 3 for the step's length (Hairer and Wanner, Solving Ordinary Differential Equations II,
-    2nd ed., Table 6.5).
+    The equations are linear but stiff, for fast directions follow slow ones: the method is implicit
+    (`teacher_student.theory.noise.implicit_steps`).
     """
 
     def __init__(
@@ -144,20 +99,24 @@ class LinearNoise:
         self.diffusion = DiffusionPath(state, rule, coordinates, solution, n_points, last, most)
         self.attempts_left = most
         self.drift = right_hand_side(state, rule, coordinates)
-        self.constant = is_constant(rule.schedules)
         self.stretches = smooth_stretches(rule, last)
         n = len(coordinates.moving)
         self.alpha, self.step = 0.0, 1e-2
-        self.V: FloatArray = np.zeros((2, n, n))
+        # The covariance and, unless averages are exact, its error.
+        self.V: FloatArray = np.zeros((1 if self.diffusion.is_exact else 2, n, n))
         self.m: FloatArray = np.zeros(n)
         self.peak = np.zeros(n)
+        # Linearisation and H : V / 2 at `alpha`, within the present stretch, once they are known.
+        self.begin: Linearisation | None = None
+        self.curvature: FloatArray | None = None
 
     def advance(self, target: float) -> FloatArray:
         """Go on to the time `target` and return the propagator over the way; raises `NoiseUnknown` if that cannot be."""
-        propagator = np.eye(len(self.m))
+        whole = np.eye(len(self.m))
         while self.alpha < target:
             if self.alpha >= self.stretches[0].end:
                 self.stretches.pop(0)
+                self.begin = self.curvature = None
             stop = min(target, self.stretches[0].end)
             # The way that remains is cut into equal steps no longer than the wanted one, so that no sliver is left.
             n_steps = int(np.ceil((stop - self.alpha) / self.step))
@@ -170,64 +129,49 @@ class LinearNoise:
             if not np.isfinite(error):
                 raise NoiseUnknown("it is not finite")
             if error <= 1.0:
-                propagator = flow @ propagator
+                whole = flow @ whole
             self.step = step * min(4.0, max(0.2, 0.9 * max(error, 1e-10) ** -0.25))
-        return propagator
+        return whole
 
     def shift(self) -> FloatArray:
         """Return the shift of the mean of the state itself, (n,): that of the variables of `m` but for the state's lag."""
         return self.m - self.diffusion(self.alpha)[3] if self.alpha > 0.0 else self.m
 
     def _try_step(self, end: float) -> tuple[float, FloatArray]:
-        """Step to `end` if the error, in units of the tolerance, is at most 1; return the error and the propagator.
+        """Step to `end` if the error, in units of the tolerance, is at most 1; return the error and the propagator."""
+        h, n, stretch = end - self.alpha, len(self.m), self.stretches[0]
+        nodes = np.array([self.alpha, self.alpha + 0.5 * h, end])
+        ys = np.array([self.solution(alpha) for alpha in nodes])
+        if self.begin is None:
+            self.begin = linearise(self.drift, stretch, nodes[:1], ys[:1])
+        rest = linearise(self.drift, stretch, nodes[1:], ys[1:])
+        J, f, change = (np.concatenate(pair) for pair in zip(self.begin, rest, strict=True))
+        if not np.isfinite(J).all():
+            raise NoiseUnknown("the right-hand side has no derivative")
+        moments = [self.diffusion(alpha) for alpha in [*(self.alpha + h * TIMES[:-1]), end]]
+        D = np.array([moment[: len(self.V)] for moment in moments])
+        correction, lag = (np.array([moment[i] for moment in moments]) for i in (2, 3))
 
-        Stage i of the method solves V_i = known + gamma h (J_i V_i + V_i J_i^T + D_i), a Lyapunov equation.
-        """
-        h, n = end - self.alpha, len(self.m)
-        identity = np.eye(n)
-        start: list[FloatArray] = [self.V, identity, self.m]
-        slopes: list[list[FloatArray]] = []  # of V, of the propagator, of m
-        V, flow, m = start
-        for row, c in zip(_A, _C, strict=True):
-            alpha = end if c == 1.0 else self.alpha + c * h
-            y = self.solution(alpha)
-            f = DriftAt(self.drift, self.stretches[0].within(alpha))
-            J = jacobian(f, y)
-            if not np.isfinite(J).all():
-                raise NoiseUnknown("the right-hand side has no derivative")
-            D, D_error, correction, lag = self.diffusion(alpha)
-            known = [part.copy() for part in start]
-            for a, stage in zip(row, slopes, strict=False):
-                for total, slope in zip(known, stage, strict=True):
-                    total += h * a * slope
-            V, flow, m = known
-            implicit = h * _GAMMA * J
-            V = solve_lyapunov(implicit - 0.5 * identity, V + h * _GAMMA * np.stack([D, D_error]))
-            source = (
-                half_hessian_of_covariance(f, y, V[0]) + correction - 0.5 * (J @ f(y) + self._change_of_rates(alpha, y)) - J @ lag
-            )
-            solved = np.linalg.solve(identity - implicit, np.column_stack([flow, m + h * _GAMMA * source]))
-            flow, m = np.asarray(solved[:, :n]), np.asarray(solved[:, n])
-            slopes.append([J @ V + V @ J.T + np.stack([D, D_error]), J @ flow, J @ m + source])
-        V = 0.5 * (V + np.swapaxes(V, -1, -2))
-        deviation = h * sum((e * slope[0][0] for e, slope in zip(_E, slopes, strict=True)), np.zeros((n, n)))
+        J_of_stages, stages = np.tensordot(_QUADRATIC, J, 1), empty_stages(len(self.V), n)
+        if not covariance_stages(J_of_stages, D, self.V, h, stages):
+            return _FAR_TOO_LONG, np.eye(n)
+        V = 0.5 * (stages.V[-1] + np.swapaxes(stages.V[-1], -1, -2))
+        deviation = error_of(stages.slopes[:, 0], h)
         # A variance that has decayed a million times below its peak, as where learning ends without noise, is as good as zero.
         variance = np.maximum(np.diagonal(V[0]), 0.0)
         scale = np.sqrt(variance + 1e-6 * np.maximum(self.peak, variance) + 1e-24)
         error = float((np.abs(deviation) / np.outer(scale, scale)).max()) / self.tolerance
-        if error <= 1.0:
-            self.alpha, self.V, self.m, self.peak = end, V, m, np.maximum(self.peak, variance)
-        return error, flow
-
-    def _change_of_rates(self, alpha: float, y: FloatArray) -> FloatArray:
-        """Return df/dalpha at fixed `y`, (n,), by central differences within the present stretch."""
-        if self.constant:
-            return np.zeros_like(y)
-        stretch = self.stretches[0]
-        half = min(_TIME_STEP, 0.25 * (stretch.end - stretch.start))
-        centre = min(max(alpha, stretch.start + half), stretch.end - half)
-        before, after = stretch.within(centre - half), stretch.within(centre + half)
-        return (self.drift(after, y) - self.drift(before, y)) / (after - before)
+        if not error <= 1.0:
+            return error, np.eye(n)
+        if self.curvature is None:
+            self.curvature = curvatures(self.drift, stretch, nodes[:1], ys[:1], self.V[:1])
+        of_rest = curvatures(self.drift, stretch, nodes[1:], ys[1:], np.array([stages.V[_MIDDLE, 0], V[0]]))
+        bend = np.concatenate([self.curvature, of_rest]) - 0.5 * (change + np.einsum("sij,sj->si", J, f))
+        source = _QUADRATIC @ bend + correction - np.einsum("sij,sj->si", J_of_stages, lag)
+        self.m = mean_after(J_of_stages, source, self.m, h, stages)
+        self.alpha, self.V, self.peak = end, V, np.maximum(self.peak, variance)
+        self.begin, self.curvature = Linearisation(*(part[1:] for part in rest)), of_rest[1:]
+        return error, propagator(np.tensordot(_AT_GAUSS_POINTS, J, 1), h)
 
 
 def linear_noise(
@@ -239,7 +183,7 @@ def linear_noise(
     n_steps: int,
     *,
     n_points: int = N_POINTS,
-    tolerance: float = 1e-3,
+    tolerance: float = 4e-3,
     report: Callable[[float], None] = lambda alpha: None,
 ) -> Fluctuations:
     """Return the fluctuations at `times` around `solution`, the moving coordinates as a function of alpha.
@@ -259,7 +203,7 @@ def linear_noise(
     for i, time in enumerate(times):
         try:
             propagators[i] = noise.advance(float(time))
-            V[:, i], m[i] = noise.V, noise.shift()
+            V[: len(noise.V), i], V[len(noise.V) :, i], m[i] = noise.V, 0.0, noise.shift()
         except NoiseUnknown as error:
             propagators[i], V[:, i] = np.nan, np.nan
             ended = f"after alpha = {noise.alpha:.6g}: {error}"

@@ -18,7 +18,7 @@ from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, check_problem
 from teacher_student.theory.coordinates import Coordinates, coordinates_of, state_vector
 from teacher_student.theory.integrate import integrate
-from teacher_student.theory.noise.fluctuations import jacobian
+from teacher_student.theory.noise.linearisation import jacobian
 from teacher_student.theory.right_hand_side import DriftAt, SampledDrift, right_hand_side
 from teacher_student.theory.stability.zero_modes import ZeroMode, name_zero_modes
 from teacher_student.trajectory import state_of
