@@ -10,13 +10,14 @@ import numpy as np
 
 from teacher_student.activations import get_activations
 from teacher_student.arrays import FloatArray
-from teacher_student.errors import check_flag, check_instance, check_non_negative, check_seed, check_whole, refuse
+from teacher_student.errors import check_flag, check_instance, check_non_negative, check_seed, check_whole, refuse, shown
 from teacher_student.layout import RATES as RATES
 from teacher_student.layout import Eta
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.output_factors import check_applied
 from teacher_student.schedules import ROUNDING, Rate, Schedule, check_rate, largest_rate, scaled, schedule_rows
+from teacher_student.summaries import html_table, named
 from teacher_student.times import MOST_STEPS, output_times
 from teacher_student.toml_text import toml
 from teacher_student.velocities import Velocities, check_velocities
@@ -25,7 +26,7 @@ RUN_KEYS = ("alpha", "n_inputs", "replicas", "seed")
 _LARGEST_BATCH = 10**15  # kernels count in 64 bits, and in floating point up to 2^53
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LearningRule:
     """The learning rule: on-line SGD with one rate for each factor (docs/theory.rst: `step`, with velocities `heavyball`).
 
@@ -95,6 +96,19 @@ class LearningRule:
         if self.spherical and self.has_velocity:
             refuse("spherical", self.spherical, "false, for the rule has momentum or friction")
 
+    def __repr__(self) -> str:
+        return f"LearningRule({named(self._settings)})"
+
+    def _repr_html_(self) -> str:
+        """Return what differs from the defaults as a table for a notebook."""
+        return html_table("LearningRule", self._settings.items())
+
+    @property
+    def _settings(self) -> dict[str, object]:
+        """The activation, the rate of the input modes, and all that differs from its default."""
+        always = ("activation", "eta_xi_in")
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name in always or getattr(self, f.name) != f.default}
+
     @property
     def schedules(self) -> FloatArray:
         """The rates of the four factors, eta_xi_in first, as (4, width) data for `teacher_student.schedules.rates_at`."""
@@ -144,7 +158,7 @@ class LearningRule:
         return self.largest_rates
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Problem:
     """One problem of online learning, to be integrated and simulated.
 
@@ -213,6 +227,54 @@ class Problem:
         return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
     __hash__ = None  # type: ignore[assignment]  # compares by value, arrays included
+
+    def __repr__(self) -> str:
+        state = self.initial
+        sizes = f"K={state.n_units}, P={state.n_modes}, M={state.n_teacher}"
+        return f"Problem({shown(self.name)}: {sizes}, {self.rule!r}, {self._run_in_words})"
+
+    def _repr_html_(self) -> str:
+        """Return description, sizes, rule and run as a table for a notebook."""
+        rows: list[tuple[str, object]] = [("description", self.description)] if self.description else []
+        rows += [("initial", f"{self.initial!r}"), ("run", self._run_in_words)]
+        if self.output_scaling != "1":
+            rows.append(("output_scaling", str(self.output_scaling)))
+        rows += [(f"rule.{name}", value) for name, value in self.rule._settings.items()]
+        return html_table(f"Problem {self.name}", rows)
+
+    @property
+    def _run_in_words(self) -> str:
+        times = f"alpha up to {self.alpha[-1]:.6g} at {len(self.alpha)} times"
+        return f"{times}, N={self.n_inputs}, replicas={self.replicas}, seed={shown(self.seed)}"
+
+    def replace(self, **changes: Any) -> Problem:
+        """Return the problem with fields of its own, of its rule or of its initial state replaced.
+
+        Parameters
+        ----------
+        **changes
+            New values by the names of fields, as ``problem.replace(eta_xi_in=0.3, noise=0.1, n_inputs=1000)``. Names of all
+            three differ. Overlaps and output weights are those of `OrderParameters`, which contain the ``output_scaling``.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such field, or its value is impossible.
+        """
+        of_rule, of_state = ({f.name for f in fields(kind)} for kind in (LearningRule, OrderParameters))
+        own = {f.name for f in fields(self)}
+        for name, value in changes.items():
+            if name not in own | of_rule | of_state:
+                refuse(name, value, "a field of the problem: " + ", ".join(sorted(own | of_rule | of_state)))
+        chosen = {name: value for name, value in changes.items() if name in own}
+        new_of_rule, new_of_state = ({n: v for n, v in changes.items() if n in part} for part in (of_rule, of_state))
+        if new_of_rule:
+            rule = check_instance("rule", chosen.get("rule", self.rule), LearningRule)
+            chosen["rule"] = dataclasses.replace(rule, **new_of_rule)
+        if new_of_state:
+            initial = check_instance("initial", chosen.get("initial", self.initial), OrderParameters)
+            chosen["initial"] = dataclasses.replace(initial, **new_of_state)
+        return dataclasses.replace(self, **chosen)
 
     def to_toml(self) -> str:
         """Return the problem as TOML text, every number written out; `load_problem` of it gives an equal problem."""

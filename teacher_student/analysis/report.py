@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 import xarray as xr
 
-from teacher_student.analysis.compare import Comparison
 from teacher_student.analysis.verdict import FALSE_ALARM_RATE, FINITE_N, NOT_JUDGED, Test
 from teacher_student.problem import Problem
 from teacher_student.trajectory_form import problem_of
 
+if TYPE_CHECKING:
+    from teacher_student.analysis.compare import Comparison
 
-def report(comparison: Comparison, seconds: dict[str, float], command: str) -> str:
-    """Return the comparison as Markdown; `seconds` are those of "theory", "simulation" and perhaps "other"."""
+
+def report(comparison: Comparison, seconds: Mapping[str, float] | None = None, command: str | None = None) -> str:
+    """Return the comparison as Markdown; `seconds` are those of "theory", "simulation" and perhaps "other", if they are known."""
+    taken = {name: f"{number:.1f} s, " for name, number in (seconds or {}).items()}
     simulation, theory, other = comparison.simulation, comparison.theory, comparison.other
     problem = problem_of(simulation)
     lines = [
@@ -20,17 +26,17 @@ def report(comparison: Comparison, seconds: dict[str, float], command: str) -> s
         "",
         problem.description,
         "",
-        f"- Command: `{command}`, teacher_student {simulation.attrs['version']}",
+        f"- {'' if command is None else f'Command: `{command}`, '}teacher_student {simulation.attrs['version']}",
         f"- Theory: {theory.attrs['method']}, rtol {theory.attrs['rtol']:g}, {theory.attrs['right_hand_sides']} right-hand "
-        f"sides, {_points(theory)}{seconds['theory']:.1f} s, {theory.attrs['status']}",
-        _run("Simulation", simulation, seconds["simulation"]),
+        f"sides, {_points(theory)}{taken.get('theory', '')}{theory.attrs['status']}",
+        _run("Simulation", simulation, taken.get("simulation", "")),
     ]
     if other is not None:
-        lines.append(_run("Second simulation", other, seconds["other"]))
+        lines.append(_run("Second simulation", other, taken.get("other", "")))
     lines += [
         f"- Compared at {simulation.sizes['alpha']} times up to alpha = {float(simulation['alpha'][-1]):g}",
         *_scaling(problem),
-        "- The seconds include compilation where nothing was in the cache.",
+        *(["- The seconds include compilation where nothing was in the cache."] if taken else []),
         "",
         "## Verdict",
         "",
@@ -55,10 +61,10 @@ def summary(comparison: Comparison) -> str:
     return text
 
 
-def _run(kind: str, simulation: xr.Dataset, seconds: float) -> str:
+def _run(kind: str, simulation: xr.Dataset, seconds: str) -> str:
     return (
         f"- {kind}: SGD ({simulation.attrs['method']}), N = {simulation.attrs['n_inputs']}, {simulation.sizes['replica']} "
-        f"replicas, seed {simulation.attrs['seed']}, {seconds:.1f} s, {simulation.attrs['status']}"
+        f"replicas, seed {simulation.attrs['seed']}, {seconds}{simulation.attrs['status']}"
     )
 
 

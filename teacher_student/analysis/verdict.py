@@ -11,6 +11,7 @@ import xarray as xr
 
 from teacher_student.analysis.innovations import Evidence, Sample, Spans, gather
 from teacher_student.arrays import FloatArray
+from teacher_student.summaries import html_table
 
 AGREES = "agrees"
 FINITE_N = "differs by a finite-N effect"
@@ -49,7 +50,7 @@ class Estimate:
     error: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """The outcome, and the tests and estimates behind it.
 
@@ -79,6 +80,23 @@ class Verdict:
     z_shifted: FloatArray
     judged: Spans
     left_out: Spans
+
+    def __repr__(self) -> str:
+        found = (
+            [f"smallest p = {min(test.p for test in self.with_shift):.2g} of {len(self.with_shift)}"] if self.with_shift else []
+        )
+        return f"Verdict({', '.join([self.outcome, *found])})"
+
+    def _repr_html_(self) -> str:
+        """Return the tests and the estimates as tables for a notebook."""
+        tables = ""
+        if self.with_shift:
+            rows = [(a.name, a.finding, a.p, b.finding, b.p) for a, b in zip(self.without_shift, self.with_shift, strict=True)]
+            tables += html_table("tests", rows, ("", "against the ODE", "p", "with the predicted shift", "p"))
+        if self.estimates:
+            rows_of_estimates = [(e.name, e.value, e.estimate, e.error) for e in self.estimates]
+            tables += html_table("parameters", rows_of_estimates, ("", "set", "estimated", "standard error"))
+        return html_table("verdict", [(self.outcome, "")]) + tables
 
     @property
     def passed(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import traceback
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import NoReturn
 from teacher_student import __version__
 from teacher_student.cli.jobs import output_file, report_status, run_simulation, run_theory, save, simulation_settings
 from teacher_student.cli.main_job import run_comparison
+from teacher_student.cli.requests import add_problem_options, number_of_inputs, requested_problem
 from teacher_student.cli.surroundings import figures_without_a_screen, sigterm_as_ctrl_c, steady_output
 from teacher_student.deep.cli import add_commands
 from teacher_student.errors import InvalidInput, one_line, refuse
@@ -39,7 +41,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         options = _parser().parse_args(arguments)
         if arguments is None and getattr(options, "cluster", None) is None:  # the process runs this command and nothing else
             leave_out_dask()
-        return int(options.run(options))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "(theory|simulation) interrupted", UserWarning)  # commands say so themselves
+            return int(options.run(options))
     except InvalidInput as error:
         tell(error)
         return REFUSED
@@ -66,21 +70,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="teacher-student", description="Online learning: SGD at finite N and its theory.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    problem_help = "a TOML file or a preset's name"
 
-    command = commands.add_parser("presets", help="list the presets")
+    command = commands.add_parser("presets", help="list the presets, or print one")
+    command.add_argument("name", metavar="NAME", nargs="?", help="print the TOML of this preset")
     command.set_defaults(run=_presets)
 
     command = commands.add_parser("ode", help="integrate the theory")
-    command.add_argument("problem", metavar="PROBLEM", help=problem_help)
+    add_problem_options(command)
     command.add_argument("-o", "--output", type=path_argument, metavar="FILE", help="trajectory (default: NAME-theory.nc)")
     command.add_argument("--fluctuations", action="store_true", help="also the linear noise: spread and mean shift at finite N")
     command.set_defaults(run=_ode)
 
     command = commands.add_parser("simulate", help="run SGD at finite N")
-    command.add_argument("problem", metavar="PROBLEM", help=problem_help)
+    add_problem_options(command)
     command.add_argument("-o", "--output", type=path_argument, metavar="FILE", help="trajectory (default: NAME-simulation.nc)")
-    command.add_argument("--n-inputs", type=int, metavar="N", help="inputs (default: the problem's)")
+    command.add_argument("--n-inputs", metavar="N", help="inputs, as 1000 or 1e3 (default: the problem's)")
     _add_simulation_options(command, ("weights", "overlaps", "leap"), "weights")
     command.add_argument(
         "--checkpoint", type=path_argument, metavar="FILE", help="keep the state there; the same command goes on from it"
@@ -88,15 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_simulate)
 
     command = commands.add_parser("compare", help="theory and simulation, with figure and report (the main job)")
-    command.add_argument("problem", metavar="PROBLEM", nargs="?", help=problem_help + " (default: %(default)s)")
+    add_problem_options(command, default="staircase")
     command.add_argument(
         "-o", "--output", type=path_argument, metavar="FOLDER", default=Path("comparison"), help="(default: %(default)s)"
     )
-    command.add_argument("--alpha", type=float, metavar="A", help="last output time (default: the problem's)")
     several = "inputs (default: the problem's); several with commas between show how finite-N effects fall with N"
     command.add_argument("--n-inputs", metavar="N[,N...]", help=several)
     _add_simulation_options(command, ("both", "weights", "overlaps"), "both")
-    command.set_defaults(run=run_comparison, problem="staircase")
+    command.set_defaults(run=run_comparison)
 
     _add_sweep(commands)
 
@@ -139,13 +142,19 @@ def _add_simulation_options(command: argparse.ArgumentParser, methods: tuple[str
         ", or both (fewer runs on weights)" if "both" in methods else "; for N above a million leaps, made of the theory"
     )
     command.add_argument("--method", choices=methods, default=default, help=f"{text} (default: {default})")
-    command.add_argument("--replicas", type=int, metavar="R", help="independent runs (default: the problem's)")
+    of_runs = "independent runs (default: the problem's number; that of ts.simulate is 1)"
+    command.add_argument("--replicas", type=int, metavar="R", help=of_runs)
     command.add_argument("--seed", type=int, metavar="S", help="seed of all random numbers (default: the problem's)")
 
 
 def _presets(options: argparse.Namespace) -> int:
-    from teacher_student.toml_files import presets
+    from teacher_student.toml_files import presets, text_of_problem
 
+    if options.name is not None:
+        if options.name not in presets():
+            refuse("preset", options.name, "one of " + ", ".join(presets()))
+        print(text_of_problem(options.name), end="")
+        return OK
     found = presets()
     width = max(map(len, found))
     for name, description in found.items():
@@ -154,22 +163,18 @@ def _presets(options: argparse.Namespace) -> int:
 
 
 def _ode(options: argparse.Namespace) -> int:
-    from teacher_student.problem_file import load_problem
-
-    problem = load_problem(options.problem)
+    problem = requested_problem(options)
     output = output_file(options.output, problem, "theory")
     trajectory, status = run_theory(problem, fluctuations=options.fluctuations)
     return save(trajectory, output, status)
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    from teacher_student.problem_file import load_problem
-
-    problem = load_problem(options.problem)
+    problem = requested_problem(options)
     output = output_file(options.output, problem, "simulation")
     if options.checkpoint is not None and os.path.realpath(options.checkpoint) == os.path.realpath(output):
         refuse("checkpoint", str(output), "another file than the output")
-    settings = simulation_settings(problem, options.n_inputs, options)
+    settings = simulation_settings(problem, number_of_inputs(options.n_inputs, problem), options)
     trajectory, status = run_simulation(problem, settings, options.method, options.checkpoint)
     return save(trajectory, output, status)
 

@@ -31,6 +31,32 @@ def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_presets_print_one_that_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["presets", "staircase"]) == 0
+    (folder / "small.toml").write_text(capsys.readouterr().out)
+    assert ts.load_problem("small.toml") == ts.load_problem("staircase")
+    assert cli.main(["presets", "stairs"]) == 2
+    assert capsys.readouterr().err.startswith("teacher-student: preset: got 'stairs', expected one of all-factors, ")
+    assert cli.main(["deep", "presets", "digits"]) == 0
+    assert 'name = "digits"' in capsys.readouterr().out
+    assert cli.main(["deep", "presets", "staircase"]) == 2
+
+
+def test_fields_and_the_last_time_are_replaced(folder: Path) -> None:
+    changes = ["--set", "rule.eta_xi_in=0.3", "--set", "rule.activation=relu", "--alpha", "2"]
+    assert cli.main(["ode", "small.toml", "-o", "t.nc", *changes]) == 0
+    stored = ts.load_problem("small.toml", {"rule.eta_xi_in": 0.3, "rule.activation": "relu"})
+    expected = ts.integrate(stored, [*stored.alpha[stored.alpha < 2.0], 2.0])
+    assert ts.load_trajectory("t.nc").equals(expected)
+    same = ["--n-inputs", "4e1", "--method", "overlaps"]
+    assert cli.main(["simulate", "small.toml", "-o", "a.nc", "--alpha", "1", *same]) == 0
+    in_file = ["--set", "run.n_inputs=4e1", "--method", "overlaps"]
+    assert cli.main(["simulate", "small.toml", "-o", "b.nc", "--alpha", "1", *in_file]) == 0
+    a, b = (ts.load_trajectory(name) for name in ("a.nc", "b.nc"))
+    assert a.attrs["n_inputs"] == b.attrs["n_inputs"] == 40
+    assert a.equals(b)
+
+
 def test_ode_writes_the_trajectory_that_integrate_returns(folder: Path) -> None:
     assert cli.main(["ode", "small.toml", "-o", "t.nc"]) == 0
     stored = ts.load_trajectory("t.nc")
@@ -114,6 +140,13 @@ def test_a_bad_problem_is_refused_in_one_line_before_anything_is_written(
         (["compare", "small.toml", "--alpha", "nan"], "alpha"),
         (["compare", "small.toml", "--replicas", "0"], "replicas"),
         (["simulate", "small.toml", "--seed", "-1"], "seed"),
+        (["simulate", "small.toml", "--n-inputs", "ten"], "n_inputs"),
+        (["simulate", "small.toml", "--n-inputs", "40,50,60"], "n_inputs"),
+        (["ode", "small.toml", "--alpha", "-1"], "alpha"),
+        (["ode", "small.toml", "--set", "rule.noise"], "set"),
+        (["ode", "small.toml", "--set", "rule.eta=1"], "small.toml: rule.eta"),
+        (["compare", "small.toml", "--set", "rule.noise=-1"], "small.toml: rule.noise"),
+        (["deep", "train", "--set", "model.modes=1"], "digits: model.modes"),
         (["simulate", "small.toml", "--n-inputs", str(10**15)], "n_inputs"),  # more than the memory of any machine
         (["simulate", "small.toml", "--replicas", str(10**12), "--method", "overlaps"], "replicas"),
         (["compare", "small.toml", "--n-inputs", str(10**15)], "n_inputs"),

@@ -164,7 +164,17 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
         {"first": 0.1, "last": 1.0, "points": 3},
         {"first": {"fraction"}, "last": {"number"}, "points": {"none", "whole"}},
     ),
-    "load_problem": (ts.load_problem, {"source": "staircase"}, {}),
+    "load_problem": (ts.load_problem, {"source": "staircase", "changes": None}, {"changes": {"none", "table"}}),
+    **{
+        f"replace {name}": (PROBLEM.replace, {name: value}, passes)
+        for name, value, passes in (
+            ("noise", 0.1, {"noise": {"number"}}),
+            ("n_inputs", 50, {}),
+            ("v", STATE.v, {}),
+            ("rule", RULE, {"rule": {"rule"}}),
+            ("nothing", 1, {}),
+        )
+    },
     "warm_restart": (
         ts.warm_restart,
         {"trajectory": SIMULATION, "rule": RULE, "alpha": 0.1, "replica": 0},
@@ -209,7 +219,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
             "problem": {"problem"},
             "alpha": {"none", "positive", "times"},
             "n_inputs": {"none"},
-            "replicas": {"whole"},
+            "replicas": {"none", "whole"},
             "seed": {"none", "whole", "seed"},
             "executor": {"none"},
             "checkpoint": {"none", "new file"},
@@ -232,7 +242,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
         {
             "problem": {"problem"},
             "alpha": {"none", "positive", "times"},
-            "replicas": {"whole"},
+            "replicas": {"none", "whole"},
             "seed": {"none", "whole", "seed"},
             "executor": {"none"},
             "checkpoint": {"none", "new file"},
