@@ -56,8 +56,8 @@ def animate(trajectory: xr.Dataset, path: str | Path, n_frames: int = 60) -> Non
     left.set(xlabel=r"time $\alpha$ = steps / $N$", ylabel=r"generalisation error $\epsilon_g$")
     image = right.imshow(cosines[0], cmap="RdBu_r", vmin=-1.0, vmax=1.0, aspect="auto")
     K, M = cosines.shape[1:]
-    right.set_xticks(range(M), [str(m + 1) for m in range(M)])
-    right.set_yticks(range(K), [str(k + 1) for k in range(K)])
+    right.set_xticks(range(M), [str(m) for m in range(M)])
+    right.set_yticks(range(K), [str(k) for k in range(K)])
     right.set(xlabel="teacher unit $m$", ylabel="student unit $k$")
     figure.colorbar(image, ax=right, label=r"$R_{km}/\sqrt{Q_{kk}T_{mm}}$")
 

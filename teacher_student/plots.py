@@ -124,13 +124,13 @@ def student_teacher_overlaps(
                     ax.plot(alpha, cosines.values[shown, k, m], DASHES[m % len(DASHES)], color=colour)
         if max(K, M) > 4:
             handles = [
-                Line2D([], [], color=COLOURS[k % len(COLOURS)], linestyle=DASHES[m % len(DASHES)], label=f"{k + 1} with {m + 1}")
+                Line2D([], [], color=COLOURS[k % len(COLOURS)], linestyle=DASHES[m % len(DASHES)], label=f"{k} with {m}")
                 for k, m in pairs
             ]
         else:
-            handles = [Line2D([], [], color=COLOURS[k], label=f"student {k + 1}") for k in range(K)]
+            handles = [Line2D([], [], color=COLOURS[k], label=f"student {k}") for k in range(K)]
             handles += [
-                Line2D([], [], color="0.4", linestyle=DASHES[m], marker=MARKERS[m], markersize=4, label=f"teacher {m + 1}")
+                Line2D([], [], color="0.4", linestyle=DASHES[m], marker=MARKERS[m], markersize=4, label=f"teacher {m}")
                 for m in range(M)
             ]
         _time_axis(ax)
@@ -148,7 +148,7 @@ def overlap_entries(
     *,
     prediction: xr.Dataset | None = None,
 ) -> tuple[Figure, Axes]:
-    """Draw entries of Q (the diagonal and Q_12) and R (each unit's largest in the end) against alpha; returns (fig, ax).
+    """Draw entries of Q (its diagonal, and that of units 0 and 1) and R (each unit's largest in the end); returns (fig, ax).
 
     Bands and what is raised as in `generalisation_error`.
     """
@@ -171,7 +171,7 @@ def overlap_entries(
                 _band(ax, prediction[name], index, colour)
             if simulation is not None:
                 _points(ax, simulation[name], index, colour, MARKERS[("Q", "R").index(name)])
-            label = f"${name}_{{{index[0] + 1}{index[1] + 1}}}$"
+            label = f"${name}_{{{index[0]},{index[1]}}}$"
             marker = MARKERS[("Q", "R").index(name)] if simulation is not None else None
             handles.append(Line2D([], [], color=colour, linestyle=dash, marker=marker, markersize=4, label=label))
         _time_axis(ax)

@@ -114,7 +114,7 @@ def test_settings_are_toml_or_words() -> None:
         "x": "1\ny=2",
     }
     for bad in (["rule.noise"], ["=1"], ["a=1", "a=2"], [""]):
-        with pytest.raises(ts.InvalidInput, match="^set: got "):
+        with pytest.raises(ts.InvalidInput, match=r"^set: got "):
             settings_of(bad)
 
 
@@ -122,7 +122,7 @@ def test_a_file_with_changes_is_the_changed_file() -> None:
     changed = ts.load_problem("staircase", {"rule.eta_xi_in": 0.3, "run.n_inputs": 1e3, "initial.v.0": 2.0})
     assert (changed.rule.eta_xi_in, changed.n_inputs, changed.initial.v[0]) == (0.3, 1000, 2.0)
     for changes in ({"rule.eta": 1.0}, {"rule.noise": -1.0}, {"run.n_inputs": 1000.5}, {"initial.v.9": 1.0}, {1: 2}, "noise"):
-        with pytest.raises(ts.InvalidInput, match="^(staircase: |changes: got)"):
+        with pytest.raises(ts.InvalidInput, match=r"^(staircase: |changes: got)"):
             ts.load_problem("staircase", changes)
 
 

@@ -24,6 +24,8 @@ VARIABLES = ("eps_g", *FACTORS, "Q", "R")
 
 # Replicas that start from the same overlaps differ there by rounding only, which is no spread to compare with.
 _ROUNDING = 1e-10
+_NOTHING_LEARNS = "nothing learns, so that nothing fluctuates"
+_NO_NOISE = "there is no linear noise, because g' has jumps and its Gaussian averages are sampled"
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +231,7 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
         z_predicted=z_predicted,
         deviations=tuple(deviations),
         prediction=prediction,
-        verdict=judge(theory, simulation) if fluctuates else not_judged(),
+        verdict=judge(theory, simulation) if fluctuates else not_judged((_NOTHING_LEARNS if wanted else _NO_NOISE,)),
         other=other,
         agreement=() if other is None else agreement(simulation, other),
         averages=averages,

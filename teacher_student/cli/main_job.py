@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from teacher_student.analysis.compare import Comparison
     from teacher_student.problem import Problem
 
+# The options that go into the command that a report states.
+_REPLACED = ("alpha", "n_inputs", "replicas", "seed")
+
 
 def run_comparison(options: argparse.Namespace) -> int:
     """Write both sides, the figure and the report into a folder, print the verdict, and return an exit status."""
@@ -67,7 +70,7 @@ def run_comparison(options: argparse.Namespace) -> int:
     if not simulations or theory is None or theory.sizes["alpha"] < 2:
         return status
     result = compare(theory, *simulations)
-    _write_comparison(result, folder, seconds, command_line(options, ("alpha", "n_inputs", "replicas", "seed")))
+    _write_comparison(result, folder, seconds, command_line(options, _REPLACED))
     return status or (OK if result.passed else DIFFERS)
 
 
@@ -85,7 +88,7 @@ def _compare_sizes(options: argparse.Namespace, problem: Problem, sizes: list[in
     """Run the chain at several N and fit how spread and mean deviation fall with N."""
     import numpy as np
 
-    from teacher_student.analysis.scaling import LEAST_REPLICAS, replicas_for, scaling
+    from teacher_student.analysis.scaling import LEAST_REPLICAS, NOT_AS_PREDICTED, replicas_for, scaling
     from teacher_student.plots import finite_size_scaling
 
     if options.method == "weights":
@@ -103,11 +106,13 @@ def _compare_sizes(options: argparse.Namespace, problem: Problem, sizes: list[in
             return status
         simulations.append(simulation)
     result = scaling(simulations)
+    with replacing(folder / "report.md") as temporary:
+        temporary.write_text(result.report(problem.name, command_line(options, _REPLACED)), encoding="utf-8")
     figure, _ = finite_size_scaling(result)
     save_figure(figure, folder / "scaling.png")
-    print(folder / "scaling.png")
+    print(f"{folder / 'scaling.png'}\n{folder / 'report.md'}\nspread and deviation of the mean: {result.outcome}")
     for name, fit in (("spread", result.spread_exponent), ("deviation of the mean", result.deviation_exponent)):
         print(
             f"{name}: N^({fit.value:.3f} +- {fit.error:.3f}), chi-square {fit.chi_square:.1f}, {fit.degrees} degrees of freedom"
         )
-    return OK
+    return DIFFERS if result.outcome == NOT_AS_PREDICTED else OK

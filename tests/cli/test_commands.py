@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,9 @@ def test_compare_writes_its_files_and_verdict_and_plot_draws_two_of_them(
     report = (folder / "out" / "report.md").read_text()
     assert "**agrees**" in report
     assert "| R_modes |" in report
-    assert ts.load_problem("small.toml").to_toml().strip() in report
+    ran = tomllib.loads(report.split("```toml")[1].split("```")[0])["run"]
+    times = stored["simulation"]["alpha"].values.tolist()
+    assert ran == {"alpha": times, "n_inputs": 400, "replicas": 32, "seed": 0}  # of the run, and not of the file
     assert cli.main(["plot", "out/theory.nc", "out/simulation.nc"]) == 0
     assert {"theory.png", "simulation.png"} <= names(folder / "out")
 
@@ -192,11 +195,17 @@ def test_compare_says_by_its_status_that_theory_and_simulation_differ(folder: Pa
 
 def test_compare_at_several_n_fits_their_scaling(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", "small.toml", "-o", "out", "--n-inputs", "50,100,200", "--replicas", "40", "--alpha", "1"]) == 0
-    assert names(folder / "out") == {"simulation-50.nc", "simulation-100.nc", "simulation-200.nc", "scaling.png"}
+    assert names(folder / "out") == {"simulation-50.nc", "simulation-100.nc", "simulation-200.nc", "scaling.png", "report.md"}
     assert ts.load_trajectory("out/simulation-50.nc")["alpha"].values[-1] == 1.0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2].startswith("spread: N^(-0.")
     assert lines[-1].startswith("deviation of the mean: N^(-")
+    report = (folder / "out" / "report.md").read_text()
+    assert lines[-3].split(": ")[1] in ("falls with N as predicted", "not decided")
+    assert f"**{lines[-3].split(': ')[1]}**" in report
+    assert "--n-inputs 50,100,200" in report
+    assert "| spread | N^(-0.5) | N^(-0." in report
+    assert "| deviation | N^(-1) | N^(" in report
 
 
 def test_an_argument_of_the_wrong_type_is_refused_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
