@@ -9,10 +9,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from teacher_student.drawing import Look, band, legend_beside, line, points, positive_times, time_axis
 from teacher_student.errors import check_non_negative, check_whole, refuse
 from teacher_student.figure_style import COLOURS, DASHES, MARKERS, figure_of, figure_style
+from teacher_student.smooth_theory import smooth_theory
 from teacher_student.trajectory import normalized_overlaps, resolved_times
 from teacher_student.trajectory_form import DIMENSIONS, NORMALIZED_OVERLAPS, as_dataset, as_trajectory
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 Spans = tuple[tuple[float, float], ...]
 
-_MAX_POINTS = 25
 _METHODS = {"overlaps": "chain of overlaps", "weights": "SGD on weights", "leap": "leaps"}
 
 
@@ -61,28 +61,29 @@ def generalisation_error(
     left_out = _spans(left_out)
     with figure_style():
         fig, ax = figure_of(ax)
+        theory = _smooth(theory)
         ax.set_yscale("log")  # before anything is drawn: Matplotlib cannot change the scale of axes without numbers
         if theory is not None:
-            alpha, shown = _positive_times(theory)
+            alpha, shown = positive_times(theory)
             resolved = resolved_times(theory)
             ax.plot(alpha, theory["eps_g"].where(resolved).values[shown], color=COLOURS[0], label=r"theory, $N\to\infty$")
         if prediction is not None:
             label = f"predicted for a run, $N={prediction.attrs['n_inputs']}$"
             # On a logarithmic axis a band that reaches zero ends a decade below the mean.
-            band = prediction["eps_g"]
+            expected = prediction["eps_g"]
             if theory is not None:
-                band = band.where(resolved.reindex(alpha=band["alpha"], method="nearest"))
-            _band(ax, band, (), COLOURS[0], label, floor=0.1)
+                expected = expected.where(resolved.reindex(alpha=expected["alpha"], method="nearest"))
+            band(ax, expected, (), COLOURS[0], label, floor=0.1)
         for simulated, colour, marker in ((simulation, COLOURS[1], MARKERS[0]), (other, COLOURS[6], MARKERS[4])):
             if simulated is not None:
                 method, n_runs = simulated.attrs["method"], simulated.sizes["replica"]
                 runs = "1 run" if n_runs == 1 else f"{n_runs} runs"
                 label = f"{_METHODS.get(method, method)}, $N={simulated.attrs['n_inputs']}$, {runs}"
-                _points(ax, simulated["eps_g"].where(resolved_times(simulated)), (), colour, marker, label)
+                points(ax, simulated["eps_g"].where(resolved_times(simulated)), (), colour, marker, label)
         for i, (start, end) in enumerate(left_out):
             text = "not judged" if i == 0 else None
             ax.axvspan(max(start, 1e-300), end, color="0.85", zorder=0, label=text)
-        _time_axis(ax)
+        time_axis(ax)
         ax.set_ylabel(r"generalisation error $\epsilon_g$")
         ax.legend(loc="lower left")
     return fig, ax
@@ -95,49 +96,34 @@ def student_teacher_overlaps(
     *,
     prediction: xr.Dataset | None = None,
 ) -> tuple[Figure, Axes]:
-    """Draw R_km / sqrt(Q_kk T_mm) against alpha, a colour a student unit and a dash or marker a teacher unit.
+    """Draw R_km / sqrt(Q_kk T_mm) against alpha, a colour a student unit k and a dash and marker a teacher unit m, from 0.
 
     Bands as in `generalisation_error`. With more than four units on a side each student unit is shown with the teacher unit it
     is closest to in the end. Returns (fig, ax); raises `InvalidInput` as `generalisation_error` does.
     """
     given = _given(("Q", "R"), theory, simulation, prediction)
     theory, simulation, prediction, _ = given
-    final = normalized_overlaps(given.one).values[..., -1, :, :]
-    final = final.mean(axis=0) if final.ndim == 3 else final
-    K, M = final.shape
-    best = np.abs(final).argmax(axis=1)
-    pairs = [(k, m) for k in range(K) for m in range(M) if max(K, M) <= 4 or m == best[k]]
+    K, M = given.one.sizes["student"], given.one.sizes["teacher"]
+    pairs = list(enumerate(_closest(given.one))) if max(K, M) > 4 else [(k, m) for k in range(K) for m in range(M)]
     with figure_style():
         fig, ax = figure_of(ax)
+        theory = _smooth(theory)
         for k, m in pairs if prediction is not None else []:
-            _band(ax, prediction[NORMALIZED_OVERLAPS], (k, m), COLOURS[k % len(COLOURS)])  # type: ignore[index]
+            band(ax, prediction[NORMALIZED_OVERLAPS], (k, m), COLOURS[k % len(COLOURS)])  # type: ignore[index]
         for trajectory in (theory, simulation):
             if trajectory is None:
                 continue
             cosines = normalized_overlaps(trajectory)
             for k, m in pairs:
-                colour = COLOURS[k % len(COLOURS)]
+                look = _look(k, m)
                 if "replica" in cosines.dims:
-                    _points(ax, cosines, (k, m), colour, MARKERS[m % len(MARKERS)])
+                    points(ax, cosines, (k, m), look.colour, look.marker)
                 else:
-                    alpha, shown = _positive_times(trajectory)
-                    ax.plot(alpha, cosines.values[shown, k, m], DASHES[m % len(DASHES)], color=colour)
-        if max(K, M) > 4:
-            handles = [
-                Line2D([], [], color=COLOURS[k % len(COLOURS)], linestyle=DASHES[m % len(DASHES)], label=f"{k} with {m}")
-                for k, m in pairs
-            ]
-        else:
-            handles = [Line2D([], [], color=COLOURS[k], label=f"student {k}") for k in range(K)]
-            handles += [
-                Line2D([], [], color="0.4", linestyle=DASHES[m], marker=MARKERS[m], markersize=4, label=f"teacher {m}")
-                for m in range(M)
-            ]
-        _time_axis(ax)
+                    line(ax, cosines.to_dataset(), NORMALIZED_OVERLAPS, (k, m), look)
+        _legend(ax, given, [(_look(k, m), f"{k} with {m}") for k, m in pairs], "student with teacher")
+        time_axis(ax)
         ax.set_ylabel(r"$R_{km}/\sqrt{Q_{kk}T_{mm}}$")
         ax.set_ylim(-1.05 if ax.get_ylim()[0] < -0.3 else -0.3, 1.05)
-        title = "student with teacher" if max(K, M) > 4 else None
-        ax.legend(handles=handles, title=title, title_fontsize=7, fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return fig, ax
 
 
@@ -148,35 +134,32 @@ def overlap_entries(
     *,
     prediction: xr.Dataset | None = None,
 ) -> tuple[Figure, Axes]:
-    """Draw entries of Q (its diagonal, and that of units 0 and 1) and R (each unit's largest in the end); returns (fig, ax).
+    """Draw entries of Q (its diagonal, and that of units 0 and 1) and R (each unit with the teacher unit closest in the end).
+
+    Returns (fig, ax).
 
     Bands and what is raised as in `generalisation_error`.
     """
     given = _given(("Q", "R"), theory, simulation, prediction)
     theory, simulation, prediction, _ = given
-    R = given.one["R"].values[..., -1, :, :]
-    R = R.mean(axis=0) if R.ndim == 3 else R
-    K = R.shape[0]
-    entries = [("Q", (k, k), DASHES[0]) for k in range(K)] + ([("Q", (0, 1), DASHES[2])] if K > 1 else [])
-    entries += [("R", (k, int(np.abs(R[k]).argmax())), DASHES[1]) for k in range(K)]
+    K = given.one.sizes["student"]
+    entries = [("Q", (k, k), Look(COLOURS[k % len(COLOURS)], DASHES[0], MARKERS[0])) for k in range(K)]
+    if K > 1:  # a marker of its own, for it has the colour of unit 0
+        entries.append(("Q", (0, 1), Look(COLOURS[0], DASHES[2], MARKERS[2])))
+    entries += [("R", (k, m), Look(COLOURS[k % len(COLOURS)], DASHES[1], MARKERS[1])) for k, m in enumerate(_closest(given.one))]
     with figure_style():
         fig, ax = figure_of(ax)
-        handles = []
-        for name, index, dash in entries:
-            colour = COLOURS[index[0] % len(COLOURS)]
+        theory = _smooth(theory)
+        for name, index, look in entries:
             if theory is not None:
-                alpha, shown = _positive_times(theory)
-                ax.plot(alpha, theory[name].values[(shown, *index)], dash, color=colour)
+                line(ax, theory, name, index, look)
             if prediction is not None:
-                _band(ax, prediction[name], index, colour)
+                band(ax, prediction[name], index, look.colour)
             if simulation is not None:
-                _points(ax, simulation[name], index, colour, MARKERS[("Q", "R").index(name)])
-            label = f"${name}_{{{index[0]},{index[1]}}}$"
-            marker = MARKERS[("Q", "R").index(name)] if simulation is not None else None
-            handles.append(Line2D([], [], color=colour, linestyle=dash, marker=marker, markersize=4, label=label))
-        _time_axis(ax)
+                points(ax, simulation[name], index, look.colour, look.marker)
+        _legend(ax, given, [(look, f"${name}_{{{index[0]},{index[1]}}}$") for name, index, look in entries])
+        time_axis(ax)
         ax.set_ylabel("overlaps $Q$, $R$")
-        ax.legend(handles=handles, fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=1 + len(handles) // 11)
     return fig, ax
 
 
@@ -194,6 +177,7 @@ def comparison(
     """
     theory, simulation, prediction, other = _given(("eps_g", "Q", "R"), theory, simulation, prediction, other)
     left_out = _spans(left_out)
+    theory = _smooth(theory)
     with figure_style():
         fig, axes = plt.subplots(3, 1, figsize=(6.5, 8.5), sharex=True, layout="constrained")
     generalisation_error(theory, simulation, axes[0], prediction=prediction, other=other, left_out=left_out)
@@ -204,6 +188,27 @@ def comparison(
     for ax, letter in zip(axes, "abc", strict=True):
         ax.set_title(f"({letter})", loc="left", fontsize=9)
     return fig, axes
+
+
+def _smooth(theory: xr.Dataset | None) -> xr.Dataset | None:
+    """Return the theory as it is drawn; called when all that is given has been checked, for it may integrate."""
+    return None if theory is None else smooth_theory(theory)
+
+
+def _look(k: int, m: int) -> Look:
+    """Return how student unit k with teacher unit m is drawn."""
+    return Look(COLOURS[k % len(COLOURS)], DASHES[m % len(DASHES)], MARKERS[m % len(MARKERS)])
+
+
+def _closest(trajectory: xr.Dataset) -> list[int]:
+    """Return for each student unit the teacher unit with which it has the largest cosine in the end, of runs their mean."""
+    final = normalized_overlaps(trajectory).values[..., -1, :, :]
+    final = final.mean(axis=0) if final.ndim == 3 else final
+    return [int(m) for m in np.abs(final).argmax(axis=1)]
+
+
+def _legend(ax: Axes, given: _Given, entries: list[tuple[Look, str]], title: str | None = None) -> None:
+    legend_beside(ax, entries, lines=given.theory is not None, with_points=given.simulation is not None, title=title)
 
 
 def finite_size_scaling(scaling: Scaling, ax: Axes | None = None) -> tuple[Figure, Axes]:
@@ -256,14 +261,14 @@ def _given(
         refuse("theory, simulation", None, "at least one trajectory")
     if not (found["alpha"].values > 0).any():
         refuse("alpha", found["alpha"].values.tolist(), "a trajectory with an output time above 0, for a logarithmic axis")
-    band = None if prediction is None else _as_prediction(prediction, variables)
-    for argument, each in zip(("theory", "simulation", "other", "prediction"), (*trajectories, band), strict=True):
+    expected = None if prediction is None else _as_prediction(prediction, variables)
+    for argument, each in zip(("theory", "simulation", "other", "prediction"), (*trajectories, expected), strict=True):
         if each is None:
             continue
         for dimension in ("student", "teacher"):
             if each.sizes.get(dimension, found.sizes[dimension]) != found.sizes[dimension]:
                 refuse(argument, f"{each.sizes[dimension]} as size of {dimension}", f"{found.sizes[dimension]}, as in the other")
-    return _Given(trajectories[0], trajectories[1], band, trajectories[2])
+    return _Given(trajectories[0], trajectories[1], expected, trajectories[2])
 
 
 def _as_prediction(given: object, variables: tuple[str, ...]) -> xr.Dataset:
@@ -277,10 +282,15 @@ def _as_prediction(given: object, variables: tuple[str, ...]) -> xr.Dataset:
     for name, dimensions in ({variable: DIMENSIONS[variable] for variable in variables} | of_cosines).items():
         if name not in prediction.data_vars or set(prediction[name].dims) != {"moment", "alpha", *dimensions}:
             refuse("prediction", f"a dataset without {name} of dimensions ('moment', 'alpha', ...)", expected)
-        if prediction[name].dtype.kind != "f" or not np.isfinite(prediction[name].values).all():
-            refuse("prediction", f"{name} that is not finite", expected)
+        if prediction[name].dtype.kind != "f":
+            refuse("prediction", f"{name} of type {prediction[name].dtype}", expected)
         prediction = prediction.assign({name: prediction[name].transpose("moment", "alpha", *dimensions)})
-    return prediction
+        values = np.moveaxis(prediction[name].values, 1, 0).reshape(prediction.sizes["alpha"], -1)
+        known = np.isfinite(values).all(axis=1)
+        if not np.isnan(values[np.logical_and.accumulate(known).sum() :]).all():
+            refuse("prediction", f"{name} that is not finite", expected)
+    # From where the linear noise has ended there are no numbers, and no band.
+    return prediction.isel(alpha=known)
 
 
 def _spans(left_out: object) -> Spans:
@@ -291,38 +301,3 @@ def _spans(left_out: object) -> Spans:
         refuse("left_out", left_out, "pairs of times, (start, end)")
     ends = [[check_non_negative(f"left_out[{i}]", end) for end in pair] for i, pair in enumerate(pairs)]
     return tuple((start, end) for start, end in ends)
-
-
-def _positive_times(trajectory: xr.Dataset) -> tuple[Any, Any]:
-    alpha = trajectory["alpha"].values
-    return alpha[alpha > 0], alpha > 0
-
-
-def _time_axis(ax: Axes) -> None:
-    ax.set_xscale("log")
-    ax.set_xlabel(r"time $\alpha$ = steps / $N$")
-
-
-def _band(
-    ax: Axes, prediction: xr.DataArray, index: tuple[Any, ...], colour: str, label: str | None = None, floor: float | None = None
-) -> None:
-    """Shade predicted mean +- spread, (moment, alpha, ...) at `index`, on a logarithmic axis not below `floor` times the mean."""
-    alpha = prediction["alpha"].values
-    mean, spread = prediction.values[(slice(None), alpha > 0, *index)]
-    low = mean - spread if floor is None else np.maximum(mean - spread, floor * np.abs(mean))
-    ax.fill_between(alpha[alpha > 0], low, mean + spread, color=colour, alpha=0.2, linewidth=0.0, label=label)
-
-
-def _points(ax: Axes, variable: xr.DataArray, index: tuple[Any, ...], colour: str, marker: str, label: str | None = None) -> None:
-    """Draw means over replicas with their standard errors, at no more than `_MAX_POINTS` times spread evenly in log alpha."""
-    alpha = variable["alpha"].values
-    positive = np.flatnonzero(alpha > 0)
-    if len(positive) == 0:
-        return
-    wanted = np.geomspace(alpha[positive[0]], alpha[-1], _MAX_POINTS)
-    shown = np.unique(positive[np.abs(np.log(alpha[positive])[:, None] - np.log(wanted)).argmin(axis=0)])
-    entry: tuple[Any, ...] = (slice(None), shown, *index)
-    values = variable.values[entry]
-    error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
-    style: dict[str, Any] = {"linestyle": "none", "marker": marker, "markersize": 3.5, "capsize": 2, "elinewidth": 0.8}
-    ax.errorbar(alpha[shown], values.mean(axis=0), yerr=error, color=colour, label=label, **style)

@@ -97,14 +97,14 @@ class LearningRule:
             refuse("spherical", self.spherical, "false, for the rule has momentum or friction")
 
     def __repr__(self) -> str:
-        return f"LearningRule({named(self._settings)})"
+        return f"LearningRule({named(self.settings)})"
 
     def _repr_html_(self) -> str:
         """Return what differs from the defaults as a table for a notebook."""
-        return html_table("LearningRule", self._settings.items())
+        return html_table("LearningRule", self.settings.items())
 
     @property
-    def _settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, object]:
         """The activation, the rate of the input modes, and all that differs from its default."""
         always = ("activation", "eta_xi_in")
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name in always or getattr(self, f.name) != f.default}
@@ -239,7 +239,7 @@ class Problem:
         rows += [("initial", f"{self.initial!r}"), ("run", self._run_in_words)]
         if self.output_scaling != "1":
             rows.append(("output_scaling", str(self.output_scaling)))
-        rows += [(f"rule.{name}", value) for name, value in self.rule._settings.items()]
+        rows += [(f"rule.{name}", value) for name, value in self.rule.settings.items()]
         return html_table(f"Problem {self.name}", rows)
 
     @property

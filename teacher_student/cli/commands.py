@@ -18,7 +18,7 @@ from teacher_student.cli.requests import add_problem_options, number_of_inputs, 
 from teacher_student.cli.surroundings import figures_without_a_screen, sigterm_as_ctrl_c, steady_output
 from teacher_student.deep.cli import add_commands
 from teacher_student.errors import InvalidInput, one_line, refuse
-from teacher_student.files import check_writable, path_argument, save_figure
+from teacher_student.files import path_argument, save_figure
 from teacher_student.outcome import FAILED, INTERRUPTED, OK, REFUSED, TERMINATED, tell
 from teacher_student.own_process import leave_out_dask
 
@@ -103,8 +103,10 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_sweep(commands)
 
-    command = commands.add_parser("plot", help="draw stored trajectories, each into a PNG beside it")
+    command = commands.add_parser("plot", help="draw stored trajectories, each into a PNG beside it, or all into one figure")
     command.add_argument("files", metavar="FILE", nargs="+", type=path_argument)
+    name = "one figure: a .png, .pdf or .svg of one file, or of a theory and one or two simulations of it"
+    command.add_argument("-o", "--output", type=path_argument, metavar="FIGURE", help=name)
     command.set_defaults(run=_plot)
 
     _add_stages(commands)
@@ -195,19 +197,11 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from teacher_student.plots import comparison
-    from teacher_student.trajectory import load_trajectory
-    from teacher_student.trajectory_form import kind_of
+    from teacher_student.cli.pictures import figures_of_files
 
-    trajectories = [load_trajectory(file) for file in options.files]
-    pictures = [file.with_suffix(".png") for file in options.files]
-    for picture in pictures:
-        check_writable(picture.parent, picture)
-    for picture, trajectory in zip(pictures, trajectories, strict=True):
-        simulated = kind_of(trajectory) == "simulation"
-        figure, _ = comparison(None if simulated else trajectory, trajectory if simulated else None)
-        save_figure(figure, picture)
-        print(picture)
+    for figure, path in figures_of_files(options.files, options.output):
+        save_figure(figure, path)
+        print(path)
     return OK
 
 

@@ -95,6 +95,26 @@ def test_compare_writes_its_files_and_verdict_and_plot_draws_two_of_them(
     assert {"theory.png", "simulation.png"} <= names(folder / "out")
 
 
+def test_plot_draws_several_files_in_one_figure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ode", "small.toml", "-o", "t.nc", "--fluctuations"]) == 0
+    for name, method, rate in (("s", "overlaps", "0.5"), ("w", "weights", "0.5"), ("other", "overlaps", "0.4")):
+        options = ["--method", method, "--set", f"rule.eta_xi_in={rate}"]
+        assert cli.main(["simulate", "small.toml", "-o", f"{name}.nc", *options]) == 0
+    for files, figure in ((["t.nc", "s.nc", "w.nc"], "a.pdf"), (["s.nc"], "b.svg"), (["t.nc"], "c.png")):
+        assert cli.main(["plot", *files, "-o", figure]) == 0
+    assert {"a.pdf", "b.svg", "c.png"} <= names(folder)
+    capsys.readouterr()
+    bad = {
+        "output": (["t.nc"], "a.jpg"),
+        "files": (["t.nc", "t.nc"], "d.png"),
+        "files: got 'another rule.eta_xi_in'": (["t.nc", "other.nc"], "d.png"),
+    }
+    for field, (files, figure) in bad.items():
+        assert cli.main(["plot", *files, "-o", figure]) == 2
+        assert capsys.readouterr().err.startswith(f"teacher-student: {field}")
+    assert "d.png" not in names(folder)
+
+
 BAD_PROBLEMS = {
     "rule.eta": ("eta_xi_in = 0.5", "eta_xi_in = 0.5\neta = 1.0"),
     "rule.eta_xi_in": ("eta_xi_in = 0.5", "eta_xi_in = -0.5"),
