@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from teacher_student.registration import register_activation as register_activation
     from teacher_student.restart import warm_restart as warm_restart
     from teacher_student.schedules import Cosine as Cosine
+    from teacher_student.schedules import Exponential as Exponential
     from teacher_student.schedules import Piecewise as Piecewise
     from teacher_student.schedules import PowerLaw as PowerLaw
+    from teacher_student.schedules import Ramp as Ramp
     from teacher_student.sgd.run import simulate as simulate
     from teacher_student.sweeps.design import Sweep as Sweep
     from teacher_student.sweeps.run import sweep as sweep
@@ -64,6 +66,8 @@ _WHERE = {
     "Piecewise": "schedules",
     "PowerLaw": "schedules",
     "Cosine": "schedules",
+    "Exponential": "schedules",
+    "Ramp": "schedules",
     "register_activation": "registration",
     "Problem": "problem",
     "with_output_scaling": "output_scaling",

@@ -149,8 +149,8 @@ class Activation:
         g and g' in Python, or compiled already.
     families : dict of str to tuple of float
         Modules of `teacher_student.gaussian_averages` with the closed forms, each with the parameters that make `g` of
-        the family: (slope for x < 0,) if piecewise linear, (c0, c1, c2) of c0 + c1 x + c2 x^2 if polynomial. Averages of
-        a pair that shares no family are sampled.
+        the family: (w,) of erf(x / (w sqrt 2)), 0 for sign, if erf, (slope for x < 0,) if piecewise linear, (c0, c1, c2) of
+        c0 + c1 x + c2 x^2 if polynomial. Averages of a pair that shares no family are sampled.
     """
 
     name: str
@@ -178,7 +178,7 @@ def _compiled(function: Any) -> Any:
 ACTIVATIONS = {
     activation.name: activation
     for activation in (
-        Activation("erf", _erf, _erf_prime, {"erf": ()}),
+        Activation("erf", _erf, _erf_prime, {"erf": (1.0,)}),
         Activation("linear", _linear, _linear_prime, {"polynomial": (0.0, 1.0, 0.0), "piecewise_linear": (1.0,)}),
         Activation("relu", _relu, _relu_prime, {"piecewise_linear": (0.0,)}),
         Activation("leaky_relu", _leaky_relu, _leaky_relu_prime, {"piecewise_linear": (_LEAK,)}),
@@ -187,7 +187,7 @@ ACTIVATIONS = {
         Activation("hermite2", _hermite2, _hermite2_prime, {"polynomial": (-_SQRT_HALF, 0.0, _SQRT_HALF)}),
         Activation("hermite3", _hermite3, _hermite3_prime, {}),
         Activation("hermite4", _hermite4, _hermite4_prime, {}),
-        Activation("sign", _sign, _sign_prime, {}),
+        Activation("sign", _sign, _sign_prime, {"erf": (0.0,)}),
         Activation("tanh", _tanh, _tanh_prime, {}),
         Activation("gelu", _gelu, _gelu_prime, {}),
         Activation("softplus", _softplus, _sigmoid, {}),

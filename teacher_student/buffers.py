@@ -1,6 +1,8 @@
 """Views of a flat buffer in compiled code, for nothing: no memory is allocated, and no reference is counted.
 
-A view is good as long as its buffer is: views are made of arguments, used, and never returned to Python.
+A view is good as long as its buffer is, and does not keep it: numba frees an array after the last use of its name. Views are made
+of what the caller of the kernel holds, or travel in a tuple with their buffer, which then lives as long as the tuple. They are
+never returned to Python.
 """
 
 from __future__ import annotations

@@ -12,6 +12,9 @@ from teacher_student.errors import check_instance, check_whole, refuse
 from teacher_student.memory import bytes_of_memory
 from teacher_student.order_parameters import OrderParameters, as_array, check_shape
 
+# Overlaps that differ by less, in units of the lengths, differ by rounding.
+_ROUNDING = 1e-14
+
 
 @dataclass(frozen=True, eq=False)
 class Weights:
@@ -58,7 +61,22 @@ def triangular_factor(gram: FloatArray) -> FloatArray:
     root = vectors * np.sqrt(np.clip(eigenvalues, 0.0, None))
     triangle: FloatArray = np.asarray(np.linalg.qr(root.T, mode="r"))
     factor = np.ascontiguousarray(triangle.T)
-    return factor * np.where(np.diagonal(factor) < 0.0, -1.0, 1.0)
+    return _repeated(factor * np.where(np.diagonal(factor) < 0.0, -1.0, 1.0), gram)
+
+
+def _repeated(rows: FloatArray, gram: FloatArray) -> FloatArray:
+    """Return `rows` (n, m) with those that are equal or opposite by their Gram matrix `gram` made so bit for bit.
+
+    Modes that are the same, or lie on a teacher unit, then stay the same in simulations, which rounding would part.
+    """
+    lengths = np.sqrt(gram.diagonal())
+    signs = np.where(gram < 0.0, -1.0, 1.0)
+    differences = np.abs(gram[:, np.newaxis] - signs[:, :, np.newaxis] * gram)
+    allowed = _ROUNDING * np.maximum(lengths[:, np.newaxis], lengths)[:, :, np.newaxis] * lengths
+    first = (differences <= allowed).all(axis=2).argmax(axis=1)
+    for i in np.flatnonzero(first < np.arange(len(gram))):
+        rows[i] = signs[i, first[i]] * rows[first[i]]
+    return rows
 
 
 def gram_of(state: OrderParameters) -> FloatArray:
@@ -82,7 +100,7 @@ def draw_rows(gram: FloatArray, n_inputs: int, rng: np.random.Generator) -> Floa
     check_instance("rng", rng, np.random.Generator)
     frame, triangle = np.linalg.qr(rng.standard_normal((n_inputs, len(gram))))
     frame *= np.sign(np.diagonal(triangle))  # makes the frame Haar distributed
-    return np.asarray(np.sqrt(n_inputs) * triangular_factor(gram) @ frame.T)
+    return _repeated(np.asarray(np.sqrt(n_inputs) * triangular_factor(gram) @ frame.T), gram)
 
 
 def check_n_inputs(state: OrderParameters, n_inputs: object, with_velocities: bool = False) -> int:

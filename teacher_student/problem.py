@@ -38,7 +38,7 @@ class LearningRule:
         Rate of the input modes, eta / sqrt(N) per step on weights of order one.
     eta_sigma, eta_xi_out, eta_v : float or schedule
         Rates of mode strengths, output modes and output weights, eta / N per step. A rate of zero at all times freezes its
-        factor. A schedule is a `Piecewise`, a `PowerLaw` or a `Cosine` of alpha.
+        factor. A schedule is a `Piecewise`, `PowerLaw`, `Cosine`, `Exponential` or `Ramp` of alpha.
     noise : float
         Standard deviation of the Gaussian noise on the teacher's label.
     weight_decay : float

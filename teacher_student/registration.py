@@ -27,12 +27,13 @@ def register_activation(
     g: Callable[[float], float] | None = None,
     g_prime: Callable[[float], float] | None = None,
     *,
+    erf: float | None = None,
     piecewise_linear: float | None = None,
     polynomial: Sequence[float] | None = None,
 ) -> None:
     """Add an activation for this process: `name` may then be used wherever an activation is asked for.
 
-    It is a function `g`, whose Gaussian averages are sampled, or one of the two families whose averages have a closed form. A
+    It is a function `g`, whose Gaussian averages are sampled, or one of three families whose averages have a closed form. A
     worker process or a later session has to register it again. The functions are compiled here, which takes
     longest for the first of a process, and not cached on disk: numba's cache would not notice another value of a global variable
     or default argument of `g`.
@@ -47,6 +48,8 @@ def register_activation(
     g_prime : callable, optional
         What SGD multiplies by where the rule says g'. By default the derivative of a smooth `g` by central differences of steps
         2^-8, 2^-9 and 2^-10, extrapolated to order 6 (Richardson); its error is about 1e-12 for functions of order one.
+    erf : float, optional
+        Instead of `g`, the width w of erf(x / (w sqrt 2)), above 0: 1 is "erf", sqrt 2 is erf(x / 2).
     piecewise_linear : float, optional
         Instead of `g`, the slope s of x for x > 0, s x for x < 0: a leaky ReLU.
     polynomial : sequence of three floats, optional
@@ -64,10 +67,10 @@ def register_activation(
         refuse("name", name, "a name of letters, digits and underscores")
     if name in ACTIVATIONS:
         refuse("name", name, "a name not yet used for an activation")
-    choices = {"g": g, "piecewise_linear": piecewise_linear, "polynomial": polynomial}
+    choices = {"g": g, "erf": erf, "piecewise_linear": piecewise_linear, "polynomial": polynomial}
     given = [choice for choice, value in choices.items() if value is not None]
     if len(given) != 1:
-        refuse("activation", " and ".join(given) or None, "exactly one of g, piecewise_linear and polynomial")
+        refuse("activation", " and ".join(given) or None, "exactly one of g, erf, piecewise_linear and polynomial")
     if g is None:
         if g_prime is not None:
             refuse("g_prime", g_prime, f"none, for {given[0]} has its own")
@@ -80,7 +83,11 @@ def register_activation(
 
 def _member(name: str, family: str, parameters: Any) -> Activation:
     """Return the member of a family that has the `parameters`; raises `InvalidInput`, naming the family, if there is none."""
-    values = _finite_numbers([parameters] if family == "piecewise_linear" else parameters)
+    values = _finite_numbers(parameters if family == "polynomial" else [parameters])
+    if family == "erf":
+        if values is None or not 1e-100 < values[0] < 1e100:
+            refuse(family, parameters, "a finite number above 0")
+        return Activation(name, *_erf_of_width(*values), {family: values})
     if family == "piecewise_linear":
         if values is None:
             refuse(family, parameters, "a finite number")
@@ -100,6 +107,22 @@ def _finite_numbers(values: Any) -> tuple[float, ...] | None:
     if not all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in values):
         return None
     return tuple(map(float, values)) if all(abs(value) <= sys.float_info.max for value in values) else None
+
+
+def _erf_of_width(width: float) -> tuple[Any, Any]:
+    """Return g and g' of erf(x / (width sqrt 2)), as C callbacks."""
+    half_root, height = math.sqrt(0.5), math.sqrt(2.0 / math.pi)
+
+    @cfunc("float64(float64)")
+    def g(x: float) -> float:
+        return math.erf(x / width * half_root)
+
+    @cfunc("float64(float64)")
+    def g_prime(x: float) -> float:
+        y = x / width
+        return height * math.exp(-0.5 * y * y) / width
+
+    return g, g_prime
 
 
 def _piecewise_linear(slope: float) -> tuple[Any, Any]:

@@ -16,7 +16,7 @@ from teacher_student.errors import check_non_negative, check_positive, check_who
 from teacher_student.kernels import njit
 
 # The first entry of a row of `LearningRule.schedules`; the second is `elapsed`, and what follows is in `Piecewise.row` and so on.
-_CONSTANT, _PIECEWISE, _POWER_LAW, _COSINE = 0.0, 1.0, 2.0, 3.0
+_CONSTANT, _PIECEWISE, _POWER_LAW, _COSINE, _EXPONENTIAL, _RAMP = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0
 # Relative to the schedule's clock: a step is at a jump if it is so up to the rounding of steps / N and of elapsed + alpha.
 ROUNDING = 1e-14
 
@@ -40,25 +40,11 @@ class Piecewise:
     elapsed: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("rates", "alpha"):
-            # In a set, or the keys of a table, there is no order that the user has chosen.
-            if isinstance(getattr(self, name), (str, bytes, Set, Mapping)) or not np.iterable(getattr(self, name)):
-                refuse(name, getattr(self, name), "a sequence of numbers")
-            numbers = tuple(check_non_negative(f"{name}[{i}]", value) for i, value in enumerate(getattr(self, name)))
-            object.__setattr__(self, name, numbers)
-        _set_number(self, "elapsed")
-        if len(self.alpha) == 0:
-            refuse("alpha", self.alpha, "at least one time (a constant rate is a plain number)")
-        if len(self.rates) != len(self.alpha) + 1:
-            refuse("rates", self.rates, f"{len(self.alpha) + 1} rates, one more than times in alpha")
-        for i, (before, after) in enumerate(zip((0.0, *self.alpha), self.alpha, strict=False)):
-            if after <= before:
-                refuse(f"alpha[{i}]", after, f"a time after {before:g}")
+        _set_rates_and_times(self)
 
     def row(self) -> list[float]:
         """Return the kind, `elapsed`, the number of jumps, the first rate, and time and rate of each jump."""
-        jumps = zip(self.alpha, self.rates[1:], strict=True)
-        return [_PIECEWISE, self.elapsed, len(self.alpha), self.rates[0], *(number for jump in jumps for number in jump)]
+        return _row_of_times(_PIECEWISE, self)
 
     def jumps(self) -> list[float]:
         """Return the times after alpha = 0 at which the rate, or a derivative of it, jumps."""
@@ -156,8 +142,106 @@ class Cosine:
         return dataclasses.replace(self, start=factor * self.start, end=factor * self.end)
 
 
-Schedule = Piecewise | PowerLaw | Cosine
+@dataclass(frozen=True)
+class Exponential:
+    """A rate that goes from `start` to `end` as end + (start - end) exp(-t / alpha), at t = elapsed + the time alpha of the run.
+
+    Parameters
+    ----------
+    start, end : float
+        Rates at t = 0 and in the limit; by default it decays to 0.
+    alpha : float
+        Time in which the difference from `end` falls by a factor e, above 0.
+    elapsed : float
+        What the schedule's clock shows at alpha = 0; above 0 in a run that continues another.
+    """
+
+    start: float
+    alpha: float
+    end: float = 0.0
+    elapsed: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end", "elapsed"):
+            _set_number(self, name)
+        object.__setattr__(self, "alpha", check_positive("alpha", self.alpha))
+
+    def row(self) -> list[float]:
+        """Return the kind, `elapsed` and the parameters."""
+        return [_EXPONENTIAL, self.elapsed, self.start, self.alpha, self.end]
+
+    def jumps(self) -> list[float]:
+        """Return no times: the rate is smooth."""
+        return []
+
+    def scaled(self, factor: float) -> Exponential:
+        """Return the schedule times `factor`."""
+        return dataclasses.replace(self, start=factor * self.start, end=factor * self.end)
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A rate along straight lines: `rates[0]` at alpha = 0, `rates[i + 1]` at `alpha[i]`, and the last one from there on.
+
+    A warm-up of length 5 to the rate 0.8 is ``Ramp(rates=(0.0, 0.8), alpha=(5.0,))``; with a linear decay from 50 to 60 it is
+    ``Ramp(rates=(0.0, 0.8, 0.8, 0.0), alpha=(5.0, 50.0, 60.0))``.
+
+    Parameters
+    ----------
+    rates : sequence of float
+        One more than there are times.
+    alpha : sequence of float
+        Times at which the slope changes, increasing and above 0.
+    elapsed : float
+        What the schedule's clock shows at alpha = 0; above 0 in a run that continues another.
+    """
+
+    rates: tuple[float, ...]
+    alpha: tuple[float, ...]
+    elapsed: float = 0.0
+
+    def __post_init__(self) -> None:
+        _set_rates_and_times(self)
+
+    def row(self) -> list[float]:
+        """Return the kind, `elapsed`, the number of times, the first rate, and time and rate of each."""
+        return _row_of_times(_RAMP, self)
+
+    def jumps(self) -> list[float]:
+        """Return the times after alpha = 0 at which the slope of the rate jumps."""
+        return _to_come(self.alpha, self.elapsed)
+
+    def scaled(self, factor: float) -> Ramp:
+        """Return the schedule times `factor`."""
+        return dataclasses.replace(self, rates=tuple(factor * rate for rate in self.rates))
+
+
+Schedule = Piecewise | PowerLaw | Cosine | Exponential | Ramp
 Rate = float | Schedule
+
+
+def _set_rates_and_times(schedule: Piecewise | Ramp) -> None:
+    """Check `rates`, `alpha` and `elapsed` of `schedule`, and make them tuples of floats and a float."""
+    for name in ("rates", "alpha"):
+        # In a set, or the keys of a table, there is no order that the user has chosen.
+        if isinstance(getattr(schedule, name), (str, bytes, Set, Mapping)) or not np.iterable(getattr(schedule, name)):
+            refuse(name, getattr(schedule, name), "a sequence of numbers")
+        numbers = tuple(check_non_negative(f"{name}[{i}]", value) for i, value in enumerate(getattr(schedule, name)))
+        object.__setattr__(schedule, name, numbers)
+    _set_number(schedule, "elapsed")
+    if len(schedule.alpha) == 0:
+        refuse("alpha", schedule.alpha, "at least one time (a constant rate is a plain number)")
+    if len(schedule.rates) != len(schedule.alpha) + 1:
+        refuse("rates", schedule.rates, f"{len(schedule.alpha) + 1} rates, one more than times in alpha")
+    for i, (before, after) in enumerate(zip((0.0, *schedule.alpha), schedule.alpha, strict=False)):
+        if after <= before:
+            refuse(f"alpha[{i}]", after, f"a time after {before:g}")
+
+
+def _row_of_times(kind: float, schedule: Piecewise | Ramp) -> list[float]:
+    """Return the `kind`, `elapsed`, the number of times, the first rate, and time and rate of each."""
+    points = zip(schedule.alpha, schedule.rates[1:], strict=True)
+    return [kind, schedule.elapsed, len(schedule.alpha), schedule.rates[0], *(number for point in points for number in point)]
 
 
 def _to_come(times: Iterable[float], elapsed: float) -> list[float]:
@@ -203,8 +287,12 @@ def largest_rate(rate: Rate) -> float:
     rates_at(schedule_rows([rate]), 0.0, now)
     if isinstance(rate, Piecewise):
         return max(rate.rates[-1 - len(rate.jumps()) :])
+    if isinstance(rate, Ramp):
+        return max(float(now[0]), *rate.rates[-1 - len(rate.jumps()) :])
     if isinstance(rate, PowerLaw):
         return float(now[0])
+    if isinstance(rate, Exponential):
+        return max(float(now[0]), rate.end)
     return max(float(now[0]), rate.end, rate.start if len(rate.jumps()) > 1 else 0.0)
 
 
@@ -229,6 +317,16 @@ def rate_at(row: FloatArray, alpha: float) -> float:
     if row[0] == _POWER_LAW:
         start, fall, exponent = row[2], row[3], row[4]
         return start * (1.0 + clock / fall) ** -exponent
+    if row[0] == _EXPONENTIAL:
+        start, fall, end = row[2], row[3], row[4]
+        return end + (start - end) * np.exp(-clock / fall)
+    if row[0] == _RAMP:
+        before, rate = 0.0, row[3]
+        for j in range(4, 4 + 2 * int(row[2]), 2):
+            if clock < row[j]:
+                return rate + (row[j + 1] - rate) * (clock - before) / (row[j] - before)
+            before, rate = row[j], row[j + 1]
+        return rate
     start, end, period, repeats = row[2], row[3], row[4], row[5]
     done = np.floor(clock / period * (1.0 + ROUNDING))
     if done >= repeats:

@@ -7,9 +7,15 @@ import re
 from dataclasses import fields
 from typing import Any
 
-from teacher_student.schedules import Cosine, Piecewise, PowerLaw, Schedule
+from teacher_student.schedules import Cosine, Exponential, Piecewise, PowerLaw, Ramp, Schedule
 
-SCHEDULES: dict[str, type[Schedule]] = {"piecewise": Piecewise, "power-law": PowerLaw, "cosine": Cosine}
+SCHEDULES: dict[str, type[Schedule]] = {
+    "piecewise": Piecewise,
+    "power-law": PowerLaw,
+    "cosine": Cosine,
+    "exponential": Exponential,
+    "ramp": Ramp,
+}
 
 
 def toml(value: Any) -> str:

@@ -46,6 +46,19 @@ def arctangent(compiled_arctangent: Activation, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(ACTIVATIONS, "arctangent", compiled_arctangent)
 
 
+@pytest.fixture(scope="session")
+def compiled_jump() -> Activation:
+    """Return the function sign as an activation of the user's own, whose Gaussian averages are sampled, compiled once."""
+    ts.register_activation("jump", lambda x: 1.0 if x > 0.0 else (-1.0 if x < 0.0 else x), lambda x: 0.0)
+    return ACTIVATIONS.pop("jump")
+
+
+@pytest.fixture
+def jump(compiled_jump: Activation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the activation "jump" for one test."""
+    monkeypatch.setitem(ACTIVATIONS, "jump", compiled_jump)
+
+
 @pytest.fixture
 def leave_temporary() -> Callable[[Path], Path]:
     """Return a function that leaves what a process leaves that is killed while it writes a file, and returns where."""

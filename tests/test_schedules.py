@@ -33,6 +33,10 @@ SCHEDULES = {
     "piecewise, later": ts.Piecewise(rates=[0.8, 0.3, 1.1], alpha=[0.7, 2.0], elapsed=1.3),
     "power law, later": ts.PowerLaw(start=1.2, alpha=0.5, exponent=0.8, elapsed=1.3),
     "cosine, later": ts.Cosine(start=1.1, end=0.2, period=0.8, repeats=3, elapsed=1.3),
+    "exponential": ts.Exponential(start=1.2, alpha=0.6, end=0.1),
+    "exponential that rises, later": ts.Exponential(start=0.1, alpha=0.6, end=0.9, elapsed=0.4),
+    "ramp": ts.Ramp(rates=[0.0, 0.9, 0.9, 0.2], alpha=[0.6, 1.5, 2.2]),
+    "ramp, later": ts.Ramp(rates=[0.0, 0.9, 0.9, 0.2], alpha=[0.6, 1.5, 2.2], elapsed=0.9),
     "constant": 0.6,
 }
 by_schedule = pytest.mark.parametrize("rate", SCHEDULES.values(), ids=SCHEDULES)
@@ -47,6 +51,10 @@ def plain_rate(rate: object, alpha: float) -> float:
         return rate.rates[sum(t >= jump for jump in rate.alpha)]
     if isinstance(rate, ts.PowerLaw):
         return rate.start * math.exp(-rate.exponent * math.log(1.0 + t / rate.alpha))
+    if isinstance(rate, ts.Exponential):
+        return rate.end + (rate.start - rate.end) * math.exp(-t / rate.alpha)
+    if isinstance(rate, ts.Ramp):
+        return float(np.interp(t, (0.0, *rate.alpha), rate.rates))
     if t >= rate.repeats * rate.period:
         return rate.end
     angle = math.pi * math.fmod(t, rate.period) / rate.period
@@ -71,7 +79,7 @@ def test_values(rate: object) -> None:
         rtol=1e-13,
     )
     rule = ts.LearningRule(eta_xi_in=rate, eta_v=0.1)
-    grid = np.linspace(0.0, 4.0, 4001)
+    grid = np.linspace(0.0, 40.0, 40001)
     assert rule.largest_rates[0] == pytest.approx(max(plain_rate(rate, alpha) for alpha in grid), rel=1e-12)
     np.testing.assert_array_equal(rule.largest_rates[1:], [0.0, 0.0, 0.1])
 
@@ -87,7 +95,9 @@ def test_jumps_are_where_the_rate_jumps() -> None:
         for time in times[:-1]:
             assert rate_at(many, time) == pytest.approx(2.0, abs=1e-12)
             assert rate_at(many, time - 1e-11) == pytest.approx(1.0, abs=1e-12)
-    assert ts.LearningRule(eta_xi_in=SCHEDULES["power law"]).jumps.size == 0
+    for name in ("power law", "exponential"):
+        assert ts.LearningRule(eta_xi_in=SCHEDULES[name]).jumps.size == 0
+    np.testing.assert_allclose(ts.LearningRule(eta_xi_in=SCHEDULES["ramp, later"]).jumps, [0.6, 1.3])
 
 
 @pytest.mark.parametrize("method", ["LSODA", "Radau", "BDF", "DOP853", "RK45", "RK23"])
@@ -120,7 +130,7 @@ def test_a_rate_that_is_zero_from_now_on_freezes_its_factor(make_problem: Callab
 
 def test_toml_round_trip(make_problem: Callable[..., ts.Problem]) -> None:
     names = ("eta_xi_in", "eta_sigma", "eta_xi_out", "eta_v")
-    for shift in range(4):
+    for shift in range(0, len(SCHEDULES), 3):
         rates = dict(zip(names, np.roll(list(SCHEDULES.values()), shift)[:4], strict=True))
         problem = make_problem(**rates)
         again = parse_problem(problem.to_toml())
@@ -141,13 +151,14 @@ def with_rate(text: str) -> ts.Problem:
 NOT_BELOW_0 = "a finite number of at least 0"
 NEEDED = "a value; needed here: start, end, period"
 KNOWN = "no such key; known here: start, alpha, exponent, elapsed"
-KINDS = "one of piecewise, power-law, cosine"
+QUOTED = '"piecewise" or "power-law" or "cosine" or "exponential" or "ramp"'
+KINDS = "one of piecewise, power-law, cosine, exponential, ramp"
 
 
 @pytest.mark.parametrize(
     ("text", "field", "got", "expected"),
     [
-        ("", "", "{}", 'a number of at least 0, or a table with kind = "piecewise" or "power-law" or "cosine"'),
+        ("", "", "{}", f"a number of at least 0, or a table with kind = {QUOTED}"),
         ('kind = "step"', "kind", "'step'", KINDS),
         ("kind = [1]", "kind", "[1]", KINDS),
         ('kind = "cosine", start = 1, end = 0', "period", "None", NEEDED),
@@ -157,6 +168,9 @@ KINDS = "one of piecewise, power-law, cosine"
         ('kind = "power-law", start = 1, alpha = 2, exponent = -1', "exponent", "-1.0", NOT_BELOW_0),
         ('kind = "power-law", start = 1, alpha = 2, power = 1', "power", "1", KNOWN),
         ('kind = "power-law", start = "1", alpha = 2, exponent = 1', "start", "'1'", "a number of at least 0"),
+        ('kind = "exponential", start = 1, alpha = 0', "alpha", "0.0", "a number above 0"),
+        ('kind = "ramp", rates = [0, 2], alpha = [1, 2]', "rates", "(0.0, 2.0)", "3 rates, one more than times in alpha"),
+        ('kind = "ramp", rates = [0, 2], alpha = [inf]', "alpha[0]", "inf", NOT_BELOW_0),
         ('kind = "piecewise", rates = [1, 2], alpha = [1, 2]', "rates", "(1.0, 2.0)", "3 rates, one more than times in alpha"),
         ('kind = "piecewise", rates = [1, 2, 3], alpha = [2, 2]', "alpha[1]", "2.0", "a time after 2"),
         ('kind = "piecewise", rates = [1, 2], alpha = [0]', "alpha[0]", "0.0", "a time after 0"),

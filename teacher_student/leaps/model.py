@@ -54,7 +54,7 @@ def leap_model(problem: Problem, tolerance: float) -> LeapModel:
 
 @njit(cache=True, nogil=True)
 def slope_of(equations: Equations, alpha: float, full: FloatArray, out: FloatArray) -> None:
-    """Write dy/dalpha of the flat state `full` at the time `alpha` into `out`, the same for all entries of one coordinate."""
+    """Write dy/dalpha of the flat state `full` at the time `alpha` into `out`, one for all entries of a coordinate."""
     equations.right_hand_side(equations.model, within(equations, alpha), full, out)
     for i in range(len(equations.places)):
-        out[equations.places[i]] = out[equations.moving[equations.sources[i]]]
+        out[equations.places[i]] = out[equations.moving[equations.sources[i]]] * equations.multiples[i]

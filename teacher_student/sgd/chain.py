@@ -37,6 +37,7 @@ from teacher_student.sgd.lane_activations import lane_form
 from teacher_student.sgd.lane_fields import SLOPE, VALUE, write_activities, write_fields
 from teacher_student.sgd.lanes import ALL_LANES, LANES, absolute, load, store, vectors, which_above
 from teacher_student.sgd.normals import normal_stream
+from teacher_student.sgd.repeats import compare_repeats, copy_repeats, repeats_of
 from teacher_student.sgd.triangle import fold, rescale
 from teacher_student.tuple_types import remember_type
 from teacher_student.velocities import Velocities, joint_gram
@@ -56,6 +57,8 @@ class ChainReplicas(NamedTuple):
         The state is copy 0. Batches are summed in a copy 1; where modes have velocities it is what the step adds, and copy 2 of
         the slow factors are their velocities. `F` has M + memory rows P columns, lower triangular after the first M, and columns
         of zeros for the directions that a batch adds.
+    repeats : array, (memory rows P,)
+        The first row of `F` that each row was the same as at the start, or opposite to (`teacher_student.sgd.repeats`).
     streams, spares : arrays, (replicas, 4, words) and (lanes, 4)
         State of the generators of every replica's inputs, and of those that replace rejected numbers.
     draws : array
@@ -70,6 +73,7 @@ class ChainReplicas(NamedTuple):
     lengths: Any
     F: Any
     slow: Any
+    repeats: Any
     streams: Any
     spares: Any
     draws: Any
@@ -106,6 +110,7 @@ def start(
     # The first child is that of SGD on weights, which is to be independent of the chain with the same seed.
     seeds = [rng.bit_generator.seed_seq.spawn(3)[1:] for rng in rngs]  # type: ignore[attr-defined]  # numpy's stubs lack it
     spares = [spare.generate_state(4, np.uint64) for _, spare in seeds]
+    repeats = repeats_of(factor[M:])
     F, slow = np.pad(factor[M:], ((0, 0), (0, draws.shape[2] - 2 - len(factor)))), slow_of(initial)
     if velocity is not None:
         F, slow = np.stack([F, 0.0 * F]), np.stack([slow, 0.0 * slow, slow_of(velocity, "_velocity")], axis=1)
@@ -121,6 +126,7 @@ def start(
         lengths=np.sqrt(initial.Q_modes.diagonal()),
         F=F,
         slow=slow,
+        repeats=repeats,
         streams=np.array([normal_stream(stream) for stream, _ in seeds]),
         spares=np.array(spares, dtype=np.uint64),
         draws=draws,
@@ -208,6 +214,8 @@ def run_steps(
     new = 0 if batch_size == 1 and heavy_ball is None else 1
     eta = eta_at(schedules, first_step / n_inputs)
     constant = is_constant(schedules)
+    repeats, signs = run.repeats, np.empty(len(run.repeats))
+    some_repeat = (repeats < np.arange(len(repeats))).any()
     alive = ALL_LANES
     now = used[0]
     for step in range(taken[0]):
@@ -263,9 +271,12 @@ def run_steps(
         if new == 1:
             adopt(F, slow, P, rank, moves, heavy_ball)
         if moves:
+            repeating = some_repeat and compare_repeats(F, repeats, signs)
             fold(F, M)
             if spherical:
                 rescale(F, M, lengths)
+            if repeating:
+                copy_repeats(F, repeats, signs)
         now += 1
         if alive == 0:
             break

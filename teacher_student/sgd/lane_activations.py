@@ -80,6 +80,8 @@ def lane_form(activation: Activation) -> FloatArray:
     for kind, family in enumerate(_FAMILIES):
         if family in activation.families and form[0] == _ANY:
             parameters = activation.families[family]
+            if kind == _ERF and parameters == (0.0,):  # sign, which has a jump
+                continue
             form[: 1 + len(parameters)] = kind, *parameters
     return form
 
@@ -130,10 +132,11 @@ def activate(form: FloatArray, g: Any, g_prime: Any, units: FloatArray, end: int
     belongs to no family.
     """
     if form[0] == _ERF:
+        steepness = 1.0 / form[1]
         for i in range(end - n, end):
-            value, slope = _erf(load(units, (0, i)))
+            value, slope = _erf(steepness * load(units, (0, i)))
             store(units, (1, i), value)
-            store(units, (2, i), slope)
+            store(units, (2, i), steepness * slope)
     elif form[0] == _ANY:
         for i in range(end - n, end):
             for lane in range(LANES):

@@ -27,6 +27,8 @@ class Coordinates:
         R_modes if xi_in moves, then the slow factors that do; with friction then their velocities.
     places, sources : (m,) int arrays
         Every position that moves, and the coordinate whose value it has: an overlap is the same below the diagonal.
+    multiples : (m,) array
+        What the value of the coordinate is multiplied by there: 1, but for modes and units that stay multiples of one another.
     labels : tuple of str
         "Q_modes[0,1]" and so on.
     """
@@ -36,12 +38,13 @@ class Coordinates:
     moving: IntArray
     places: IntArray
     sources: IntArray
+    multiples: FloatArray
     labels: tuple[str, ...]
 
     def expand(self, y: FloatArray) -> FloatArray:
         """Return flat states (..., n_full) of coordinates `y` (..., n)."""
         full = np.broadcast_to(self.start, (*y.shape[:-1], len(self.start))).copy()
-        full[..., self.places] = y[..., self.sources]
+        full[..., self.places] = y[..., self.sources] * self.multiples
         return full
 
     def parts(self, y: FloatArray) -> dict[str, FloatArray]:
@@ -51,7 +54,7 @@ class Coordinates:
     def expand_change(self, change: FloatArray) -> FloatArray:
         """Return the changes (n_full,) of the flat state by that of the coordinates, (n,)."""
         full = np.zeros(len(self.start))
-        full[self.places] = change[self.sources]
+        full[self.places] = change[self.sources] * self.multiples
         return full
 
 
@@ -102,6 +105,7 @@ def coordinates_of(state: OrderParameters, rule: LearningRule, velocity: Velocit
         moving=np.array(moving, dtype=np.int64),
         places=np.array([*moving, *mirrored[twice]], dtype=np.int64),
         sources=np.array([*order, *order[twice]], dtype=np.int64),
+        multiples=np.ones(len(moving) + int(twice.sum())),
         labels=tuple(labels),
     )
 

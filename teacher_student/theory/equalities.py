@@ -1,7 +1,8 @@
 """What is the same in a student, units or modes, and stays the same: entries of the state that are one coordinate.
 
 Two modes of the same vector, strength and output modes, or two units of the same output weight and field, take the same step at
-every input: runs keep them the same at any N. The right-hand side need not. That of ReLU units in parallel grows as the root of
+every input: runs keep them the same at any N. So do those that are the same but for a factor, see
+`teacher_student.theory.multiples`. The right-hand side need not. That of ReLU units in parallel grows as the root of
 their squared distance, and that of others exponentially, so that rounding would part them
 (docs/theory.rst: `parting`).
 
@@ -23,10 +24,8 @@ from teacher_student.layout import FACTORS, VELOCITIES, Sizes, positions
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import LearningRule
 from teacher_student.theory.coordinates import Coordinates, coordinates_of
+from teacher_student.theory.multiples import ROUNDING, multiples_of, rescaled, unit_rows
 from teacher_student.velocities import Velocities, at_rest
-
-# Numbers that differ by less, in units of what they are made of, differ by rounding.
-_ROUNDING = 1e-14
 
 
 class Classes(NamedTuple):
@@ -45,26 +44,28 @@ def independent_coordinates(state: OrderParameters, rule: LearningRule, velocity
     """Return the moving coordinates of `state` under `rule`, one for all entries that the start makes equal for ever."""
     coordinates = coordinates_of(state, rule, velocity)
     velocity = at_rest(state) if velocity is None else velocity
-    classes = classes_of(state, velocity)
+    multiples = multiples_of(state, velocity, rule)
+    same, same_velocity = rescaled(state, velocity, multiples)
+    classes = classes_of(same, same_velocity)
     if classes.are_single:
         return coordinates
-    return _tied(coordinates, _groups(state, velocity, classes, coordinates.sizes))
+    groups = _groups(same, same_velocity, classes, coordinates.sizes)
+    return _tied(coordinates, groups, multiples.flat(coordinates.sizes))
 
 
-def smallest_distance(state: OrderParameters) -> float:
-    """Return the smallest squared distance of two modes that are not the same, relative to the larger squared length."""
-    Q = state.Q_modes
-    squares = Q.diagonal()
-    distances = squares[:, np.newaxis] - 2.0 * Q + squares
-    larger = np.maximum(squares[:, np.newaxis], squares)
-    modes = np.array(classes_of(state, at_rest(state)).modes)
-    apart = (modes[:, np.newaxis] != modes) & (larger > 0.0)
-    return float((distances[apart] / larger[apart]).min(initial=np.inf))
+def smallest_distance(state: OrderParameters, rule: LearningRule) -> float:
+    """Return the smallest squared distance between directions of modes, or their opposites, that are not the same for ever."""
+    rest = at_rest(state)
+    modes = np.array(classes_of(*rescaled(state, rest, multiples_of(state, rest, rule))).modes)
+    lengths = np.sqrt(state.Q_modes.diagonal())
+    products = np.outer(lengths, lengths)
+    apart = (modes[:, np.newaxis] != modes) & (products > 0.0)
+    return float(2.0 * (1.0 - np.abs(state.Q_modes[apart]) / products[apart]).min(initial=np.inf))
 
 
 def classes_of(state: OrderParameters, velocity: Velocities) -> Classes:
     """Return what is the same in `state`: the coarsest classes that the steps respect."""
-    vectors = _unit_rows(state, velocity)
+    vectors = unit_rows(state, velocity)
     lengths = np.hypot(np.sqrt(state.Q_modes.diagonal()), np.sqrt(velocity.Q_velocities.diagonal()))
     strengths = np.column_stack([state.sigma, velocity.sigma_velocity])
     weights = np.column_stack([state.v, velocity.v_velocity])
@@ -81,15 +82,6 @@ def classes_of(state: OrderParameters, velocity: Velocities) -> Classes:
         units, modes = finer
 
 
-def _unit_rows(state: OrderParameters, velocity: Velocities) -> FloatArray:
-    """Return the overlaps of every mode and its velocity with unit vectors along all modes, velocities and teacher units."""
-    lengths = [np.sqrt(gram.diagonal()) for gram in (state.Q_modes, velocity.Q_velocities, state.T)]
-    inverse = np.concatenate([np.divide(1.0, length, out=np.zeros_like(length), where=length > 0) for length in lengths])
-    of_modes = np.hstack([state.Q_modes, velocity.C_velocities, state.R_modes])
-    of_velocities = np.hstack([velocity.C_velocities.T, velocity.Q_velocities, velocity.R_velocities])
-    return np.hstack([of_modes * inverse, of_velocities * inverse])
-
-
 def _sorted_out(features: list[tuple[FloatArray, FloatArray]]) -> list[int]:
     """Return the first member that every member equals; each of `features` has rows (n, m) and the sizes (n,) that round them."""
     first: list[int] = []
@@ -97,7 +89,7 @@ def _sorted_out(features: list[tuple[FloatArray, FloatArray]]) -> list[int]:
         same = (
             j
             for j in sorted(set(first))
-            if all((np.abs(rows[i] - rows[j]) <= _ROUNDING * max(size[i], size[j])).all() for rows, size in features)
+            if all((np.abs(rows[i] - rows[j]) <= ROUNDING * max(size[i], size[j])).all() for rows, size in features)
         )
         first.append(next(same, i))
     return first
@@ -133,8 +125,8 @@ def _groups(state: OrderParameters, velocity: Velocities, classes: Classes, size
     return list(members.values())
 
 
-def _tied(coordinates: Coordinates, groups: list[list[int]]) -> Coordinates:
-    """Return `coordinates` with one for all positions of the flat state of the same of the `groups`.
+def _tied(coordinates: Coordinates, groups: list[list[int]], multiples: FloatArray) -> Coordinates:
+    """Return `coordinates` with one for all positions of the flat state of the same of the `groups`, of given `multiples`.
 
     A group with an entry that does not move, as the kept length of a mode, does not move.
     """
@@ -143,7 +135,8 @@ def _tied(coordinates: Coordinates, groups: list[list[int]]) -> Coordinates:
     group_of: dict[int, int] = {}
     for number, group in enumerate(groups):
         frozen = [position for position in group if position not in coordinate_of]
-        start[group] = start[(frozen or group)[0]]
+        given = (frozen or group)[0]
+        start[group] = start[given] * (multiples[group] / multiples[given])
         if not frozen:
             group_of |= dict.fromkeys(group, number)
     # Entries below a diagonal of C_velocities' mirror image are in no group: they follow their coordinate.
@@ -153,11 +146,14 @@ def _tied(coordinates: Coordinates, groups: list[list[int]]) -> Coordinates:
     order = {number: i for i, number in enumerate(numbers)}
     source_of = [None if number is None else order[number] for number in number_of]
     tied = [(place, source_of[source]) for place, source in coordinate_of.items() if source_of[source] is not None]
+    moving = coordinates.moving[chosen]
+    places, sources = (np.array(part, dtype=np.int64) for part in zip(*tied, strict=True)) if tied else np.empty((2, 0), np.int64)
     return dataclasses.replace(
         coordinates,
         start=start,
-        moving=coordinates.moving[chosen],
-        places=np.array([place for place, _ in tied], dtype=np.int64),
-        sources=np.array([source for _, source in tied], dtype=np.int64),
+        moving=moving,
+        places=places,
+        sources=sources,
+        multiples=multiples[places] / multiples[moving[sources]],
         labels=tuple(coordinates.labels[i] for i in chosen),
     )

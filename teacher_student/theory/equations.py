@@ -20,10 +20,10 @@ from teacher_student.theory.model import MODEL, RIGHT_HAND_SIDE, Model
 class Equations(NamedTuple):
     """What `slope` needs besides time and coordinates.
 
-    `right_hand_side` is a function pointer of type `RIGHT_HAND_SIDE` and `model` its first argument; `places` and `sources` are
-    those of the coordinates. `window` (2,) are the first and last time at which schedules may be asked for rates, to stay between
-    two of their jumps. The flat states `full`, with the values of frozen factors, and `change`, the slope of everything, are work
-    space: no two threads may use the same equations at once.
+    `right_hand_side` is a function pointer of type `RIGHT_HAND_SIDE` and `model` its first argument; `moving`, `places`,
+    `sources` and `multiples` are those of the coordinates. `window` (2,) are the first and last time at which schedules may be
+    asked for rates, to stay between two of their jumps. The flat states `full`, with the values of frozen factors, and `change`,
+    the slope of everything, are work space: no two threads may use the same equations at once.
     """
 
     right_hand_side: Any
@@ -32,13 +32,14 @@ class Equations(NamedTuple):
     moving: Any
     places: Any
     sources: Any
+    multiples: Any
     full: Any
     change: Any
 
 
 _POSITIONS = types.int64[::1]
 _EQUATIONS = types.NamedTuple(  # type: ignore[no-untyped-call]
-    (types.FunctionType(RIGHT_HAND_SIDE), MODEL, VECTOR, _POSITIONS, _POSITIONS, _POSITIONS, VECTOR, VECTOR), Equations
+    (types.FunctionType(RIGHT_HAND_SIDE), MODEL, VECTOR, _POSITIONS, _POSITIONS, _POSITIONS, VECTOR, VECTOR, VECTOR), Equations
 )
 
 
@@ -59,6 +60,7 @@ def equations_of(model: Model, coordinates: Coordinates) -> Equations:
         moving=coordinates.moving,
         places=coordinates.places,
         sources=coordinates.sources,
+        multiples=coordinates.multiples,
         full=coordinates.start.copy(),
         change=np.empty_like(coordinates.start),
     )
@@ -67,9 +69,9 @@ def equations_of(model: Model, coordinates: Coordinates) -> Equations:
 @njit(cache=True, nogil=True)
 def place(equations: Equations, y: FloatArray) -> None:
     """Write the moving coordinates `y` (n,) into the flat state of `equations`."""
-    full, places, sources = equations.full, equations.places, equations.sources
+    full, places, sources, multiples = equations.full, equations.places, equations.sources, equations.multiples
     for i in range(len(places)):
-        full[places[i]] = y[sources[i]]
+        full[places[i]] = y[sources[i]] * multiples[i]
 
 
 @njit(cache=True, nogil=True)

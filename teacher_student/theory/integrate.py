@@ -25,7 +25,7 @@ from teacher_student.trajectory import COMPLETE, build_trajectory
 
 METHODS = (METHOD, *SCIPY_METHODS)
 
-# Relative squared distance of two modes below which a tolerance of 1e-9 would show in what becomes of it.
+# Squared distance of the directions of two modes below which a tolerance of 1e-9 would show in what becomes of it.
 _NEARLY_THE_SAME = 1e-6
 
 
@@ -140,7 +140,8 @@ def _matched_tolerances(problem: Problem, f: Any, start: FloatArray, rough: bool
     Where modes are nearly the same, and g' jumps, it is lower: errors of their distance grow as the root of their size.
     """
     families = get_activation(problem.rule.activation).families
-    if "piecewise_linear" in families and "polynomial" not in families and smallest_distance(problem.initial) < _NEARLY_THE_SAME:
+    kinked = "piecewise_linear" in families and "polynomial" not in families
+    if kinked and smallest_distance(problem.initial, problem.rule) < _NEARLY_THE_SAME:
         return 1e-12, 1e-15
     if not isinstance(f, SampledDrift) or len(start) == 0:
         return 1e-9, 1e-12

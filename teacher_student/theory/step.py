@@ -17,9 +17,10 @@ from teacher_student.theory.model import Model
 class Step(NamedTuple):
     """The step at given fields: `h` (P,), with h_a x / sqrt(N) the step of mode a, and that of the slow factors times N.
 
-    `activity` and `response` (K,) are work space.
+    `activity` and `response` (K,) are work space. All of them are views of `whole`.
     """
 
+    whole: Any
     h: Any
     slow: Factors
     activity: Any
@@ -30,7 +31,7 @@ class Step(NamedTuple):
 def step_at(work: FloatArray, sizes: Sizes) -> Step:
     """Return a step that lies in `work`, (step_size,)."""
     K, P = sizes.K, sizes.P
-    return Step(view(work, 0, (P,)), factors_at(work, P + 2 * K, sizes), view(work, P, (K,)), view(work, P + K, (K,)))
+    return Step(work, view(work, 0, (P,)), factors_at(work, P + 2 * K, sizes), view(work, P, (K,)), view(work, P + K, (K,)))
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -124,10 +124,16 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
         {"rates": [1.0, 2.0], "alpha": [1.0], "elapsed": 0.0},
         {"rates": {"times"}, "elapsed": {"number"}},
     ),
+    "Ramp": (ts.Ramp, {"rates": [1.0, 2.0], "alpha": [1.0], "elapsed": 0.0}, {"rates": {"times"}, "elapsed": {"number"}}),
     "PowerLaw": (
         ts.PowerLaw,
         {"start": 1.0, "alpha": 1.0, "exponent": 1.0, "elapsed": 0.0},
         {"start": {"number"}, "alpha": {"positive"}, "exponent": {"number"}, "elapsed": {"number"}},
+    ),
+    "Exponential": (
+        ts.Exponential,
+        {"start": 1.0, "alpha": 2.0, "end": 0.1, "elapsed": 0.0},
+        {**all_take(("start", "end", "elapsed"), "number"), "alpha": {"positive"}},
     ),
     "Cosine": (
         ts.Cosine,
@@ -143,6 +149,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
         {"name": "new", "piecewise_linear": 0.1},
         {"piecewise_linear": {"number", "finite"}},
     ),
+    "register erf": (ts.register_activation, {"name": "wider", "erf": 2.0}, {}),
     "register polynomial": (ts.register_activation, {"name": "newer", "polynomial": [0.0, 1.0, 1.0]}, {}),
     "Problem": (
         ts.Problem,

@@ -15,19 +15,19 @@ from teacher_student.gaussian_averages.erf import activation_covariance, average
 # The grid's own error is below 1e-7 for covariances with eigenvalues up to 2; see `test_quadrature_is_accurate`.
 TOLERANCE = 1e-6
 NAMES = ("L", "E", "A", "G")
-NO_PARAMETERS = np.empty(0)
+ERF = np.ones(2)
 
 
-def g(x: FloatArray) -> FloatArray:
-    return np.asarray(scipy.special.erf(x / np.sqrt(2.0)))
+def g(x: FloatArray, width: float = 1.0) -> FloatArray:
+    return np.asarray(scipy.special.erf(x / (width * np.sqrt(2.0))))
 
 
-def g_prime(x: FloatArray) -> FloatArray:
-    return np.asarray(np.sqrt(2.0 / np.pi) * np.exp(-(x**2) / 2.0))
+def g_prime(x: FloatArray, width: float = 1.0) -> FloatArray:
+    return np.asarray(np.sqrt(2.0 / np.pi) * np.exp(-(x**2) / (2.0 * width**2)) / width)
 
 
-def g_second(x: FloatArray) -> FloatArray:
-    return -x * g_prime(x)
+def g_second(x: FloatArray, width: float = 1.0) -> FloatArray:
+    return -x / width**2 * g_prime(x, width)
 
 
 def grid(S: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -48,23 +48,25 @@ def grid(S: FloatArray) -> tuple[FloatArray, FloatArray]:
     return root @ np.array([m.ravel() for m in mesh]).reshape(root.shape[1], -1), weights.ravel()
 
 
-def by_quadrature(S: FloatArray, c: FloatArray, K: int) -> dict[str, FloatArray]:
+def by_quadrature(S: FloatArray, c: FloatArray, K: int, widths: FloatArray = ERF) -> dict[str, FloatArray]:
     psi, weights = grid(S)
-    values, slopes = g(psi), g_prime(psi[:K])
+    student, teacher = widths
+    values = np.concatenate([g(psi[:K], student), g(psi[K:], teacher)])
+    slopes = g_prime(psi[:K], student)
     squared = (c @ values) ** 2
     return {
         "L": (values * weights) @ values.T,
-        "E": (slopes * weights) @ g_prime(psi).T,
-        "A": (g_second(psi[:K]) * weights) @ values.T,
+        "E": (slopes * weights) @ np.concatenate([slopes, g_prime(psi[K:], teacher)]).T,
+        "A": (g_second(psi[:K], student) * weights) @ values.T,
         "G": (slopes * weights * squared) @ slopes.T,
     }
 
 
-def by_package(S: FloatArray, c: FloatArray, K: int) -> dict[str, FloatArray]:
+def by_package(S: FloatArray, c: FloatArray, K: int, widths: FloatArray = ERF) -> dict[str, FloatArray]:
     n = len(S)
     out = {"L": np.full((n, n), np.nan), "E": np.full((K, n), np.nan)}
     out |= {"A": np.full((K, n), np.nan), "G": np.full((K, K), np.nan)}
-    averages(NO_PARAMETERS, S, c, K, *out.values())
+    averages(widths, S, c, K, *out.values())
     return out
 
 
@@ -109,8 +111,69 @@ def test_averages_agree_with_quadrature(K: int, S: FloatArray, record_check: Cal
         error = distance(result[name], reference[name])
         record_check(f"Gaussian average {name}, erf: difference", "quadrature", error, TOLERANCE)
     alone = np.full(S.shape, np.nan)
-    activation_covariance(NO_PARAMETERS, S, K, alone)
+    activation_covariance(ERF, S, K, alone)
     assert np.array_equal(alone, result["L"])
+
+
+@pytest.mark.parametrize("widths", [(1.0, 0.8), (1.7, 1.0), (0.9, 1.4)])
+def test_averages_of_other_widths_agree_with_quadrature(widths: tuple[float, float], record_check: Callable[..., None]) -> None:
+    """Negative control: the widths exchanged."""
+    K, S = 2, random_covariance(np.random.default_rng(8), 3)
+    c, given = np.array([0.7, -0.4, 1.2]), np.array(widths)
+    reference, result = by_quadrature(S, c, K, given), by_package(S, c, K, given)
+    exchanged = by_package(S, c, K, given[::-1].copy())
+    for name in NAMES:
+        error = distance(result[name], reference[name])
+        record_check(f"Gaussian average {name}, erf of two widths: difference", "quadrature", error, TOLERANCE)
+        assert distance(exchanged[name], reference[name]) > 1e4 * TOLERANCE
+
+
+def sign_by_pieces(S: FloatArray, c: FloatArray, K: int) -> dict[str, FloatArray]:
+    """Return the averages with a teacher of one sign unit, the last field: quadrature on either side of its jump.
+
+    At the jump g' of the teacher is 2 delta(rho).
+    """
+    spread, last = np.sqrt(S[K, K]), S[:K, K] / S[K, K]
+    rest = S[:K, :K] - np.outer(last, last) * S[K, K]
+    points, rest_weights = grid(rest)
+    nodes, node_weights = np.polynomial.legendre.leggauss(60)
+    half, half_weights = (
+        4.5 * (nodes + 1.0),
+        4.5 * node_weights * np.exp(-((4.5 * (nodes + 1.0)) ** 2) / 2.0) / np.sqrt(2.0 * np.pi),
+    )
+    out = {"L": np.zeros((K + 1, K + 1)), "A": np.zeros((K, K + 1)), "G": np.zeros((K, K)), "E": np.zeros((K, K + 1))}
+    for sign in (-1.0, 1.0):
+        for x, weight in zip(sign * spread * half, half_weights, strict=True):
+            psi, weights = points + last[:, np.newaxis] * x, weight * rest_weights
+            values, slopes = np.vstack([g(psi), np.full(psi.shape[1], sign)]), g_prime(psi)
+            out["L"] += (values * weights) @ values.T
+            out["A"] += (g_second(psi) * weights) @ values.T
+            out["G"] += (slopes * weights * (c @ values) ** 2) @ slopes.T
+            out["E"][:, :K] += (slopes * weights) @ slopes.T
+    out["E"][:, K] = 2.0 / (np.sqrt(2.0 * np.pi) * spread) * (g_prime(points) @ rest_weights)
+    return out
+
+
+def test_averages_with_a_sign_teacher_agree_with_quadrature_on_both_sides_of_its_jump(record_check: Callable[..., None]) -> None:
+    """Negative control: a teacher of erf units."""
+    K, S, c = 2, random_covariance(np.random.default_rng(9), 3), np.array([0.7, -0.4, 1.2])
+    reference, result = sign_by_pieces(S, c, K), by_package(S, c, K, np.array([1.0, 0.0]))
+    for name in NAMES:
+        error = distance(result[name], reference[name])
+        record_check(f"Gaussian average {name}, erf and sign: difference", "quadrature", error, TOLERANCE)
+        assert distance(by_package(S, c, K)[name], reference[name]) > 1e4 * TOLERANCE
+
+
+def test_sign_units_without_a_norm_are_zero_and_sign_students_get_no_gradient() -> None:
+    S, c = np.diag([0.5, 0.8, 0.0]), np.array([0.7, -0.4, 1.2])
+    without = by_package(S[:2, :2].copy(), c[:2].copy(), 2)
+    result = by_package(S, c, 2, np.array([1.0, 0.0]))
+    assert np.isfinite(np.concatenate([part.ravel() for part in result.values()])).all()
+    assert np.array_equal(result["L"][2], np.zeros(3))
+    assert distance(result["G"], without["G"]) < 1e-15
+    students = by_package(S, c, 2, np.array([0.0, 1.0]))
+    assert not any(students[name].any() for name in ("E", "A", "G"))
+    assert students["L"][0, 0] == 1.0
 
 
 def test_quadrature_notices_mistakes() -> None:

@@ -129,19 +129,23 @@ def test_mixed_pairs_and_opposite_fields() -> None:
     assert abs(value - 0.125) < ROUNDING
 
 
-def test_sign_is_the_arcsine_law_to_the_reported_error(record_check: Callable[..., None]) -> None:
+@pytest.mark.usefixtures("jump")
+def test_a_jump_is_the_arcsine_law_to_the_reported_error(record_check: Callable[..., None]) -> None:
     t = []
     for seed in range(6):
         arguments = Q, R, T, v, v_teacher = overlaps(seed)
         S, c = np.block([[Q, R], [R.T, T]]), np.concatenate([v, -v_teacher])
-        root = np.sqrt(np.diagonal(S))
-        exact = c @ np.arcsin(np.clip(S / np.outer(root, root), -1.0, 1.0)) @ c / np.pi
-        value, error = estimated_generalisation_error(*arguments, "sign")
+        variances = np.diagonal(S)
+        exact = c @ np.arcsin(np.clip(S / np.sqrt(np.outer(variances, variances)), -1.0, 1.0)) @ c / np.pi
+        closed, no_error = estimated_generalisation_error(*arguments, "sign")
+        assert no_error is None
+        assert abs(closed - exact) < ROUNDING
+        value, error = estimated_generalisation_error(*arguments, "jump")
         assert error is not None
         assert 0.0 < error < 0.01 * exact
         t.append(float((value - exact) / error))
         assert abs(1.2 * value - exact) > LARGEST_T * error
-    record_check("eps_g of sign, sampled: largest |t|", "arcsine law", np.abs(t).max(), LARGEST_T)
+    record_check("eps_g of a jump, sampled: largest |t|", "arcsine law", np.abs(t).max(), LARGEST_T)
     assert 0.2 < np.sqrt(np.mean(np.square(t))) < 3.0
 
 
@@ -162,7 +166,8 @@ def test_only_smooth_activations_are_expanded() -> None:
     assert abs(expanded - exact) > 2.0 * abs(sampled - exact)
 
 
-@pytest.mark.parametrize("activation", ["tanh", "hermite4", "softplus", "sign", "kinked"])
+@pytest.mark.parametrize("activation", ["tanh", "hermite4", "softplus", "jump", "kinked"])
+@pytest.mark.usefixtures("jump")
 def test_a_student_equal_to_its_teacher_makes_no_error(activation: str) -> None:
     ts.register_activation("kinked", lambda x: abs(x - 0.3), lambda x: 1.0 if x > 0.3 else -1.0)
     _, _, T, _, v_teacher = overlaps(4, n_teacher=3)
@@ -173,8 +178,9 @@ def test_a_student_equal_to_its_teacher_makes_no_error(activation: str) -> None:
     assert generalisation_error(T, T, T, 1.01 * v_teacher, v_teacher, activation) > 1e-6
 
 
+@pytest.mark.usefixtures("jump")
 def test_trajectories_have_the_error_of_eps_g_where_it_has_one(make_problem: Callable[..., ts.Problem], tmp_path: Path) -> None:
-    theory = ts.integrate(make_problem(2, 2, 2, activation="sign", eta_xi_in=0.0), [0.0, 1.0], progress=False)
+    theory = ts.integrate(make_problem(2, 2, 2, activation="jump", eta_xi_in=0.0), [0.0, 1.0], progress=False)
     assert theory["eps_g_error"].dims == ("alpha",)
     assert (theory["eps_g_error"] > 0.0).all()
     assert (theory["eps_g_error"] < 0.05 * theory["eps_g"]).all()

@@ -1,8 +1,9 @@
-"""Members of the families with closed averages that users register: any leaky ReLU, any polynomial of second degree."""
+"""Members of the families with closed averages: erf of any width and sign, any leaky ReLU, any polynomial of second degree."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -17,7 +18,7 @@ from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.noise.diffusion import step_moments
 from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 
-SLOPE, COEFFICIENTS = -0.4, (0.3, -0.8, 0.5)
+SLOPE, COEFFICIENTS, WIDTH = -0.4, (0.3, -0.8, 0.5), 1.6
 N_POINTS = 2**14
 # Of up to a hundred independent standard normal numbers one exceeds 4.5 in one of two thousand cases.
 LARGEST_Z = 4.5
@@ -28,17 +29,21 @@ NAMES = ("Q_modes", "R_modes", "v", "eps_g")
 def members() -> None:
     ts.register_activation("bent", piecewise_linear=SLOPE)
     ts.register_activation("parabola", polynomial=COEFFICIENTS)
+    ts.register_activation("wide", erf=WIDTH)
+    ts.register_activation("same_erf", erf=1)
     ts.register_activation("same_leak", piecewise_linear=0.01)
     ts.register_activation("same_square", polynomial=np.array([-1, 0, 1]))
     ts.register_activation("same_line", polynomial=[0, 1, 0])
 
 
-@pytest.mark.parametrize("name", ["bent", "parabola", "same_leak", "same_square", "same_line"])
+@pytest.mark.parametrize("name", ["bent", "parabola", "wide", "same_erf", "same_leak", "same_square", "same_line"])
 def test_members_are_functions_with_their_derivatives(name: str) -> None:
     g, g_prime = ACTIVATIONS[name].g.ctypes, ACTIVATIONS[name].g_prime.ctypes
     exact: dict[str, Callable[[float], float]] = {
         "bent": lambda x: x if x > 0 else SLOPE * x,
         "parabola": lambda x: COEFFICIENTS[0] + COEFFICIENTS[1] * x + COEFFICIENTS[2] * x * x,
+        "wide": lambda x: math.erf(x / (WIDTH * math.sqrt(2.0))),
+        "same_erf": ACTIVATIONS["erf"].g.ctypes,
         "same_leak": ACTIVATIONS["leaky_relu"].g.ctypes,
         "same_square": ACTIVATIONS["centred_quadratic"].g.ctypes,
         "same_line": ACTIVATIONS["linear"].g.ctypes,
@@ -70,6 +75,9 @@ def largest_z(problem: ts.Problem, integrated: ts.LearningRule) -> float:
         ("parabola", "parabola", "quadratic"),
         ("parabola", "linear", "parabola"),
         ("same_line", "bent", "relu"),
+        ("wide", "wide", "erf"),
+        ("wide", "sign", "wide"),
+        ("erf", "sign", "erf"),
     ],
 )
 def test_the_drift_is_the_mean_of_sampled_steps(
@@ -81,7 +89,9 @@ def test_the_drift_is_the_mean_of_sampled_steps(
     assert largest_z(problem, dataclasses.replace(problem.rule, teacher_activation=mistake)) > 3.0
 
 
-@pytest.mark.parametrize(("member", "built_in"), [("same_leak", "leaky_relu"), ("same_square", "centred_quadratic")])
+@pytest.mark.parametrize(
+    ("member", "built_in"), [("same_erf", "erf"), ("same_leak", "leaky_relu"), ("same_square", "centred_quadratic")]
+)
 def test_members_with_the_parameters_of_built_in_ones_are_them(
     make_problem: Callable[..., ts.Problem], member: str, built_in: str
 ) -> None:
@@ -100,7 +110,13 @@ def test_members_with_the_parameters_of_built_in_ones_are_them(
 
 @pytest.mark.parametrize(
     ("student", "teacher", "method", "eta"),
-    [("bent", None, "overlaps", 1.0), ("bent", "relu", "weights", 1.0), ("parabola", None, "overlaps", 0.2)],
+    [
+        ("bent", None, "overlaps", 1.0),
+        ("bent", "relu", "weights", 1.0),
+        ("parabola", None, "overlaps", 0.2),
+        ("wide", "sign", "overlaps", 1.5),
+        ("erf", "sign", "weights", 1.5),
+    ],
 )
 def test_sgd_follows_the_ode(
     student: str, teacher: str | None, method: str, eta: float, record_check: Callable[..., None]
