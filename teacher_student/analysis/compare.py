@@ -144,7 +144,7 @@ class Comparison:
 
     def plot(self) -> tuple[Any, Any]:
         """Return the comparison figure, (fig, axes)."""
-        from teacher_student.plots import comparison  # matplotlib takes a while, and only figures need it
+        from teacher_student.trajectory_figures import comparison  # matplotlib takes a while, and only figures need it
 
         return comparison(self.theory, self.simulation, self.prediction, self.other, self.verdict.left_out)
 

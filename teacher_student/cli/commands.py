@@ -103,16 +103,23 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_sweep(commands)
 
-    command = commands.add_parser("plot", help="draw stored trajectories, each into a PNG beside it, or all into one figure")
-    command.add_argument("files", metavar="FILE", nargs="+", type=path_argument)
-    name = "one figure: a .png, .pdf or .svg of one file, or of a theory and one or two simulations of it"
-    command.add_argument("-o", "--output", type=path_argument, metavar="FIGURE", help=name)
-    command.set_defaults(run=_plot)
+    _add_plot(commands)
 
     _add_stages(commands)
     _add_animate(commands)
     add_commands(commands.add_parser("deep", help="mode-decomposed networks on data (needs scikit-learn)"))
     return parser
+
+
+def _add_plot(commands: argparse._SubParsersAction[_Parser]) -> None:
+    command = commands.add_parser("plot", help="draw stored trajectories and sweeps, each as a PNG beside it, or one figure")
+    command.add_argument("files", metavar="FILE", nargs="+", type=path_argument)
+    name = "one figure: a .png, .pdf or .svg of one file, or of a theory and one or two simulations of it"
+    command.add_argument("-o", "--output", type=path_argument, metavar="FIGURE", help=name)
+    values = ("final", "stationary", "passage", "plateau", "onset")
+    command.add_argument("--of", choices=values, default="final", help="what of a sweep over two fields (default: %(default)s)")
+    command.add_argument("--level", type=float, metavar="E", help="the eps_g that is passed, for --of passage")
+    command.set_defaults(run=_plot)
 
 
 def _add_sweep(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -125,7 +132,7 @@ def _add_sweep(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_stages(commands: argparse._SubParsersAction[_Parser]) -> None:
-    command = commands.add_parser("stages", help="print the plateaus and falls of eps_g of a stored trajectory")
+    command = commands.add_parser("stages", help="print the plateaus and falls of eps_g of a stored trajectory or sweep")
     command.add_argument("file", metavar="FILE", type=path_argument)
     least = "end where eps_g falls to this level (default: where it is no longer resolved)"
     command.add_argument("--least", type=float, metavar="E", help=least)
@@ -199,17 +206,16 @@ def _sweep(options: argparse.Namespace) -> int:
 def _plot(options: argparse.Namespace) -> int:
     from teacher_student.cli.pictures import figures_of_files
 
-    for figure, path in figures_of_files(options.files, options.output):
+    for figure, path in figures_of_files(options.files, options.output, options.of, options.level):
         save_figure(figure, path)
         print(path)
     return OK
 
 
 def _stages(options: argparse.Namespace) -> int:
-    from teacher_student.analysis.stages import stages, table
-    from teacher_student.trajectory import load_trajectory
+    from teacher_student.cli.pictures import stages_of_file
 
-    print(table(stages(load_trajectory(options.file), least=options.least)))
+    print(stages_of_file(options.file, options.least))
     return OK
 
 

@@ -21,7 +21,7 @@ from teacher_student.theory.ode.march import METHOD
 from teacher_student.theory.ode.solvers import INTERRUPTED, SCIPY_METHODS, Task, solve_compiled, solve_with_scipy
 from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 from teacher_student.times import output_times
-from teacher_student.trajectory import COMPLETE, build_trajectory
+from teacher_student.trajectory import COMPLETE, DIMENSIONLESS, build_trajectory
 
 METHODS = (METHOD, *SCIPY_METHODS)
 
@@ -176,6 +176,8 @@ def _with_fluctuations(
     trajectory["shift"] = (("alpha", "coordinate"), noise.shift)
     trajectory["propagator"] = (("alpha", "coordinate", "coordinate_"), noise.propagator)
     trajectory["covariance_error"] = (("alpha", "coordinate", "coordinate_"), noise.covariance_error)
+    for name in ("covariance", "shift", "propagator", "covariance_error"):
+        trajectory[name].attrs["units"] = DIMENSIONLESS
     trajectory["covariance_error"].attrs["long_name"] = "standard error of covariance from the quasi-random averages"
     trajectory["covariance"].attrs["long_name"] = "N times the covariance between runs, leading order"
     trajectory["shift"].attrs["long_name"] = "N times the deviation of the mean over runs, leading order"

@@ -228,6 +228,8 @@ def command(rng: random.Random) -> list[str]:
             ["--workers", rng.choice(("-1", "0", "nan", "9" * 5000))],
             ["--cluster", rng.choice(("", "a\nb", "no-such://address"))],
         ]
+    if name == "plot":
+        options += [["--of", rng.choice(("final", "passage", ""))], ["--level", number()]]
     if name == "stages":
         options += [["--least", number()]]
     if name == "deep":

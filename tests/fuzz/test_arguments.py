@@ -40,6 +40,17 @@ WEIGHTS = networks.draw_weights(STATE, 20, np.random.default_rng(0))
 CONSTANT = ts.plain_committee(Q=[[0.5]], R=[[0.1]], T=[[1.0]], v=[1.0], v_teacher=[1.0])
 SMALL = ts.Problem(initial=CONSTANT, rule=ts.LearningRule(eta_xi_in=0.3), alpha=np.array([0.0, 0.1]))
 
+SWEPT = xr.Dataset(
+    {
+        "eps_g": (("rule.noise", "rule.eta_v", "alpha"), np.full((2, 2, 3), 0.1)),
+        "status": (("rule.noise", "rule.eta_v"), np.full((2, 2), "complete", dtype=object)),
+        "T": (("rule.noise", "rule.eta_v", "teacher", "teacher_"), np.ones((2, 2, 1, 1))),
+        "v_teacher": (("rule.noise", "rule.eta_v", "teacher"), np.ones((2, 2, 1))),
+    },
+    {"rule.noise": [0.0, 0.1], "rule.eta_v": [0.1, 0.2], "alpha": TIMES},
+    {"format": "teacher_student sweep 1"},
+)
+
 
 def all_take(arguments: tuple[str, ...], tag: str) -> dict[str, set[str]]:
     """Return that what has the `tag` passes for each of the `arguments`."""
@@ -320,6 +331,31 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
             "progress": {"flag"},
         },
     ),
+    "integrate_until_stationary": (
+        ts.integrate_until_stationary,
+        {"problem": SMALL, "largest": 0.2, "tolerance": 1e-3, "progress": False},
+        {
+            "problem": {"problem"},
+            "largest": {"none", "positive"},
+            "tolerance": {"fraction"},
+            "progress": {"flag"},
+        },
+    ),
+    "sweep_values": (
+        ts.sweep_values,
+        {"dataset": SWEPT, "of": "final", "level": None, "threshold": 0.5, "simulated": False},
+        {"level": {"none", "number"}, "threshold": {"fraction"}, "simulated": {"flag"}},
+    ),
+    "phase_diagram": (
+        plots.phase_diagram,
+        {"dataset": SWEPT, "x": "rule.noise", "y": "rule.eta_v", "of": "final", "ax": None, "levels": ()},
+        {"ax": {"none"}, "levels": {"spans", "times"}},
+    ),
+    "family": (
+        plots.family,
+        {"dataset": SWEPT.isel({"rule.eta_v": 0}), "over": "rule.noise", "of": "eps_g", "ax": None, "levels": ()},
+        {"ax": {"none"}, "levels": {"spans", "times"}},
+    ),
     "stages": (
         ts.stages,
         {"trajectory": THEORY, "slope": 0.5, "shortest": 0.2, "window": 0.0, "least": None},
@@ -447,12 +483,10 @@ def test_every_public_function_is_tried() -> None:
     calls = {call.__name__ for call, _, _ in FUNCTIONS.values()}
     names = set(ts.__all__) - {"__version__", "presets", "InvalidInput", "Diverged", "networks", "plots"}
     assert names <= calls
-    own = {
-        name
-        for module in (networks, plots)
-        for name, value in vars(module).items()
-        if isinstance(value, type(complaint)) and value.__module__ == module.__name__ and not name.startswith("_")
-    }
+    functions = {name: value for name, value in vars(networks).items() if isinstance(value, type(complaint))}
+    own = {name for name, value in functions.items() if value.__module__ == networks.__name__ and not name.startswith("_")}
+    own |= {name for name in plots.__all__ if isinstance(getattr(plots, name), type(complaint))}
+    assert len(own) > 15
     assert own <= calls
 
 
