@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from teacher_student.errors import Diverged as Diverged
     from teacher_student.errors import InvalidInput as InvalidInput
     from teacher_student.leaps.run import leap as leap
+    from teacher_student.learning_rule import LearningRule as LearningRule
     from teacher_student.order_parameters import OrderParameters as OrderParameters
     from teacher_student.order_parameters import plain_committee as plain_committee
     from teacher_student.output_scaling import with_output_scaling as with_output_scaling
     from teacher_student.pooling import pool as pool
-    from teacher_student.problem import LearningRule as LearningRule
     from teacher_student.problem import Problem as Problem
     from teacher_student.problem_file import load_problem as load_problem
     from teacher_student.registration import register_activation as register_activation
@@ -64,7 +64,7 @@ _WHERE = {
     "InvalidInput": "errors",
     "OrderParameters": "order_parameters",
     "plain_committee": "order_parameters",
-    "LearningRule": "problem",
+    "LearningRule": "learning_rule",
     "Piecewise": "schedules",
     "PowerLaw": "schedules",
     "Cosine": "schedules",
