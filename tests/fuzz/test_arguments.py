@@ -160,7 +160,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
         {"name": "new", "piecewise_linear": 0.1},
         {"piecewise_linear": {"number", "finite"}},
     ),
-    "register erf": (ts.register_activation, {"name": "wider", "erf": 2.0}, {}),
+    "register erf": (ts.register_activation, {"name": "wider", "erf": 2.0}, {"erf": {"positive"}}),
     "register polynomial": (ts.register_activation, {"name": "newer", "polynomial": [0.0, 1.0, 1.0]}, {}),
     "Problem": (
         ts.Problem,
