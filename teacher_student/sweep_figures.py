@@ -68,7 +68,7 @@ def phase_diagram(
     if x == y:
         refuse("y", y, f"another field than x, one of {', '.join(names)}")
     chosen = _levels(levels)
-    value, reason = _quantity(dataset, of)
+    value, reason, _ = _quantity(dataset, of)
     grid = value.dims != ("point",)
     if grid:
         _check_others(dataset, (x, y))
@@ -120,7 +120,8 @@ def family(
         The field whose values the curves belong to.
     of : str, Dataset or DataArray
         "eps_g" or "simulated_eps_g": curves against alpha, of simulations the mean over replicas; they end with a cross where a
-        run diverged. Or what `phase_diagram` takes: curves over the other field of the grid, with a gap where there is no value.
+        run diverged. Or what `phase_diagram` takes: curves over the other field of the grid, or if no other varies one curve over
+        this one, with errors of simulations, and a gap where there is no value.
     ax : Axes, optional
     levels : sequence of float
         Values of horizontal lines.
@@ -138,23 +139,22 @@ def family(
     against_time = isinstance(of, str) and of in ("eps_g", "simulated_eps_g")
     if against_time and of not in dataset:
         refuse("of", of, "a variable of the dataset")
+    others = [name for name in dimensions_of(dataset) if name != over and dataset.sizes[name] > 1]
     if against_time:
         _check_others(dataset, (over,))
-        others: tuple[str, ...] = ()
-    else:
-        others = tuple(d for d in dimensions_of(dataset) if d != over and dataset.sizes[d] > 1)
-        if len(others) != 1:
-            refuse("dataset", f"{len(others)} fields beside {over} that vary", "one, for the horizontal axis; select the others")
+    elif len(others) > 1:
+        refuse("dataset", f"{len(others)} fields beside {over} that vary", "one, for the horizontal axis; select the others")
     with figure_style():
         fig, ax = figure_of(ax)
         if against_time:
             _curves_in_time(ax, dataset, over, str(of))
         else:
-            _curves_over(ax, dataset, over, others[0], of)
+            _curves_over(ax, dataset, over, others[0] if others else None, of)
         for level in chosen:
             ax.axhline(level, color="0.4", linewidth=0.8, zorder=0)
-        title = textwrap.fill(str(dataset[over].attrs.get("long_name", over)), 24)
-        ax.legend(title=title, title_fontsize=8, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        title = textwrap.fill(str(dataset[over].attrs.get("long_name", over)), 24) if against_time or others else None
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(title=title, title_fontsize=8, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return fig, ax
 
 
@@ -176,20 +176,30 @@ def _curves_in_time(ax: Axes, dataset: xr.Dataset, over: str, of: str) -> None:
     ax.set_ylabel(r"generalisation error $\epsilon_g$")
 
 
-def _curves_over(ax: Axes, dataset: xr.Dataset, over: str, other: str, of: Any) -> None:
-    value, reason = (_over(each, over, other) for each in _quantity(dataset, of))
-    colours, x, known = colours_of(dataset.sizes[over]), positions(dataset, other), np.isfinite(value.values)
-    order = np.argsort(x)
-    for i, label in enumerate(dataset[over].values):
+def _curves_over(ax: Axes, dataset: xr.Dataset, over: str, other: str | None, of: Any) -> None:
+    """Draw one curve over the field `other` for every value of `over`, or without another field one over `over`."""
+    value, reason, error = _quantity(dataset, of)
+    if other is None:
+        along = over
+        columns = [_over(each.expand_dims("curve"), "curve", over) for each in (value, reason, error)]
+    else:
+        along = other
+        columns = [_over(each, over, other) for each in (value, reason, error)]
+    numbers, reasons, errors = (each.values for each in columns)
+    x, known = positions(dataset, along), np.isfinite(numbers)
+    order, colours = np.argsort(x), colours_of(len(numbers))
+    for i in range(len(numbers)):
         style = {"color": colours[i], "linestyle": DASHES[i % len(DASHES)], "marker": MARKERS[i % len(MARKERS)]}
-        ax.plot(x[order], value.values[i, order], markersize=4, label=_short(label), **style)
-    finite = value.values[known]
+        bars = errors[i, order] if np.isfinite(errors[i]).any() else None
+        label = None if other is None else _short(dataset[over].values[i])
+        ax.errorbar(x[order], numbers[i, order], yerr=bars, markersize=4, capsize=2, elinewidth=0.8, label=label, **style)
+    finite = numbers[known]
     if len(finite) and (finite > 0).all() and finite.max() > 10.0 * finite.min():
         ax.set_yscale("log")
         plain_ticks(ax.yaxis, float(finite.max() / finite.min()))
     # Values that are not final are marked where they are, and missing ones at the lower edge.
-    mark(ax, np.broadcast_to(x, known.shape), np.where(known, value.values, ax.get_ylim()[0]), reason.values, known)
-    label_axis(ax.xaxis, dataset, other)
+    mark(ax, np.broadcast_to(x, known.shape), np.where(known, numbers, ax.get_ylim()[0]), reasons, known)
+    label_axis(ax.xaxis, dataset, along)
     ax.set_ylabel(_label_of(value))
 
 
@@ -226,8 +236,8 @@ def _levels(levels: object) -> list[float]:
     return sorted({check_non_negative(f"levels[{i}]", level) for i, level in enumerate(levels)})
 
 
-def _quantity(dataset: xr.Dataset, of: Any) -> tuple[xr.DataArray, xr.DataArray]:
-    """Return values over the points of a sweep, and why they are missing where they are."""
+def _quantity(dataset: xr.Dataset, of: Any) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """Return values over the points of a sweep, why they are missing where they are, and their errors."""
     expected = "one of " + ", ".join(LONG_NAMES) + ", what sweep_values returns, or numbers over the points of the sweep"
     if isinstance(of, str):
         check_choice("of", of, LONG_NAMES)
@@ -236,6 +246,7 @@ def _quantity(dataset: xr.Dataset, of: Any) -> tuple[xr.DataArray, xr.DataArray]
         if not {"value", "reason"} <= set(of.data_vars):
             refuse("of", "a dataset without value and reason", expected)
         value, reason = of["value"], of["reason"]
+        error = of["error"] if "error" in of else xr.full_like(value, np.nan)
         if of.attrs.get("of") in _SHORT:
             level = f" {of.attrs['level']:g}" if "level" in of.attrs else ""
             value = value.assign_attrs(figure_label=_SHORT[of.attrs["of"]] + level)
@@ -243,8 +254,9 @@ def _quantity(dataset: xr.Dataset, of: Any) -> tuple[xr.DataArray, xr.DataArray]
         value = check_instance("of", of, xr.DataArray, expected)
         status = dataset["status"] if "status" in dataset else dataset["simulated_status"]
         reason = status.where(status != "complete", "")
+        error = xr.full_like(value, np.nan, dtype=np.float64)
     if set(value.dims) != set(dimensions_of(dataset)) or value.dtype.kind not in "fiu":
         refuse("of", f"dimensions {value.dims}", f"numbers over {dimensions_of(dataset)}")
     if any(value.sizes[name] != dataset.sizes[name] for name in value.dims):
         refuse("of", f"shape {value.shape}", "numbers over the points of this dataset")
-    return value, reason
+    return value, reason, error

@@ -117,7 +117,8 @@ def _add_plot(commands: argparse._SubParsersAction[_Parser]) -> None:
     name = "one figure: a .png, .pdf or .svg of one file, or of a theory and one or two simulations of it"
     command.add_argument("-o", "--output", type=path_argument, metavar="FIGURE", help=name)
     values = ("final", "stationary", "passage", "plateau", "onset")
-    command.add_argument("--of", choices=values, default="final", help="what of a sweep over two fields (default: %(default)s)")
+    text = "what of a sweep (default: eps_g against alpha for one field, final for two)"
+    command.add_argument("--of", choices=values, help=text)
     command.add_argument("--level", type=float, metavar="E", help="the eps_g that is passed, for --of passage")
     command.set_defaults(run=_plot)
 

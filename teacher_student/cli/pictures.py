@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def figures_of_files(files: list[Path], output: Path | None, of: str, level: float | None) -> Iterator[tuple[Any, Path]]:
+def figures_of_files(files: list[Path], output: Path | None, of: str | None, level: float | None) -> Iterator[tuple[Any, Path]]:
     """Yield figures with the paths they belong to: one of all `files` at `output`, or a PNG beside each.
 
-    All files are read and all paths checked before the first figure is drawn. Sweeps over two fields show `of`, with its `level`.
+    All files are read and all paths checked before the first figure is drawn. Sweeps show `of`, with its `level`; by
+    default those over one field curves of eps_g, and those over two its final value.
     """
     from teacher_student.sweeps.dataset import stored_sweep
     from teacher_student.trajectory import load_trajectory
@@ -37,7 +38,7 @@ def figures_of_files(files: list[Path], output: Path | None, of: str, level: flo
         yield (_figure(*_together([next(rest)])) if sweep is None else _figure_of_sweep(sweep, of, level)), picture
 
 
-def _figure_of_sweep(dataset: xr.Dataset, of: str, level: float | None) -> Any:
+def _figure_of_sweep(dataset: xr.Dataset, of: str | None, level: float | None) -> Any:
     """Return the curves of a sweep over one field, or the diagram of one over two."""
     from teacher_student.plots import family, phase_diagram
     from teacher_student.sweeps.one_point import dimensions_of
@@ -48,11 +49,14 @@ def _figure_of_sweep(dataset: xr.Dataset, of: str, level: float | None) -> Any:
     if fields == ["point"]:
         fields = [str(name) for name, coordinate in dataset.coords.items() if coordinate.dims == ("point",)]
     elif len(fields) == 1:
-        return family(dataset, fields[0], "simulated_eps_g" if simulated else "eps_g")[0]
+        curves = "simulated_eps_g" if simulated else "eps_g"
+        return family(dataset, fields[0], curves if of is None else sweep_values(dataset, of, level=level, simulated=simulated))[
+            0
+        ]
     if len(fields) != 2:
         refuse("files", f"a sweep over {len(fields)} fields", "one over one or two; ts.plots shows selections of others")
     x, y = fields
-    return phase_diagram(dataset, x, y, sweep_values(dataset, of, level=level, simulated=simulated))[0]
+    return phase_diagram(dataset, x, y, sweep_values(dataset, of or "final", level=level, simulated=simulated))[0]
 
 
 def stages_of_file(file: Path, least: float | None) -> str:

@@ -158,8 +158,15 @@ def test_families_are_curves_of_runs_or_of_values(dataset: xr.Dataset) -> None:
     crosses = [line for line in ax.lines if line.get_marker() == "x"]
     assert len(crosses) == 1
     _, ax = ts.plots.family(dataset, NOISE, "final", levels=[0.1])
-    np.testing.assert_array_equal(ax.lines[1].get_ydata(), ts.sweep_values(dataset, "final")["value"].values[:, 1])
+    assert len(ax.containers) == 2
+    np.testing.assert_array_equal(ax.containers[1].lines[0].get_ydata(), ts.sweep_values(dataset, "final")["value"].values[:, 1])
     assert ax.lines[-1].get_ydata() == [0.1, 0.1]
+    simulated = ts.sweep_values(dataset.isel({NOISE: 1}), "final", simulated=True)
+    _, ax = ts.plots.family(dataset.isel({NOISE: 1}), ETA, simulated)
+    (curve,) = ax.containers
+    np.testing.assert_array_equal(curve.lines[0].get_ydata(), simulated["value"].values)
+    segments = np.array(curve.lines[2][0].get_segments()[1])
+    assert segments[1, 1] - segments[0, 1] == pytest.approx(2 * simulated["error"].values[1])
     _, ax = ts.plots.family(dataset.isel({NOISE: 1}), ETA, "simulated_eps_g")
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), dataset["simulated_eps_g"].mean("replica").values[0, 1, 1:])
 
@@ -191,7 +198,7 @@ def test_what_cannot_be_shown_is_refused(dataset: xr.Dataset) -> None:
         (lambda: ts.plots.phase_diagram(dataset, ETA, NOISE, dataset["eps_g"]), "of"),
         (lambda: ts.plots.phase_diagram(dataset, ETA, NOISE, levels=["low"]), r"levels\[0\]"),
         (lambda: ts.plots.family(dataset, ETA), "dataset"),
-        (lambda: ts.plots.family(dataset.isel({NOISE: 0}), ETA, "final"), "dataset"),
+        (lambda: ts.plots.family(dataset.expand_dims({"rule.eta_v": [0.0, 1.0]}), ETA, "final"), "dataset"),
         (lambda: ts.plots.family(dataset, "alpha"), "over"),
     ):
         with pytest.raises(ts.InvalidInput, match=f"^{field}: got "):
@@ -204,6 +211,7 @@ def test_commands_show_sweeps(dataset: xr.Dataset, tmp_path: Path, capsys: pytes
     assert cli.main(["plot", str(tmp_path / "two.nc"), str(tmp_path / "one.nc")]) == 0
     assert cli.main(["plot", str(tmp_path / "two.nc"), "--of", "passage", "--level", "0.02", "-o", str(tmp_path / "a.svg")]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"two.nc", "one.nc", "two.png", "one.png", "a.svg"}
+    assert cli.main(["plot", str(tmp_path / "one.nc"), "--of", "onset", "-o", str(tmp_path / "b.pdf")]) == 0
     assert cli.main(["plot", str(tmp_path / "two.nc"), "--of", "passage"]) == 2
     capsys.readouterr()
     assert cli.main(["stages", str(tmp_path / "two.nc")]) == 0
