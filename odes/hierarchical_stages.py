@@ -55,7 +55,7 @@ for k, (onset, m) in enumerate(zip(found["onset"].values, found["closest"].value
     cosine = np.interp(onset, smallest["alpha"], found["normalized_overlaps"][:, k, m])
     axes[2].plot(onset, cosine, "o", color=ts.plots.COLOURS[k], markeredgecolor="black", zorder=3)
     since = "never" if np.isnan(onset) else f"from alpha = {onset:.4g} on"
-    print(f"N = {N_INPUTS[0]}: student {k + 1} specialised on teacher {m + 1} {since}")
+    print(f"N = {N_INPUTS[0]}: student {k} specialised on teacher {m} {since}")
 axes[2].set_ylim(0.0, 1.05)
 title = f"$N={N_INPUTS[0]}$: each unit with the teacher unit it is closest to in the end\n"
 axes[2].set_title(title + r"circles: onset of specialisation; grey: falls of $\epsilon_g$", fontsize=9)

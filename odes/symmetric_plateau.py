@@ -36,11 +36,11 @@ axes[0, 0].set(ylim=(1e-8, 2), xlabel=r"time $\alpha$ = steps / $N$", ylabel=r"g
 axes[0, 0].legend(frameon=False, loc="lower left")
 R = runs[SHOWN[1]]["R"].values
 for k, m in np.ndindex(3, 3):
-    label = f"student {k + 1}" if m == 0 else None
+    label = f"student {k}" if m == 0 else None
     axes[0, 1].semilogx(times[1:], R[1:, k, m], ts.plots.DASHES[m], color=ts.plots.COLOURS[k], label=label)
 axes[0, 1].set(xlabel=r"time $\alpha$ = steps / $N$", ylabel=rf"overlaps $R_{{km}}$ at $\eta={SHOWN[1]}$")
 for m in range(3):
-    axes[0, 1].plot([], [], ts.plots.DASHES[m], color="0.4", label=f"teacher {m + 1}")
+    axes[0, 1].plot([], [], ts.plots.DASHES[m], color="0.4", label=f"teacher {m}")
 axes[0, 1].legend(frameon=False)
 rates = np.array(sorted(points))
 escape = np.array([points[eta].escape_rates[0] for eta in rates])

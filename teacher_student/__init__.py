@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from teacher_student.errors import Diverged as Diverged
     from teacher_student.errors import InvalidInput as InvalidInput
     from teacher_student.leaps.run import leap as leap
+    from teacher_student.learning_rule import LearningRule as LearningRule
     from teacher_student.order_parameters import OrderParameters as OrderParameters
     from teacher_student.order_parameters import plain_committee as plain_committee
     from teacher_student.output_scaling import with_output_scaling as with_output_scaling
     from teacher_student.pooling import pool as pool
-    from teacher_student.problem import LearningRule as LearningRule
     from teacher_student.problem import Problem as Problem
     from teacher_student.problem_file import load_problem as load_problem
     from teacher_student.registration import register_activation as register_activation
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from teacher_student.schedules import Ramp as Ramp
     from teacher_student.sgd.run import simulate as simulate
     from teacher_student.sweeps.design import Sweep as Sweep
+    from teacher_student.sweeps.reductions import sweep_values as sweep_values
     from teacher_student.sweeps.run import sweep as sweep
     from teacher_student.sweeps.sweep_file import load_sweep as load_sweep
     from teacher_student.theory.integrate import integrate as integrate
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from teacher_student.theory.stability.fixed_points import fixed_point as fixed_point
     from teacher_student.theory.stability.plateau import escape_probability as escape_probability
     from teacher_student.theory.stability.plateau import plateau_length as plateau_length
+    from teacher_student.theory.stationary import integrate_until_stationary as integrate_until_stationary
     from teacher_student.times import log_spaced_times as log_spaced_times
     from teacher_student.toml_files import presets as presets
     from teacher_student.trajectory import load_trajectory as load_trajectory
@@ -62,7 +64,7 @@ _WHERE = {
     "InvalidInput": "errors",
     "OrderParameters": "order_parameters",
     "plain_committee": "order_parameters",
-    "LearningRule": "problem",
+    "LearningRule": "learning_rule",
     "Piecewise": "schedules",
     "PowerLaw": "schedules",
     "Cosine": "schedules",
@@ -77,6 +79,7 @@ _WHERE = {
     "presets": "toml_files",
     "warm_restart": "restart",
     "integrate": "theory.integrate",
+    "integrate_until_stationary": "theory.stationary",
     "predict": "theory.noise.predictions",
     "simulate": "sgd.run",
     "leap": "leaps.run",
@@ -91,6 +94,7 @@ _WHERE = {
     "Sweep": "sweeps.design",
     "load_sweep": "sweeps.sweep_file",
     "sweep": "sweeps.run",
+    "sweep_values": "sweeps.reductions",
     "stages": "analysis.stages",
     "passage_times": "analysis.stages",
     "specialization": "analysis.specialization",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -38,6 +39,16 @@ class Diverged(ArithmeticError):
     def __init__(self, message: str, trajectory: xr.Dataset | None = None) -> None:
         super().__init__(message)
         self.trajectory = trajectory
+
+
+def warn_of_interruption(trajectory: xr.Dataset, stacklevel: int) -> None:
+    """Warn, `stacklevel` calls above, that `trajectory` ends early if Ctrl-C has ended it: a notebook goes on after it."""
+    if trajectory.attrs["status"] != "interrupted":
+        return
+    times = trajectory["alpha"].values
+    until = f"ends at alpha = {times[-1]:.6g}" if len(times) else "holds no output time"
+    text = f"{trajectory.attrs['source']} interrupted: the trajectory {until}, and its status is 'interrupted'"
+    warnings.warn(text, UserWarning, stacklevel=stacklevel + 1)
 
 
 def refuse(field: str, value: object, expected: str) -> NoReturn:

@@ -17,6 +17,9 @@ from teacher_student.errors import InvalidInput, refuse
 if TYPE_CHECKING:
     from teacher_student.arrays import Array
 
+# The formats of figures: pixels, and two of lines that papers take.
+FIGURES = (".png", ".pdf", ".svg")
+
 _COUNT = itertools.count()
 
 
@@ -157,12 +160,19 @@ def load_arrays(path: Path) -> dict[str, Array] | None:
     return arrays if all(isinstance(array, np.ndarray) for array in arrays.values()) else None
 
 
+def check_figure_name(path: Path) -> None:
+    """Refuse `path` unless its suffix names a format of figures."""
+    if path.suffix.lower() not in FIGURES:
+        refuse("output", str(path), f"a name that ends in {', '.join(FIGURES[:-1])} or {FIGURES[-1]}")
+
+
 def save_figure(figure: object, path: Path) -> None:
-    """Write a figure as PNG and close it."""
+    """Write a figure in the format that its name ends in, and close it; raises `InvalidInput` for another name."""
+    check_figure_name(path)
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
 
     assert isinstance(figure, Figure)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=200, format="png")
+        figure.savefig(temporary, dpi=200, format=path.suffix[1:].lower())
     plt.close(figure)

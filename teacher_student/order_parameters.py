@@ -16,6 +16,7 @@ from teacher_student.errors import InvalidInput, refuse
 from teacher_student.gaussian_averages import averages_of
 from teacher_student.gaussian_averages.mehler import converges, mehler_generalisation_error
 from teacher_student.kernels import njit
+from teacher_student.summaries import html_table
 
 # A Gram matrix typed with twelve digits passes; a wrong one is off by far more.
 _GRAM_TOLERANCE = 1e-9
@@ -23,7 +24,7 @@ _GRAM_TOLERANCE = 1e-9
 _LARGEST = 1e30
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OrderParameters:
     """The state that closes under on-line learning at N -> infinity (docs/theory.rst: `overlaps`); immutable.
 
@@ -80,6 +81,20 @@ class OrderParameters:
         return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
     __hash__ = None  # type: ignore[assignment]  # arrays compare by value here, so there is nothing to hash
+
+    def __repr__(self) -> str:
+        return f"OrderParameters(K={self.n_units}, P={self.n_modes}, M={self.n_teacher}, {self._in_words})"
+
+    def _repr_html_(self) -> str:
+        """Return all arrays for a notebook, Q and R of the units first."""
+        arrays = {"Q": self.Q, "R": self.R, **{f.name: getattr(self, f.name) for f in fields(self)}}
+        rows = [(name, np.array2string(array, precision=4, threshold=60)) for name, array in arrays.items()]
+        return html_table(f"{self!r}", rows)
+
+    @property
+    def _in_words(self) -> str:
+        lengths, cosines = np.sqrt(np.clip(self.Q.diagonal(), 0.0, None)), np.abs(unit_cosines(self.Q, self.R, self.T))
+        return f"lengths {lengths.min():.3g} to {lengths.max():.3g}, abs(cosines) up to {cosines.max():.3g}"
 
     @property
     def n_units(self) -> int:

@@ -8,143 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from teacher_student.activations import get_activations
 from teacher_student.arrays import FloatArray
-from teacher_student.errors import check_flag, check_instance, check_non_negative, check_seed, check_whole, refuse
+from teacher_student.errors import check_instance, check_seed, check_whole, refuse, shown
 from teacher_student.layout import RATES as RATES
-from teacher_student.layout import Eta
+from teacher_student.learning_rule import LearningRule as LearningRule
 from teacher_student.networks import check_n_inputs
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.output_factors import check_applied
-from teacher_student.schedules import ROUNDING, Rate, Schedule, check_rate, largest_rate, scaled, schedule_rows
+from teacher_student.summaries import html_table
 from teacher_student.times import MOST_STEPS, output_times
 from teacher_student.toml_text import toml
 from teacher_student.velocities import Velocities, check_velocities
 
 RUN_KEYS = ("alpha", "n_inputs", "replicas", "seed")
-_LARGEST_BATCH = 10**15  # kernels count in 64 bits, and in floating point up to 2^53
 
 
-@dataclass(frozen=True)
-class LearningRule:
-    """The learning rule: on-line SGD with one rate for each factor (docs/theory.rst: `step`, with velocities `heavyball`).
-
-    Parameters
-    ----------
-    activation : str
-        Name of the student's activation.
-    eta_xi_in : float or schedule
-        Rate of the input modes, eta / sqrt(N) per step on weights of order one.
-    eta_sigma, eta_xi_out, eta_v : float or schedule
-        Rates of mode strengths, output modes and output weights, eta / N per step. A rate of zero at all times freezes its
-        factor. A schedule is a `Piecewise`, `PowerLaw`, `Cosine`, `Exponential` or `Ramp` of alpha.
-    noise : float
-        Standard deviation of the Gaussian noise on the teacher's label.
-    weight_decay : float
-        kappa; every trained factor theta shrinks by eta_theta kappa theta / N per step.
-    batch_size : int
-        Inputs per step; the step follows their mean gradient.
-    teacher_activation : str, optional
-        Name of the teacher's activation; by default that of the student.
-    momentum : float
-        beta of heavy-ball momentum, from 0 to below 1: every trained factor has a velocity, which is beta times itself plus the
-        step of plain SGD, and moves by it.
-    friction : float, optional
-        gamma of heavy-ball momentum with 1 - beta = gamma / N: the velocity is (1 - gamma / N) times itself plus the step of
-        plain SGD, and its factor moves by 1 / N of it. By default there are no velocities.
-    spherical : bool
-        Rescale every input mode, a row of xi_in, to the length it had at alpha = 0 after each step.
-
-    Raises
-    ------
-    InvalidInput
-        If a rate, the noise or the decay is negative or not finite, the batch is no whole number above 0, `spherical` is neither
-        true nor false, or there is no such activation.
-    """
-
-    activation: str = "erf"
-    eta_xi_in: Rate = field(kw_only=True)
-    eta_sigma: Rate = 0.0
-    eta_xi_out: Rate = 0.0
-    eta_v: Rate = 0.0
-    noise: float = 0.0
-    weight_decay: float = 0.0
-    batch_size: int = 1
-    teacher_activation: str | None = None
-    momentum: float = 0.0
-    friction: float | None = None
-    spherical: bool = False
-
-    def __post_init__(self) -> None:
-        get_activations(self.activation, self.teacher_activation)
-        for name in RATES:
-            object.__setattr__(self, name, check_rate(name, getattr(self, name)))
-        for name in ("noise", "weight_decay"):
-            object.__setattr__(self, name, check_non_negative(name, getattr(self, name)))
-        object.__setattr__(self, "batch_size", check_whole("batch_size", self.batch_size, least=1))
-        if self.batch_size > _LARGEST_BATCH:
-            refuse("batch_size", self.batch_size, f"at most {_LARGEST_BATCH}")
-        object.__setattr__(self, "momentum", check_non_negative("momentum", self.momentum, "a number from 0 to below 1"))
-        if self.momentum >= 1:
-            refuse("momentum", self.momentum, "a number from 0 to below 1")
-        if self.friction is not None:
-            object.__setattr__(self, "friction", check_non_negative("friction", self.friction))
-            if self.momentum > 0:
-                refuse("friction", self.friction, f"either friction or a momentum, which is {self.momentum}")
-        object.__setattr__(self, "spherical", check_flag("spherical", self.spherical))
-        if self.spherical and self.has_velocity:
-            refuse("spherical", self.spherical, "false, for the rule has momentum or friction")
-
-    @property
-    def schedules(self) -> FloatArray:
-        """The rates of the four factors, eta_xi_in first, as (4, width) data for `teacher_student.schedules.rates_at`."""
-        return schedule_rows([getattr(self, name) for name in RATES])
-
-    @property
-    def has_velocity(self) -> bool:
-        """Whether trained factors have velocities, by `momentum` or `friction`."""
-        return self.momentum > 0 or self.friction is not None
-
-    @property
-    def without_momentum(self) -> LearningRule:
-        """The plain rule that fixed momentum amounts to at leading order in 1/N: every rate eta is eta / (1 - momentum)."""
-        if self.momentum == 0:
-            return self
-        rates: dict[str, Any] = {name: scaled(getattr(self, name), 1.0 / (1.0 - self.momentum)) for name in RATES}
-        return dataclasses.replace(self, **rates, momentum=0.0)
-
-    @property
-    def largest_rates(self) -> FloatArray:
-        """The largest value of each rate, (4,); zero if its factor is frozen."""
-        return np.array([largest_rate(getattr(self, name)) for name in RATES])
-
-    @property
-    def jumps(self) -> FloatArray:
-        """The times alpha > 0 at which a rate or a derivative of it jumps, increasing; one for those that differ by rounding."""
-        schedules = [rate for name in RATES if isinstance(rate := getattr(self, name), Schedule)]
-        times = np.unique([time for schedule in schedules for time in schedule.jumps()])
-        return times[np.diff(times, prepend=-np.inf) > self.rounding(times)]
-
-    def rounding(self, alpha: FloatArray) -> FloatArray:
-        """Return how far from times `alpha` a schedule may jump that jumps there up to rounding."""
-        elapsed = max(getattr(getattr(self, name), "elapsed", 0.0) for name in RATES)
-        return np.asarray(10.0 * ROUNDING * (alpha + elapsed))
-
-    @property
-    def eta(self) -> Eta:
-        """The same as `rates`, by name."""
-        return Eta(*self.rates.tolist())
-
-    @property
-    def rates(self) -> FloatArray:
-        """(eta_xi_in, eta_sigma, eta_xi_out, eta_v), the order of all kernels; raises `InvalidInput` if one is a schedule."""
-        for name in RATES:
-            if isinstance(rate := getattr(self, name), Schedule):
-                refuse(f"rule.{name}", rate, "a constant rate here")
-        return self.largest_rates
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Problem:
     """One problem of online learning, to be integrated and simulated.
 
@@ -213,6 +92,54 @@ class Problem:
         return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
     __hash__ = None  # type: ignore[assignment]  # compares by value, arrays included
+
+    def __repr__(self) -> str:
+        state = self.initial
+        sizes = f"K={state.n_units}, P={state.n_modes}, M={state.n_teacher}"
+        return f"Problem({shown(self.name)}: {sizes}, {self.rule!r}, {self._run_in_words})"
+
+    def _repr_html_(self) -> str:
+        """Return description, sizes, rule and run as a table for a notebook."""
+        rows: list[tuple[str, object]] = [("description", self.description)] if self.description else []
+        rows += [("initial", f"{self.initial!r}"), ("run", self._run_in_words)]
+        if self.output_scaling != "1":
+            rows.append(("output_scaling", str(self.output_scaling)))
+        rows += [(f"rule.{name}", value) for name, value in self.rule.settings.items()]
+        return html_table(f"Problem {self.name}", rows)
+
+    @property
+    def _run_in_words(self) -> str:
+        times = f"alpha up to {self.alpha[-1]:.6g} at {len(self.alpha)} times"
+        return f"{times}, N={self.n_inputs}, replicas={self.replicas}, seed={shown(self.seed)}"
+
+    def replace(self, **changes: Any) -> Problem:
+        """Return the problem with fields of its own, of its rule or of its initial state replaced.
+
+        Parameters
+        ----------
+        **changes
+            New values by the names of fields, as ``problem.replace(eta_xi_in=0.3, noise=0.1, n_inputs=1000)``. Names of all
+            three differ. Overlaps and output weights are those of `OrderParameters`, which contain the ``output_scaling``.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such field, or its value is impossible.
+        """
+        of_rule, of_state = ({f.name for f in fields(kind)} for kind in (LearningRule, OrderParameters))
+        own = {f.name for f in fields(self)}
+        for name, value in changes.items():
+            if name not in own | of_rule | of_state:
+                refuse(name, value, "a field of the problem: " + ", ".join(sorted(own | of_rule | of_state)))
+        chosen = {name: value for name, value in changes.items() if name in own}
+        new_of_rule, new_of_state = ({n: v for n, v in changes.items() if n in part} for part in (of_rule, of_state))
+        if new_of_rule:
+            rule = check_instance("rule", chosen.get("rule", self.rule), LearningRule)
+            chosen["rule"] = dataclasses.replace(rule, **new_of_rule)
+        if new_of_state:
+            initial = check_instance("initial", chosen.get("initial", self.initial), OrderParameters)
+            chosen["initial"] = dataclasses.replace(initial, **new_of_state)
+        return dataclasses.replace(self, **chosen)
 
     def to_toml(self) -> str:
         """Return the problem as TOML text, every number written out; `load_problem` of it gives an equal problem."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from teacher_student.errors import InvalidInput, check_seed, check_whole, refuse
+from teacher_student.dotted_fields import set_fields
+from teacher_student.errors import InvalidInput, check_instance, check_seed, check_whole, refuse
 from teacher_student.networks import li_huang_weights, overlaps
 from teacher_student.order_parameters import OrderParameters, plain_committee
 from teacher_student.output_factors import Applied, check_output_scaling
@@ -26,15 +27,28 @@ DEFAULT_PRESET = "staircase"
 _MOST_TIMES = 1_000_000
 
 
-def load_problem(source: str | Path) -> Problem:
+def load_problem(source: str | Path, changes: dict[str, Any] | None = None) -> Problem:
     """Return the problem in a TOML file, or the preset of that name.
 
-    Raises `InvalidInput` if it is no path, if there is neither, if the file is no TOML, or at the first field that is unknown or
-    impossible.
+    Parameters
+    ----------
+    source : str or Path
+        The file, or the name of a preset.
+    changes : dict, optional
+        Fields to replace in its tables, by dotted names: ``{"rule.eta_xi_in": 0.3, "initial.R.0.1": 0.2}``.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no path, if there is neither, if the file is no TOML, or at the first field that is unknown or impossible.
     """
     text = text_of_problem(source)
+    changes = {} if changes is None else check_instance("changes", changes, dict, "a table of fields by dotted names")
     try:
-        return parse_problem(text)
+        document = tables(text, "problem")
+        for name, value in changes.items():
+            set_fields(document, check_instance("changes", name, str, "names of fields"), value)
+        return build_problem(document)
     except InvalidInput as error:
         raise InvalidInput(f"{source}: {error}") from None
 
@@ -66,6 +80,8 @@ def build_problem(document: dict[str, Any]) -> Problem:
         refuse("rule.eta_xi_in", None, "a number of at least 0 (0 freezes the input modes)")
     _check_keys("run.", sections["run"], RUN_KEYS)
     run = dict(sections["run"])
+    if isinstance(run.get("n_inputs"), float) and run["n_inputs"].is_integer():
+        run["n_inputs"] = int(run["n_inputs"])  # 1e3, which TOML takes for a number with a fraction
     if isinstance(run.get("alpha"), dict):
         run["alpha"] = _times_of_table(run["alpha"])
     labels = {name: document[name] for name in ("name", "description") if name in document}

@@ -18,6 +18,7 @@ from teacher_student.trajectory_form import DIMENSIONS as DIMENSIONS
 from teacher_student.trajectory_form import EPS_G_ERROR, NORMALIZED_OVERLAPS, OF_VELOCITIES, as_dataset, as_trajectory
 
 COMPLETE = "complete"
+DIMENSIONLESS = "1"  # as the CF conventions have it
 _WHOLE_NUMBERS = ("seed", "n_inputs")  # attributes that may be beyond 64 bits
 
 _FORMAT = "teacher_student trajectory 1"
@@ -59,10 +60,10 @@ def build_trajectory(
     dimensions = {**DIMENSIONS, **OF_VELOCITIES, EPS_G_ERROR: ()}
     data = {name: (leading + dimensions[name], array) for name, array in arrays.items()}
     data |= {"T": (OF_TEACHER["T"].dimensions, T), "v_teacher": (OF_TEACHER["v_teacher"].dimensions, v_teacher)}
-    coordinates = {"alpha": ("alpha", alpha, {"long_name": "alpha = steps / N"})}
+    coordinates = {"alpha": ("alpha", alpha, {"long_name": "time alpha", "units": "steps / N"})}
     trajectory = xr.Dataset(data, coords=coordinates)
     for name in trajectory.data_vars:
-        trajectory[name].attrs["long_name"] = LONG_NAMES[str(name)]
+        trajectory[name].attrs |= {"long_name": LONG_NAMES[str(name)], "units": DIMENSIONLESS}
     trajectory.attrs = {"format": _FORMAT, "problem": problem.to_toml(), "status": COMPLETE, **attributes}
     return trajectory
 

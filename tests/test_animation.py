@@ -27,6 +27,12 @@ def test_a_film_has_its_frames_and_they_change(theory: xr.Dataset, tmp_path: Pat
         first = np.asarray(film.convert("RGB")).astype(int)
         film.seek(3)
         last = np.asarray(film.convert("RGB")).astype(int)
+    wide = first.shape[1]
+    orange = [np.argwhere((np.abs(frame - [213, 94, 0]) < 20).all(axis=-1))[:, 1] for frame in (first, last)]
+    ends = [(columns.min(), columns.max()) for columns in orange]
+    assert all(8 <= end - start + 1 <= 14 for start, end in ends)  # the whole point, also at the ends of the axes
+    assert ends[0][1] < 0.25 * wide < 0.45 * wide < ends[1][0]
+    assert np.abs(last - first)[: int(0.15 * len(first)), : wide // 2].max() > 100  # the time
     right = slice(int(0.55 * first.shape[1]), int(0.8 * first.shape[1]))
     assert np.abs(last - first)[:, right].max() > 100  # the matrix: all alike at first, one large entry a unit in the end
     assert [path.name for path in tmp_path.iterdir()] == ["film.gif"]

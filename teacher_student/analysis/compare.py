@@ -13,6 +13,7 @@ from teacher_student.analysis.verdict import DIFFERS, Test, Verdict, judge, not_
 from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.layout import FACTORS
+from teacher_student.summaries import html_table
 from teacher_student.theory.integrate import integrate, predicts_fluctuations
 from teacher_student.theory.noise.predictions import predict
 from teacher_student.theory.noise.sampling_error import sampling_error
@@ -23,6 +24,8 @@ VARIABLES = ("eps_g", *FACTORS, "Q", "R")
 
 # Replicas that start from the same overlaps differ there by rounding only, which is no spread to compare with.
 _ROUNDING = 1e-10
+_NOTHING_LEARNS = "nothing learns, so that nothing fluctuates"
+_NO_NOISE = "there is no linear noise, because g' has jumps and its Gaussian averages are sampled"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +63,7 @@ class Deviation:
     largest_absolute: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     """A theory and a simulation at the same times, and their deviations.
 
@@ -100,6 +103,27 @@ class Comparison:
     agreement: tuple[Test, ...] = ()
     averages: xr.Dataset | None = None
 
+    def __repr__(self) -> str:
+        return f"Comparison({problem_of(self.simulation).name}: {self._runs}, {self.verdict!r})"
+
+    def _repr_html_(self) -> str:
+        """Return verdict and deviations as tables for a notebook."""
+        header = ("", "largest, standard errors", "where", "alpha", "rms, predicted", "spread / predicted")
+        rows = [
+            (d.name, d.largest, d.where, d.alpha, d.rms_predicted, d.spread) if d.n_compared else (d.name, *5 * ("",))
+            for d in self.deviations
+        ]
+        title = f"{problem_of(self.simulation).name}: {self._runs}"
+        return html_table(title, rows, header) + self.verdict._repr_html_()
+
+    @property
+    def _runs(self) -> str:
+        runs = [f"N={self.simulation.attrs['n_inputs']}"]
+        for simulation in (self.simulation, self.other):
+            if simulation is not None:
+                runs.append(f"{simulation.sizes['replica']} replicas ({simulation.attrs['method']})")
+        return ", ".join([*runs, f"alpha up to {float(self.simulation['alpha'][-1]):.6g}"])
+
     @property
     def largest_sampling_error(self) -> float:
         """Largest standard error that sampled averages give the theory, in those of the mean over the runs."""
@@ -120,9 +144,15 @@ class Comparison:
 
     def plot(self) -> tuple[Any, Any]:
         """Return the comparison figure, (fig, axes)."""
-        from teacher_student.plots import comparison  # matplotlib takes a while, and only figures need it
+        from teacher_student.trajectory_figures import comparison  # matplotlib takes a while, and only figures need it
 
         return comparison(self.theory, self.simulation, self.prediction, self.other, self.verdict.left_out)
+
+    def report(self) -> str:
+        """Return the report that ``teacher-student compare`` writes, as Markdown: runs, verdict, deviations and problem."""
+        from teacher_student.analysis.report import report  # what compares does not know how it is told
+
+        return report(self)
 
 
 def standard_error(simulation: xr.Dataset, name: str) -> FloatArray:
@@ -201,7 +231,7 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
         z_predicted=z_predicted,
         deviations=tuple(deviations),
         prediction=prediction,
-        verdict=judge(theory, simulation) if fluctuates else not_judged(),
+        verdict=judge(theory, simulation) if fluctuates else not_judged((_NOTHING_LEARNS if wanted else _NO_NOISE,)),
         other=other,
         agreement=() if other is None else agreement(simulation, other),
         averages=averages,

@@ -85,6 +85,8 @@ class Evidence:
         Relative error that the predicted variances may have: typical error of the quasi-random averages, and next order in 1/N.
     judged, left_out : tuple of (float, float)
         Intervals of alpha at whose ends the theory can and cannot be trusted: the expansion at this N, and sampled averages.
+    reasons : tuple of str
+        Why it cannot be trusted there, or why there is no innovation.
     """
 
     innovations: list[Sample]
@@ -93,6 +95,7 @@ class Evidence:
     variance_error: float
     judged: Spans
     left_out: Spans
+    reasons: tuple[str, ...]
 
 
 def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
@@ -114,14 +117,19 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     spans: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     trusted_before = True
     known = known_noise(theory)
+    reasons = []
     for i, j in itertools.pairwise(check_times(theory["alpha"].values, N, n_replicas)):
         if not known[j]:
+            reasons.append(f"the linear noise ends {theory.attrs['fluctuations_ended']}")
             spans[False].append((float(theory["alpha"][i]), float(theory["alpha"][j])))
             continue
         innovation, whole = (_sample(theory, deviation, of_sets, sensitivity, start, j, N) for start in (i, None))
-        trusted = whole.runs.shape[1] > 0 and whole.nonlinearity <= largest and whole.sampling_error <= _LARGEST_SAMPLING_ERROR
-        if trusted:
+        objection = _objection(whole, largest, N, n_replicas)
+        trusted = objection is None
+        if objection is None:
             wholes.append(whole)
+        else:
+            reasons.append(objection)
         if trusted and trusted_before and innovation.runs.shape[1] > 0 and innovation.nonlinearity <= largest:
             innovations.append(innovation)
         spans[trusted].append((float(theory["alpha"][i]), float(theory["alpha"][j])))
@@ -131,7 +139,24 @@ def gather(theory: xr.Dataset, simulation: xr.Dataset) -> Evidence:
     quadratic = 2.0 * max((sample.nonlinearity for sample in innovations), default=0.0) ** 2
     discrete = (problem.initial.n_modes + problem.initial.n_teacher + 2) / N
     variance_error = _covariance_error(theory) + quadratic + discrete
-    return Evidence(innovations, wholes, parameters, variance_error, _merged(spans[True]), _merged(spans[False]))
+    if not innovations and not reasons:
+        reasons.append(f"the runs are short: an interval needs {_STEPS_AND_RUNS} steps of all {n_replicas} run(s) together")
+    told = tuple(dict.fromkeys(reasons))
+    return Evidence(innovations, wholes, parameters, variance_error, _merged(spans[True]), _merged(spans[False]), told)
+
+
+def _objection(whole: Sample, largest: float, n_inputs: int, n_replicas: int) -> str | None:
+    """Return why the theory cannot be trusted at the time of `whole`, or None; `largest` is that of the small parameter."""
+    if whole.runs.shape[1] == 0:
+        return "nothing fluctuates"
+    if whole.nonlinearity > largest:
+        return (
+            f"the expansion in 1/N is not good enough at N = {n_inputs} for errors as small as those of {n_replicas} run(s): "
+            "larger N helps"
+        )
+    if whole.sampling_error > _LARGEST_SAMPLING_ERROR:
+        return f"the error of sampled Gaussian averages is more than half a standard error of the mean of {n_replicas} run(s)"
+    return None
 
 
 def known_noise(theory: xr.Dataset) -> BoolArray:

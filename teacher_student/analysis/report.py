@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 import xarray as xr
 
-from teacher_student.analysis.compare import Comparison
-from teacher_student.analysis.verdict import FALSE_ALARM_RATE, FINITE_N, NOT_JUDGED, Test
+from teacher_student.analysis.verdict import FALSE_ALARM_RATE, NOT_JUDGED, Test
 from teacher_student.problem import Problem
-from teacher_student.trajectory_form import problem_of
+from teacher_student.trajectory_form import problem_of, seeds_of
+
+if TYPE_CHECKING:
+    from teacher_student.analysis.compare import Comparison
 
 
-def report(comparison: Comparison, seconds: dict[str, float], command: str) -> str:
-    """Return the comparison as Markdown; `seconds` are those of "theory", "simulation" and perhaps "other"."""
+def report(comparison: Comparison, seconds: Mapping[str, float] | None = None, command: str | None = None) -> str:
+    """Return the comparison as Markdown; `seconds` are those of "theory", "simulation" and perhaps "other", if they are known."""
+    taken = {name: f"{number:.1f} s, " for name, number in (seconds or {}).items()}
     simulation, theory, other = comparison.simulation, comparison.theory, comparison.other
-    problem = problem_of(simulation)
+    problem = _as_it_ran(simulation)
     lines = [
         f"# {problem.name}",
         "",
         problem.description,
         "",
-        f"- Command: `{command}`, teacher_student {simulation.attrs['version']}",
+        f"- {'' if command is None else f'Command: `{command}`, '}teacher_student {simulation.attrs['version']}",
         f"- Theory: {theory.attrs['method']}, rtol {theory.attrs['rtol']:g}, {theory.attrs['right_hand_sides']} right-hand "
-        f"sides, {_points(theory)}{seconds['theory']:.1f} s, {theory.attrs['status']}",
-        _run("Simulation", simulation, seconds["simulation"]),
+        f"sides, {_points(theory)}{taken.get('theory', '')}{theory.attrs['status']}",
+        _run("Simulation", simulation, taken.get("simulation", "")),
     ]
     if other is not None:
-        lines.append(_run("Second simulation", other, seconds["other"]))
+        lines.append(_run("Second simulation", other, taken.get("other", "")))
     lines += [
         f"- Compared at {simulation.sizes['alpha']} times up to alpha = {float(simulation['alpha'][-1]):g}",
         *_scaling(problem),
-        "- The seconds include compilation where nothing was in the cache.",
+        *(["- The seconds include compilation where nothing was in the cache."] if taken else []),
         "",
         "## Verdict",
         "",
@@ -40,8 +46,15 @@ def report(comparison: Comparison, seconds: dict[str, float], command: str) -> s
         says = "agree with each other" if comparison.simulations_agree else "DIFFER from each other"
         lines += ["", f"The two simulations {says}:", "", "| test | finding | p |", "|---|---|---|"]
         lines += [f"| {test.name} | {test.finding} | {test.p:.2g} |" for test in comparison.agreement]
-    lines += ["", *_deviations(comparison), "", "## Problem", "", "```toml", problem.to_toml().rstrip(), "```", ""]
+    lines += ["", *_deviations(comparison), "", "## Problem, as it ran", "", "```toml", problem.to_toml().rstrip(), "```", ""]
     return "\n".join(lines)
+
+
+def _as_it_ran(simulation: xr.Dataset) -> Problem:
+    """Return the problem with times, N, replicas and seed (of pooled runs the first) of the run in place of those of its file."""
+    problem, replicas = problem_of(simulation), simulation.sizes["replica"]
+    seed = next(iter(seeds_of(simulation)), problem.seed)
+    return problem.replace(alpha=simulation["alpha"].values, n_inputs=simulation.attrs["n_inputs"], replicas=replicas, seed=seed)
 
 
 def summary(comparison: Comparison) -> str:
@@ -50,15 +63,17 @@ def summary(comparison: Comparison) -> str:
     text = f"theory and simulation: {verdict.outcome}"
     if verdict.left_out:
         text += f" (alpha not judged: {_spans(verdict.left_out)})"
+    if verdict.outcome == NOT_JUDGED:
+        text += f": {'; '.join(verdict.reasons)}"
     if comparison.agreement:
         text += f"; the two simulations {'agree' if comparison.simulations_agree else 'differ'}"
     return text
 
 
-def _run(kind: str, simulation: xr.Dataset, seconds: float) -> str:
+def _run(kind: str, simulation: xr.Dataset, seconds: str) -> str:
     return (
         f"- {kind}: SGD ({simulation.attrs['method']}), N = {simulation.attrs['n_inputs']}, {simulation.sizes['replica']} "
-        f"replicas, seed {simulation.attrs['seed']}, {seconds:.1f} s, {simulation.attrs['status']}"
+        f"replicas, seed {simulation.attrs['seed']}, {seconds}{simulation.attrs['status']}"
     )
 
 
@@ -93,14 +108,9 @@ def _verdict(comparison: Comparison) -> list[str]:
             f"side {theory.attrs['average_error']:.1e}). Their error moves the theory by up to "
             f"{comparison.largest_sampling_error:.2g} standard errors of these runs' mean. What follows allows for it.",
         ]
+    lines += ["", verdict.meaning]
     if verdict.outcome == NOT_JUDGED:
-        why = (
-            "There is no time at which the theory can be trusted (expansion in 1/N, sampled averages), nothing that fluctuates, "
-            "or no linear noise (g' has jumps, and averages are sampled)."
-        )
-        return [*lines, "", why]
-    if verdict.outcome == FINITE_N:
-        lines += ["", "Without the predicted shift of order 1/N the means differ; with it they agree: larger N brings agreement."]
+        return lines
     lines += [
         "",
         f"All tests together raise a false alarm in {100 * FALSE_ALARM_RATE:g} of 100 correct simulations: each fails below "
@@ -108,7 +118,7 @@ def _verdict(comparison: Comparison) -> list[str]:
         "in units of the predicted spread (see the theory page).",
         "",
         f"Judged: alpha in {_spans(verdict.judged)}."
-        + (f" Left out, for the theory cannot be trusted there: {_spans(verdict.left_out)}." if verdict.left_out else ""),
+        + (f" Left out: {_spans(verdict.left_out)}; {'; '.join(verdict.reasons)}." if verdict.left_out else ""),
         "",
         "| test | against the ODE | p | with the predicted shift | p |",
         "|---|---|---|---|---|",
@@ -139,7 +149,7 @@ def _deviations(comparison: Comparison) -> list[str]:
         "errors (rms near "
         f"{_expected_rms(replicas)} for {replicas} replicas if N were infinite), and from the predicted mean at this N in "
         "predicted standard errors, with the fraction beyond 1.96 (0.05 if all were independent and normal). Entries and times "
-        "are correlated; the verdict rests on the independent innovations instead.",
+        "are correlated; the verdict rests on the independent innovations instead. Indices count from 0.",
         "",
         "| | compared | rms | largest | where | alpha | largest, absolute | rms, predicted | beyond 1.96 | spread / predicted |",
         "|---|---|---|---|---|---|---|---|---|---|",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize
+import scipy.stats
 import xarray as xr
 
 from teacher_student.analysis.innovations import whitening
+from teacher_student.analysis.verdict import FALSE_ALARM_RATE
 from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.errors import check_flag, check_whole, refuse
 from teacher_student.problem import difference_of
@@ -22,16 +25,33 @@ LEAST_REPLICAS = 8
 # The ratio of runs at N to those at the largest N. Costs grow as N, so that small N can have more runs.
 _REPLICAS_EXPONENT = 0.75
 
+AS_PREDICTED = "falls with N as predicted"
+NOT_AS_PREDICTED = "does not fall with N as predicted"
+NOT_RESOLVED = "not decided"
+_MEANINGS = {
+    AS_PREDICTED: "The spread between runs falls as N^(-1/2) and the deviation of their mean from the ODE as 1/N, within the "
+    "errors of these runs: theory and simulation differ by effects of finite N only.",
+    NOT_AS_PREDICTED: "The spread between runs or the deviation of their mean does not fall with the predicted power of N: a "
+    "part of the difference stays at large N (model or code), or the smallest N are too small for the leading order in 1/N.",
+    NOT_RESOLVED: "The fitted powers do not contradict the predicted ones, but an error is too large to tell N^(-1/2) from 1/N: "
+    "more runs, or other N, decide.",
+}
+# Relative corrections are about (M + P + 2) / (2 N), that is a few 1/N.
+_NEXT_ORDER = 3.0
+# Half the difference between both exponents.
+_LARGEST_ERROR = 0.25
+
 
 @dataclass(frozen=True)
 class Exponent:
-    """A fitted power of N, amplitude N^value, with its standard error and the chi-square of the fit."""
+    """A fitted power of N, amplitude N^value, with its standard error, the chi-square of the fit, and the `predicted` power."""
 
     value: float
     error: float
     amplitude: float
     chi_square: float
     degrees: int
+    predicted: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +79,38 @@ class Scaling:
     deviation_error: FloatArray
     spread_exponent: Exponent
     deviation_exponent: Exponent
+
+    @property
+    def next_order(self) -> float:
+        """How far the next order in 1/N may move an exponent: its relative size at the smallest N."""
+        return _NEXT_ORDER / min(self.n_inputs)
+
+    @property
+    def p_values(self) -> tuple[float, float]:
+        """Of both exponents, the probability of one as far from the predicted one, beyond `next_order`."""
+        fits = (self.spread_exponent, self.deviation_exponent)
+        distances = [np.maximum(0.0, abs(fit.value - fit.predicted) - self.next_order) / fit.error for fit in fits]
+        first, second = (float(2.0 * scipy.stats.norm.sf(distance)) for distance in distances)
+        return first, second
+
+    @property
+    def outcome(self) -> str:
+        """Whether both effects fall with N as predicted, or an exponent is not known well enough to tell."""
+        if not all(p * 2 >= FALSE_ALARM_RATE for p in self.p_values):
+            return NOT_AS_PREDICTED
+        resolved = max(self.spread_exponent.error, self.deviation_exponent.error) <= _LARGEST_ERROR
+        return AS_PREDICTED if resolved else NOT_RESOLVED
+
+    @property
+    def meaning(self) -> str:
+        """What the outcome means."""
+        return _MEANINGS[self.outcome]
+
+    def report(self, title: str = "problem", command: str | None = None) -> str:
+        """Return verdict, fits and measured values as Markdown, with `title` and perhaps the `command` that gave them."""
+        from teacher_student.analysis.scaling_report import scaling_report  # what measures does not know how it is told
+
+        return scaling_report(self, title, command)
 
 
 def replicas_for(n_inputs: Sequence[int], replicas_at_largest: int) -> tuple[int, ...]:
@@ -172,4 +224,5 @@ def fit_power(N: FloatArray, values: FloatArray, errors: FloatArray, guess: floa
         amplitude=float(np.exp(logarithm) * centre ** (guess - exponent)),
         chi_square=float(2.0 * solution.cost),
         degrees=len(N) - 2,
+        predicted=guess,
     )

@@ -11,13 +11,23 @@ import xarray as xr
 
 from teacher_student.analysis.innovations import Evidence, Sample, Spans, gather
 from teacher_student.arrays import FloatArray
+from teacher_student.summaries import html_table
 
 AGREES = "agrees"
-FINITE_N = "differs by a finite-N effect"
+FINITE_N = "agrees, up to the predicted 1/N shift"
 DIFFERS = "differs (model or code)"
 NOT_JUDGED = "not judged"
 
 FALSE_ALARM_RATE = 0.01
+
+_MEANINGS = {
+    AGREES: "Means and spread of the runs are those of the theory, within the errors of this many runs.",
+    FINITE_N: "The means of the runs are off the limit N -> infinity by the shift of order 1/N that the theory predicts for runs "
+    "of this N, and agree once it is included. Theory and simulation are both right, and at larger N the shift is smaller.",
+    DIFFERS: "Means or spread of the runs differ by more than chance and the predicted shift of order 1/N explain: a rate, a "
+    "noise or a factor of one side is not that of the other, or code is wrong. Look first at a parameter that is many errors "
+    "from its value.",
+}
 
 # With this many replicas or more their own spread is used for the mean (Student's t), with fewer the predicted one.
 _OWN_SPREAD_FROM = 8
@@ -49,15 +59,15 @@ class Estimate:
     error: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """The outcome, and the tests and estimates behind it.
 
     Attributes
     ----------
     outcome : str
-        "agrees", "differs by a finite-N effect" (the deviation is the predicted one, of order 1/N), "differs (model or
-        code)", or "not judged".
+        "agrees", "agrees, up to the predicted 1/N shift" (the means are off by what the theory predicts for this N), "differs
+        (model or code)", or "not judged".
     with_shift, without_shift : tuple of Test
         Tests of the mean with and without the predicted shift of order 1/N, and of the spread.
     estimates : tuple of Estimate
@@ -69,6 +79,8 @@ class Verdict:
     left_out : tuple of (float, float)
         Intervals where the expansion in 1/N cannot be trusted at this N, as at the exit from a plateau, or where sampled averages
         are not known well enough for this many runs.
+    reasons : tuple of str
+        Why times, or all of them, were not judged.
     """
 
     outcome: str
@@ -79,16 +91,41 @@ class Verdict:
     z_shifted: FloatArray
     judged: Spans
     left_out: Spans
+    reasons: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        found = (
+            [f"smallest p = {min(test.p for test in self.with_shift):.2g} of {len(self.with_shift)}"] if self.with_shift else []
+        )
+        return f"Verdict({', '.join([self.outcome, *found])})"
+
+    def _repr_html_(self) -> str:
+        """Return the tests and the estimates as tables for a notebook."""
+        tables = ""
+        if self.with_shift:
+            rows = [(a.name, a.finding, a.p, b.finding, b.p) for a, b in zip(self.without_shift, self.with_shift, strict=True)]
+            tables += html_table("tests", rows, ("", "against the ODE", "p", "with the predicted shift", "p"))
+        if self.estimates:
+            rows_of_estimates = [(e.name, e.value, e.estimate, e.error) for e in self.estimates]
+            tables += html_table("parameters", rows_of_estimates, ("", "set", "estimated", "standard error"))
+        return html_table("verdict", [(self.outcome, self.meaning)]) + tables
+
+    @property
+    def meaning(self) -> str:
+        """What the outcome means; if nothing was judged, why."""
+        if self.outcome == NOT_JUDGED:
+            return f"Nothing was judged: {'; '.join(self.reasons)}."
+        return _MEANINGS[self.outcome]
 
     @property
     def passed(self) -> bool:
-        """Whether simulation and theory agree, or differ by an effect of finite N only."""
+        """Whether simulation and theory agree, up to the predicted shift of order 1/N or without it."""
         return self.outcome in (AGREES, FINITE_N)
 
 
-def not_judged(left_out: Spans = ()) -> Verdict:
-    """Return the verdict of a comparison that cannot be judged."""
-    return Verdict(NOT_JUDGED, (), (), (), np.zeros(0), np.zeros(0), (), left_out)
+def not_judged(reasons: tuple[str, ...], left_out: Spans = ()) -> Verdict:
+    """Return the verdict of a comparison that cannot be judged, for these `reasons`."""
+    return Verdict(NOT_JUDGED, (), (), (), np.zeros(0), np.zeros(0), (), left_out, reasons)
 
 
 def raises_alarm(tests: Sequence[Test]) -> bool:
@@ -112,7 +149,7 @@ def judge(theory: xr.Dataset, simulation: xr.Dataset) -> Verdict:
     """
     evidence = gather(theory, simulation)
     if not evidence.innovations:
-        return not_judged(evidence.left_out)
+        return not_judged(evidence.reasons, evidence.left_out)
     spread = _spread_test(evidence)
     z, tests = _mean_tests(evidence, shifted=False)
     z_shifted, tests_shifted = _mean_tests(evidence, shifted=True)
@@ -126,6 +163,7 @@ def judge(theory: xr.Dataset, simulation: xr.Dataset) -> Verdict:
         z_shifted=z_shifted,
         judged=evidence.judged,
         left_out=evidence.left_out,
+        reasons=evidence.reasons,
     )
 
 

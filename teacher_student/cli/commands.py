@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import traceback
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import NoReturn
 from teacher_student import __version__
 from teacher_student.cli.jobs import output_file, report_status, run_simulation, run_theory, save, simulation_settings
 from teacher_student.cli.main_job import run_comparison
+from teacher_student.cli.requests import add_problem_options, number_of_inputs, requested_problem
 from teacher_student.cli.surroundings import figures_without_a_screen, sigterm_as_ctrl_c, steady_output
 from teacher_student.deep.cli import add_commands
 from teacher_student.errors import InvalidInput, one_line, refuse
-from teacher_student.files import check_writable, path_argument, save_figure
+from teacher_student.files import path_argument, save_figure
 from teacher_student.outcome import FAILED, INTERRUPTED, OK, REFUSED, TERMINATED, tell
 from teacher_student.own_process import leave_out_dask
 
@@ -39,7 +41,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         options = _parser().parse_args(arguments)
         if arguments is None and getattr(options, "cluster", None) is None:  # the process runs this command and nothing else
             leave_out_dask()
-        return int(options.run(options))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "(theory|simulation) interrupted", UserWarning)  # commands say so themselves
+            return int(options.run(options))
     except InvalidInput as error:
         tell(error)
         return REFUSED
@@ -66,21 +70,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="teacher-student", description="Online learning: SGD at finite N and its theory.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    problem_help = "a TOML file or a preset's name"
 
-    command = commands.add_parser("presets", help="list the presets")
+    command = commands.add_parser("presets", help="list the presets, or print one")
+    command.add_argument("name", metavar="NAME", nargs="?", help="print the TOML of this preset")
     command.set_defaults(run=_presets)
 
     command = commands.add_parser("ode", help="integrate the theory")
-    command.add_argument("problem", metavar="PROBLEM", help=problem_help)
+    add_problem_options(command)
     command.add_argument("-o", "--output", type=path_argument, metavar="FILE", help="trajectory (default: NAME-theory.nc)")
     command.add_argument("--fluctuations", action="store_true", help="also the linear noise: spread and mean shift at finite N")
     command.set_defaults(run=_ode)
 
     command = commands.add_parser("simulate", help="run SGD at finite N")
-    command.add_argument("problem", metavar="PROBLEM", help=problem_help)
+    add_problem_options(command)
     command.add_argument("-o", "--output", type=path_argument, metavar="FILE", help="trajectory (default: NAME-simulation.nc)")
-    command.add_argument("--n-inputs", type=int, metavar="N", help="inputs (default: the problem's)")
+    command.add_argument("--n-inputs", metavar="N", help="inputs, as 1000 or 1e3 (default: the problem's)")
     _add_simulation_options(command, ("weights", "overlaps", "leap"), "weights")
     command.add_argument(
         "--checkpoint", type=path_argument, metavar="FILE", help="keep the state there; the same command goes on from it"
@@ -88,26 +92,35 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_simulate)
 
     command = commands.add_parser("compare", help="theory and simulation, with figure and report (the main job)")
-    command.add_argument("problem", metavar="PROBLEM", nargs="?", help=problem_help + " (default: %(default)s)")
+    add_problem_options(command, default="staircase")
     command.add_argument(
         "-o", "--output", type=path_argument, metavar="FOLDER", default=Path("comparison"), help="(default: %(default)s)"
     )
-    command.add_argument("--alpha", type=float, metavar="A", help="last output time (default: the problem's)")
     several = "inputs (default: the problem's); several with commas between show how finite-N effects fall with N"
     command.add_argument("--n-inputs", metavar="N[,N...]", help=several)
     _add_simulation_options(command, ("both", "weights", "overlaps"), "both")
-    command.set_defaults(run=run_comparison, problem="staircase")
+    command.set_defaults(run=run_comparison)
 
     _add_sweep(commands)
 
-    command = commands.add_parser("plot", help="draw stored trajectories, each into a PNG beside it")
-    command.add_argument("files", metavar="FILE", nargs="+", type=path_argument)
-    command.set_defaults(run=_plot)
+    _add_plot(commands)
 
     _add_stages(commands)
     _add_animate(commands)
     add_commands(commands.add_parser("deep", help="mode-decomposed networks on data (needs scikit-learn)"))
     return parser
+
+
+def _add_plot(commands: argparse._SubParsersAction[_Parser]) -> None:
+    command = commands.add_parser("plot", help="draw stored trajectories and sweeps, each as a PNG beside it, or one figure")
+    command.add_argument("files", metavar="FILE", nargs="+", type=path_argument)
+    name = "one figure: a .png, .pdf or .svg of one file, or of a theory and one or two simulations of it"
+    command.add_argument("-o", "--output", type=path_argument, metavar="FIGURE", help=name)
+    values = ("final", "stationary", "passage", "plateau", "onset")
+    text = "what of a sweep (default: eps_g against alpha for one field, final for two)"
+    command.add_argument("--of", choices=values, help=text)
+    command.add_argument("--level", type=float, metavar="E", help="the eps_g that is passed, for --of passage")
+    command.set_defaults(run=_plot)
 
 
 def _add_sweep(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -120,7 +133,7 @@ def _add_sweep(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_stages(commands: argparse._SubParsersAction[_Parser]) -> None:
-    command = commands.add_parser("stages", help="print the plateaus and falls of eps_g of a stored trajectory")
+    command = commands.add_parser("stages", help="print the plateaus and falls of eps_g of a stored trajectory or sweep")
     command.add_argument("file", metavar="FILE", type=path_argument)
     least = "end where eps_g falls to this level (default: where it is no longer resolved)"
     command.add_argument("--least", type=float, metavar="E", help=least)
@@ -139,13 +152,19 @@ def _add_simulation_options(command: argparse.ArgumentParser, methods: tuple[str
         ", or both (fewer runs on weights)" if "both" in methods else "; for N above a million leaps, made of the theory"
     )
     command.add_argument("--method", choices=methods, default=default, help=f"{text} (default: {default})")
-    command.add_argument("--replicas", type=int, metavar="R", help="independent runs (default: the problem's)")
+    of_runs = "independent runs (default: the problem's number; that of ts.simulate is 1)"
+    command.add_argument("--replicas", type=int, metavar="R", help=of_runs)
     command.add_argument("--seed", type=int, metavar="S", help="seed of all random numbers (default: the problem's)")
 
 
 def _presets(options: argparse.Namespace) -> int:
-    from teacher_student.toml_files import presets
+    from teacher_student.toml_files import presets, text_of_problem
 
+    if options.name is not None:
+        if options.name not in presets():
+            refuse("preset", options.name, "one of " + ", ".join(presets()))
+        print(text_of_problem(options.name), end="")
+        return OK
     found = presets()
     width = max(map(len, found))
     for name, description in found.items():
@@ -154,22 +173,18 @@ def _presets(options: argparse.Namespace) -> int:
 
 
 def _ode(options: argparse.Namespace) -> int:
-    from teacher_student.problem_file import load_problem
-
-    problem = load_problem(options.problem)
+    problem = requested_problem(options)
     output = output_file(options.output, problem, "theory")
     trajectory, status = run_theory(problem, fluctuations=options.fluctuations)
     return save(trajectory, output, status)
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    from teacher_student.problem_file import load_problem
-
-    problem = load_problem(options.problem)
+    problem = requested_problem(options)
     output = output_file(options.output, problem, "simulation")
     if options.checkpoint is not None and os.path.realpath(options.checkpoint) == os.path.realpath(output):
         refuse("checkpoint", str(output), "another file than the output")
-    settings = simulation_settings(problem, options.n_inputs, options)
+    settings = simulation_settings(problem, number_of_inputs(options.n_inputs, problem), options)
     trajectory, status = run_simulation(problem, settings, options.method, options.checkpoint)
     return save(trajectory, output, status)
 
@@ -190,27 +205,18 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from teacher_student.plots import comparison
-    from teacher_student.trajectory import load_trajectory
-    from teacher_student.trajectory_form import kind_of
+    from teacher_student.cli.pictures import figures_of_files
 
-    trajectories = [load_trajectory(file) for file in options.files]
-    pictures = [file.with_suffix(".png") for file in options.files]
-    for picture in pictures:
-        check_writable(picture.parent, picture)
-    for picture, trajectory in zip(pictures, trajectories, strict=True):
-        simulated = kind_of(trajectory) == "simulation"
-        figure, _ = comparison(None if simulated else trajectory, trajectory if simulated else None)
-        save_figure(figure, picture)
-        print(picture)
+    for figure, path in figures_of_files(options.files, options.output, options.of, options.level):
+        save_figure(figure, path)
+        print(path)
     return OK
 
 
 def _stages(options: argparse.Namespace) -> int:
-    from teacher_student.analysis.stages import stages, table
-    from teacher_student.trajectory import load_trajectory
+    from teacher_student.cli.pictures import stages_of_file
 
-    print(table(stages(load_trajectory(options.file), least=options.least)))
+    print(stages_of_file(options.file, options.least))
     return OK
 
 

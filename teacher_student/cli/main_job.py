@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teacher_student.cli.jobs import run_simulation, run_theory, save, simulation_settings
+from teacher_student.cli.requests import command_line, numbers_of_inputs, requested_problem
 from teacher_student.compiled_code import compiling_simulations
 from teacher_student.errors import refuse
 from teacher_student.files import output_folder, replacing, save_figure
@@ -19,18 +19,20 @@ if TYPE_CHECKING:
     from teacher_student.analysis.compare import Comparison
     from teacher_student.problem import Problem
 
+# The options that go into the command that a report states.
+_REPLACED = ("alpha", "n_inputs", "replicas", "seed")
+
 
 def run_comparison(options: argparse.Namespace) -> int:
     """Write both sides, the figure and the report into a folder, print the verdict, and return an exit status."""
     from teacher_student.analysis.compare import compare
     from teacher_student.networks import bytes_of_weights
-    from teacher_student.problem_file import load_problem
     from teacher_student.sgd.memory import check_memory_of_runs
     from teacher_student.theory.integrate import predicts_fluctuations
     from teacher_student.times import whole_steps
 
-    problem = _until(load_problem(options.problem), options.alpha)
-    sizes = _sizes(options.n_inputs, problem)
+    problem = requested_problem(options)
+    sizes = numbers_of_inputs(options.n_inputs, problem)
     if len(sizes) > 1:
         return _compare_sizes(options, problem, sizes)
     settings = simulation_settings(problem, sizes[0], options)
@@ -68,7 +70,7 @@ def run_comparison(options: argparse.Namespace) -> int:
     if not simulations or theory is None or theory.sizes["alpha"] < 2:
         return status
     result = compare(theory, *simulations)
-    _write_comparison(result, folder, seconds, _command(options))
+    _write_comparison(result, folder, seconds, command_line(options, _REPLACED))
     return status or (OK if result.passed else DIFFERS)
 
 
@@ -86,7 +88,7 @@ def _compare_sizes(options: argparse.Namespace, problem: Problem, sizes: list[in
     """Run the chain at several N and fit how spread and mean deviation fall with N."""
     import numpy as np
 
-    from teacher_student.analysis.scaling import LEAST_REPLICAS, replicas_for, scaling
+    from teacher_student.analysis.scaling import LEAST_REPLICAS, NOT_AS_PREDICTED, replicas_for, scaling
     from teacher_student.plots import finite_size_scaling
 
     if options.method == "weights":
@@ -104,43 +106,13 @@ def _compare_sizes(options: argparse.Namespace, problem: Problem, sizes: list[in
             return status
         simulations.append(simulation)
     result = scaling(simulations)
+    with replacing(folder / "report.md") as temporary:
+        temporary.write_text(result.report(problem.name, command_line(options, _REPLACED)), encoding="utf-8")
     figure, _ = finite_size_scaling(result)
     save_figure(figure, folder / "scaling.png")
-    print(folder / "scaling.png")
+    print(f"{folder / 'scaling.png'}\n{folder / 'report.md'}\nspread and deviation of the mean: {result.outcome}")
     for name, fit in (("spread", result.spread_exponent), ("deviation of the mean", result.deviation_exponent)):
         print(
             f"{name}: N^({fit.value:.3f} +- {fit.error:.3f}), chi-square {fit.chi_square:.1f}, {fit.degrees} degrees of freedom"
         )
-    return OK
-
-
-def _until(problem: Problem, last: float | None) -> Problem:
-    """Return the problem with output times up to `last`, by default its own."""
-    from teacher_student.times import output_times
-
-    if last is None:
-        return problem
-    times = problem.alpha[problem.alpha < last * (1.0 - 1e-12)]
-    return dataclasses.replace(problem, alpha=output_times([*times.tolist(), last] if len(times) > 1 else last))
-
-
-def _sizes(text: str | None, problem: Problem) -> list[int]:
-    """Return the N given on the command line, or the problem's."""
-    if text is None:
-        return [problem.n_inputs]
-    try:
-        sizes = [int(float(part)) if float(part).is_integer() else int(part) for part in text.split(",")]
-    except (ValueError, OverflowError):
-        refuse("n_inputs", text, "whole numbers N with commas between")
-    if len(sizes) == 2 or len(set(sizes)) < len(sizes):
-        refuse("n_inputs", text, "one N, or at least three different ones")
-    return sizes
-
-
-def _command(options: argparse.Namespace) -> str:
-    arguments = ["--method", options.method]
-    for name in ("alpha", "n_inputs", "replicas", "seed"):
-        value = getattr(options, name)
-        if value is not None:
-            arguments += ["--" + name.replace("_", "-"), str(value)]
-    return shlex.join(["teacher-student", "compare", options.problem, *arguments])
+    return DIFFERS if result.outcome == NOT_AS_PREDICTED else OK

@@ -40,17 +40,18 @@ def _importance(options: argparse.Namespace) -> int:
         laws = fit_power_laws(tau)
         fits = (laws.one, laws.two, laws.exponential)
         numbers |= {
+            "conclusion": laws.conclusion,
             "verdict": laws.verdict,
             "errors": _ERRORS,
             **{fit.name: {"parameters": fit.parameters, "errors": fit.errors} for fit in fits},
         }
         figure = figures.importance(laws)[0]
-    print(f"matrix {matrix}, {len(tau)} modes: {numbers['verdict']}")
+    print(f"matrix {matrix}, {len(tau)} modes: {numbers.get('conclusion', numbers['verdict'])}")
     print(f"tau from {tau[0]:.3f} down to {tau[-1]:.3f}, a factor of {tau[0] / tau[-1]:.2f}")
     if len(tau) >= LEAST_POINTS:
         for fit in fits:
             _print_fit(fit)
-        print(f"errors are {_ERRORS}")
+        print(f"of the laws: {laws.verdict}\nerrors are {_ERRORS}")
     return _write(folder, "importance", figure, numbers)
 
 

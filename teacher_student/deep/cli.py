@@ -17,7 +17,8 @@ _DEFAULT, _OF_THE_PAPER = "digits", "mnist-li-huang"
 def add_commands(parser: argparse.ArgumentParser) -> None:
     """Add the commands below `teacher-student deep`."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("presets", help="list the presets of the deep commands")
+    command = commands.add_parser("presets", help="list the presets of the deep commands, or print one")
+    command.add_argument("name", metavar="NAME", nargs="?", help="print the TOML of this preset")
     command.set_defaults(run=_guarded(_presets))
 
     problem_help = f"a TOML file or a preset's name (default: {_DEFAULT})"
@@ -64,6 +65,8 @@ def _add_output_folder(command: argparse.ArgumentParser, name: str) -> None:
 def _add_data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", metavar="NAME", help="data set (default: the problem's)")
     command.add_argument("--folder", type=path_argument, metavar="FOLDER", help="where the files of the data set are")
+    text = "replace a field of the problem, as model.n_modes=5; may be repeated"
+    command.add_argument("--set", dest="changes", action="append", default=[], metavar="FIELD=VALUE", help=text)
     command.add_argument("--seed", type=int, metavar="S", help="seed of the initial weights and batches (default: the problem's)")
 
 
@@ -87,8 +90,11 @@ def _guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Nam
 
 
 def _presets(options: argparse.Namespace) -> int:
-    from teacher_student.deep.problem_file import deep_presets
+    from teacher_student.deep.problem_file import deep_presets, text_of_preset
 
+    if options.name is not None:
+        print(text_of_preset(options.name), end="")
+        return OK
     found = deep_presets()
     width = max(map(len, found))
     for name, description in found.items():

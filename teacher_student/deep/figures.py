@@ -108,7 +108,7 @@ def accuracy_against_modes(result: LeastModes, ax: Axes | None = None) -> tuple[
         ax.minorticks_off()
         ax.set_xlabel("modes $P$ (open symbols at $W$: standard training)")
         ax.set_ylabel(f"test accuracy, {seeds} seeds")
-        ax.legend(fontsize=8, loc="lower right")
+        ax.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return fig, ax
 
 
@@ -209,7 +209,7 @@ def training_cost(costs: Sequence[Cost], against: str = "cpu_seconds", ax: Axes 
             ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel(COST_AXES[against])
         ax.set_ylabel("test accuracy")
-        ax.legend(fontsize=8, loc="lower right")
+        ax.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return fig, ax
 
 

@@ -16,6 +16,8 @@ from teacher_student.errors import refuse
 # A difference in BIC of 6 is the "strong evidence" of Kass and Raftery, J. Am. Stat. Assoc. 90, 773 (1995).
 STRONG = 6.0
 LEAST_POINTS = 8
+# Largest over smallest tau below which laws of rank are all the same line.
+_LEAST_RANGE = 2.0
 _POINTS_ON_A_SIDE = 3
 _BREAKS = 400
 _SAMPLES = 1000
@@ -61,6 +63,23 @@ class PowerLaws:
     def two_supported(self) -> bool:
         """Whether two power laws gain more than sorted numbers do by chance."""
         return self.gain > self.by_chance
+
+    @property
+    def conclusion(self) -> str:
+        """One sentence on what the ranked importances are, as far as these numbers tell."""
+        largest = self.tau[0] / self.tau[-1]
+        if largest < _LEAST_RANGE:
+            return f"the modes matter almost alike: the largest tau is {largest:.2f} times the smallest, too little to tell a law"
+        if self.two_supported:
+            slopes = " and ".join(f"{self.two.parameters[name]:.3g}" for name in ("slope_1", "slope_2"))
+            return (
+                f"tau follows two power laws of its rank, of slopes {slopes} with a break at {self.two.parameters['break']:.3g}"
+            )
+        if self.gain > 0:
+            return "ranked tau bends, but no more than sorted random numbers do: these modes follow no law of rank"
+        ((name, number),) = list(self.rival.parameters.items())[1:]
+        law = "one power law" if self.rival is self.one else "an exponential"
+        return f"ranked tau follows {law} best, of {name} {number:.3g}; two power laws are no better"
 
     @property
     def verdict(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from teacher_student.dotted_fields import set_fields
 from teacher_student.errors import refuse
 from teacher_student.toml_files import presets, tables, text_of_problem
 
@@ -44,9 +45,21 @@ def deep_presets() -> dict[str, str]:
     return presets(_PACKAGE)
 
 
-def load_deep_problem(source: str | Path) -> DeepProblem:
-    """Return the problem in a TOML file, or the preset of that name; raises `InvalidInput` at the first unknown key."""
+def text_of_preset(name: str) -> str:
+    """Return the TOML of a preset; raises `InvalidInput` if there is none of that name."""
+    if name not in deep_presets():
+        refuse("preset", name, "one of " + ", ".join(deep_presets()))
+    return text_of_problem(name, _PACKAGE)
+
+
+def load_deep_problem(source: str | Path, changes: dict[str, Any] | None = None) -> DeepProblem:
+    """Return the problem in a TOML file, or the preset of that name, with `changes` of fields by dotted names.
+
+    Raises `InvalidInput` at the first unknown key.
+    """
     document = tables(text_of_problem(source, _PACKAGE, "a model, "), "problem", source)
+    for name, value in (changes or {}).items():
+        set_fields(document, name, value)
     return _parse(str(source), document)
 
 

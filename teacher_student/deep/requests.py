@@ -17,12 +17,13 @@ from teacher_student.deep.model_file import load_model
 from teacher_student.deep.parameters import check_parameters
 from teacher_student.deep.problem_file import DeepProblem, deep_presets, load_deep_problem
 from teacher_student.deep.training import uninterrupted
+from teacher_student.dotted_fields import settings_of
 from teacher_student.errors import check_whole, refuse
 
 
 def requested_problem(options: argparse.Namespace) -> DeepProblem:
     """Return the problem with what the command line replaces."""
-    problem = load_deep_problem(options.problem)
+    problem = load_deep_problem(options.problem, settings_of(options.changes))
     data = _data_settings({"name": "digits", **problem.data}, options)
     model = dict(problem.model) if options.seed is None else {**problem.model, "random_state": options.seed}
     check_whole("random_state", model.get("random_state", 0), 0)
@@ -74,6 +75,8 @@ def requested_network(options: argparse.Namespace) -> tuple[ModeMLPClassifier, i
         return uninterrupted(trained(problem, data)), matrix, lambda: data
     if options.seed is not None:
         refuse("seed", options.seed, "none with a saved model, which is not trained again")
+    if options.changes:
+        refuse("set", options.changes[0], "none with a saved model, which is not trained again")
     loaded, notes = load_model(options.problem)
     if not isinstance(loaded, ModeMLPClassifier):
         refuse("model", options.problem, "a classifier")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from teacher_student.arrays import Array
 from teacher_student.deep.checks import check_number
@@ -19,6 +17,7 @@ from teacher_student.deep.estimators import ModeMLPClassifier
 from teacher_student.deep.parameters import check_modes
 from teacher_student.deep.training import uninterrupted
 from teacher_student.errors import check_whole, refuse
+from teacher_student.progress_bars import hidden, tqdm
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +96,7 @@ def least_modes(
     accuracy = np.empty((len(widths), seeds, len(n_modes)))
     standard = np.empty((len(widths), seeds))
     jobs = [(i, seed, j) for i in range(len(widths)) for seed in range(seeds) for j in range(-1, len(n_modes))]
-    shown = tqdm(jobs, desc="networks", disable=not progress or not sys.stderr.isatty())
+    shown = tqdm(jobs, desc="networks", disable=hidden(progress))
     for i, seed, j in shown:
         kind = {"decomposition": "none"} if j < 0 else {"n_modes": int(n_modes[j])}
         model = ModeMLPClassifier((int(widths[i]),) * n_hidden, **{**settings, **kind, "random_state": first_seed + seed})

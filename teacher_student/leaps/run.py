@@ -121,7 +121,7 @@ def leap(
     alpha: float | npt.ArrayLike | None = None,
     *,
     n_inputs: int | None = None,
-    replicas: int = 1,
+    replicas: int | None = 1,
     seed: int | None = None,
     tolerance: float = 1e-4,
     executor: Executor | None = None,
@@ -142,8 +142,9 @@ def leap(
         Output times, rounded to whole steps of 1 / N; by default the problem's own.
     n_inputs, seed : int, optional
         N, at least 10,000, and the seed of all random numbers; by default the problem's own.
-    replicas : int
-        Number of independent runs. Replica r is the same run however many there are, but not at other output times.
+    replicas : int, optional
+        Number of independent runs, 1 unless told; None takes the problem's number. Replica r is the same run however many
+        there are, but not at other output times.
     tolerance : float
         Relative error of the covariance that the noise of one leap adds; decides how long leaps are.
     executor, checkpoint, progress

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from tqdm import tqdm
 
 import teacher_student
 from teacher_student.arrays import FloatArray, IntArray
 from teacher_student.bounds import first_out_of_bounds
-from teacher_student.errors import Diverged, check_executor, check_flag
+from teacher_student.errors import Diverged, check_executor, check_flag, warn_of_interruption
 from teacher_student.order_parameters import OrderParameters
 from teacher_student.problem import Problem, check_seed_and_replicas
+from teacher_student.progress_bars import hidden, tqdm
 from teacher_student.sgd.checkpoint import Checkpoint, Rows
 from teacher_student.sgd.inputs import replica_generators
 from teacher_student.sgd.memory import check_memory_of_runs
@@ -83,7 +83,7 @@ def run_replicas(
     method: Method,
     alpha: float | npt.ArrayLike | None,
     N: int,
-    replicas: int,
+    replicas: int | None,
     seed: int | None,
     executor: Executor | None,
     checkpoint: str | Path | None,
@@ -92,7 +92,9 @@ def run_replicas(
     """Return trajectories of replicas by one `method`; the other arguments are those of `simulate`."""
     check_executor(executor)
     check_flag("progress", progress)
-    replicas, seed = check_seed_and_replicas(replicas, problem.seed if seed is None else seed)
+    replicas, seed = check_seed_and_replicas(
+        problem.replicas if replicas is None else replicas, problem.seed if seed is None else seed
+    )
     times = problem.alpha if alpha is None else output_times(alpha)
     output_steps = whole_steps(times, N)
     check_memory_of_runs(problem, N, replicas, len(times), method.held)
@@ -109,11 +111,13 @@ def run_replicas(
         initial=runs.steps_of_all(runs.steps),
         unit="step",
         unit_scale=True,
-        disable=None if progress else True,
+        disable=hidden(progress),
         desc=f"{method.name} N={N}",
     ) as bar:
         runs.finish(executor, kept, bar)
-    return runs.trajectory(seed)
+    trajectory = runs.trajectory(seed)
+    warn_of_interruption(trajectory, stacklevel=3)  # of whoever called `simulate` or `leap`
+    return trajectory
 
 
 class Replicas:

@@ -34,7 +34,7 @@ def simulate(
     alpha: float | npt.ArrayLike | None = None,
     *,
     n_inputs: int | None = None,
-    replicas: int = 1,
+    replicas: int | None = 1,
     seed: int | None = None,
     method: str = "weights",
     executor: Executor | None = None,
@@ -51,8 +51,9 @@ def simulate(
         Output times, rounded to whole steps of 1 / N; by default the problem's own.
     n_inputs, seed : int, optional
         N and the seed of all random numbers; by default the problem's own.
-    replicas : int
-        Number of independent runs. Replica r is the same run however many there are, and whatever computes them.
+    replicas : int, optional
+        Number of independent runs: 1, where ``teacher-student simulate`` takes the problem's number, as ``replicas=None`` does
+        here. Replica r is the same run however many there are, and whatever computes them.
     method : str
         "weights": SGD on N-dimensional weights. "overlaps": the exact chain of their overlaps, of the same law.
     executor : concurrent.futures.Executor, optional

@@ -16,9 +16,25 @@ from teacher_student.sweeps.design import Sweep
 from teacher_student.sweeps.results import stored_headers, stored_points
 from teacher_student.sweeps.sweep_file import write_sweep
 from teacher_student.toml_text import toml
-from teacher_student.trajectory import DIMENSIONS, LONG_NAMES
+from teacher_student.trajectory import DIMENSIONLESS, DIMENSIONS, LONG_NAMES
 
-_FORMAT = "teacher_student sweep 1"
+FORMAT = "teacher_student sweep 1"
+_FIELDS = {
+    "eta_xi_in": "rate of the input modes",
+    "eta_sigma": "rate of the mode strengths",
+    "eta_xi_out": "rate of the output modes",
+    "eta_v": "rate of the output weights",
+    "noise": "standard deviation of the label noise",
+    "weight_decay": "weight decay",
+    "batch_size": "inputs per step",
+    "momentum": "momentum beta",
+    "friction": "friction gamma",
+    "activation": "activation of the student",
+    "teacher_activation": "activation of the teacher",
+    "n_inputs": "inputs N",
+    "replicas": "independent runs",
+    "seed": "seed",
+}
 _FIXED = {"alpha": ("alpha",), "T": ("teacher", "teacher_"), "v_teacher": ("teacher",)}
 
 
@@ -53,14 +69,26 @@ def assemble(sweep: Sweep, folder: Path, failed: dict[int, str]) -> xr.Dataset:
     data: dict[str, Any] = {}
     for name, array in arrays.items():
         dimensions = tuple(alpha_name if d == "alpha" else d for d in _dimensions(name))
-        long_name = {"long_name": LONG_NAMES[name.split(".")[-1]]}
-        data[_label(name)] = ((*swept, *dimensions), array.reshape(*swept.values(), *array.shape[1:]), long_name)
+        long_name = LONG_NAMES[name.split(".")[-1]] + (" (simulation)" if name.startswith("simulation.") else "")
+        about = {"long_name": long_name, "units": DIMENSIONLESS}
+        data[_label(name)] = ((*swept, *dimensions), array.reshape(*swept.values(), *array.shape[1:]), about)
     for source in sources:
-        data[_label(f"{source}.status")] = (tuple(swept), status[source].reshape(*swept.values()))
+        about = {"long_name": f"how the {source} ended"}
+        data[_label(f"{source}.status")] = (tuple(swept), status[source].reshape(*swept.values()), about)
     if sweep.simulation is not None:
-        data["seed"] = (tuple(swept), _storable(seeds).reshape(*swept.values()))
-    attributes = {"format": _FORMAT, "sweep": write_sweep(sweep), "version": teacher_student.__version__}
+        about = {"long_name": "seed of the simulation"}
+        data["seed"] = (tuple(swept), _storable(seeds).reshape(*swept.values()), about)
+    attributes = {"format": FORMAT, "sweep": write_sweep(sweep), "version": teacher_student.__version__}
     return xr.Dataset(data, coordinates, attributes)
+
+
+def stored_sweep(path: Path) -> xr.Dataset | None:
+    """Return the dataset of a sweep in a file, None if the file holds something else or cannot be read."""
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as stored:
+            return stored.load() if stored.attrs.get("format") == FORMAT else None
+    except Exception:  # h5py and xarray raise many kinds for files that are damaged or foreign
+        return None
 
 
 def _storable(seeds: Array) -> Array:
@@ -102,8 +130,8 @@ def _coordinates(sweep: Sweep, alpha: FloatArray) -> tuple[dict[str, Any], str]:
     for names, values in sweep.values.items():
         name = names.split(",")[0].strip()
         dimension = name if sweep.design == "grid" else "point"
-        coordinates[name] = ((dimension,), _labels(values), {"fields": names})
-    long_name = {"long_name": "alpha = steps / N"}
+        coordinates[name] = ((dimension,), labels(values), {"fields": names, "long_name": _in_words(name)})
+    long_name = {"long_name": "time alpha", "units": "steps / N"}
     ran = alpha[~np.isnan(alpha).all(axis=1)]
     if (ran == ran[0]).all():
         return {**coordinates, "alpha": (("alpha",), ran[0], long_name)}, "alpha"
@@ -111,8 +139,14 @@ def _coordinates(sweep: Sweep, alpha: FloatArray) -> tuple[dict[str, Any], str]:
     return {**coordinates, "alpha": ((*swept, "time"), times, long_name)}, "time"
 
 
-def _labels(values: list[Any]) -> Array:
-    """Return numbers or strings as they are, anything else, and what NetCDF cannot hold, as TOML."""
+def _in_words(field: str) -> str:
+    """Return what a field of a problem is, with its name."""
+    section, _, name = field.partition(".")
+    return f"{_FIELDS[name]} ({field})" if section in ("rule", "run") and name in _FIELDS else field
+
+
+def labels(values: list[Any]) -> Array:
+    """Return the labels of values: numbers or strings as they are, anything else, and what NetCDF cannot hold, as TOML."""
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
     if numbers and all(abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value) for value in values):
         return np.array(values)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from teacher_student.dotted_fields import set_fields
 from teacher_student.errors import InvalidInput, check_seed, check_whole, refuse, shown
 from teacher_student.problem import Problem, check_size_of_runs
 from teacher_student.problem_file import build_problem, load_document
@@ -154,31 +155,6 @@ def problem_with(document: dict[str, Any], settings: dict[str, Any]) -> Problem:
     for name, value in settings.items():
         set_fields(document, name, value)
     return build_problem(document)
-
-
-def set_fields(document: dict[str, Any], names: str, value: Any) -> None:
-    """Set the fields of dotted `names`, with commas between, to `value`; raises `InvalidInput` if there is no place for one."""
-    for name in names.split(","):
-        name = name.strip()
-        *path, last = name.split(".")
-        place: Any = document
-        for step in path:
-            if isinstance(place, dict):
-                place = place.setdefault(step, {})
-            else:
-                place = place[_position(place, step, name, value)]
-        if isinstance(place, dict):
-            place[last] = copy.deepcopy(value)
-        else:
-            place[_position(place, last, name, value)] = copy.deepcopy(value)
-
-
-def _position(place: Any, step: str, name: str, value: Any) -> int:
-    if not isinstance(place, list):
-        refuse(name, value, f"a field of the problem, but there is {place!r} where {step!r} should be an entry")
-    if not step.isdecimal() or int(step) >= len(place):
-        refuse(name, value, f"a field of the problem, but {step!r} is no position in an array of {len(place)}")
-    return int(step)
 
 
 def _document(problem: Any) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from tqdm import tqdm
 
 from teacher_student.errors import check_executor, check_flag, check_instance, refuse
 from teacher_student.files import check_path, replacing
+from teacher_student.progress_bars import hidden, tqdm
 from teacher_student.sweeps.dataset import assemble
 from teacher_student.sweeps.design import Sweep
 from teacher_student.sweeps.points import Results, run_batch, work_at
@@ -112,7 +112,7 @@ def _finish(
                 initial=len(done),
                 unit="point",
                 smoothing=0.05,
-                disable=None if progress else True,
+                disable=hidden(progress),
                 desc="sweep",
             ) as bar,
         ):

@@ -22,7 +22,7 @@ def load_sweep(path: str | Path) -> Sweep:
     path = check_path(path, "sweep")
     text = read_text(path, "sweep")
     try:
-        return _sweep(text, path.parent)
+        return parse_sweep(text, path.parent)
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from None
 
@@ -45,7 +45,8 @@ def write_sweep(sweep: Sweep) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sweep(text: str, folder: Path) -> Sweep:
+def parse_sweep(text: str, folder: Path = Path()) -> Sweep:
+    """Return the sweep that `text` states in TOML; files that it names are seen from `folder`. Raises `InvalidInput`."""
     document = tables(text, "sweep")
     for key, value in document.items():
         if key not in _KEYS:

@@ -14,10 +14,9 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tqdm import tqdm
-
 from teacher_student.errors import check_whole, refuse
 from teacher_student.own_process import leave_out_dask
+from teacher_student.progress_bars import tqdm
 
 SECONDS_TO_CONNECT = 10.0
 # The exceptions of a pool and of distributed for a worker that died, of distributed after it has tried others.

@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from tqdm import tqdm
 
 import teacher_student
 from teacher_student.activations import get_activation
 from teacher_student.arrays import FloatArray
-from teacher_student.errors import Diverged, check_choice, check_flag, check_fraction, refuse
+from teacher_student.errors import Diverged, check_choice, check_flag, check_fraction, refuse, warn_of_interruption
 from teacher_student.layout import unpack
 from teacher_student.problem import Problem, check_problem
+from teacher_student.progress_bars import hidden, tqdm
 from teacher_student.theory.coordinates import Coordinates, sizes_of
 from teacher_student.theory.equalities import independent_coordinates, smallest_distance
 from teacher_student.theory.ode.march import METHOD
-from teacher_student.theory.ode.solvers import SCIPY_METHODS, Task, solve_compiled, solve_with_scipy
+from teacher_student.theory.ode.solvers import INTERRUPTED, SCIPY_METHODS, Task, solve_compiled, solve_with_scipy
 from teacher_student.theory.right_hand_side import SampledDrift, right_hand_side
 from teacher_student.times import output_times
-from teacher_student.trajectory import COMPLETE, build_trajectory
+from teacher_student.trajectory import COMPLETE, DIMENSIONLESS, build_trajectory
 
 METHODS = (METHOD, *SCIPY_METHODS)
 
@@ -102,7 +102,7 @@ def integrate(
 
     if len(start) == 0:  # nothing learns, and nothing fluctuates
         return _trajectory(problem, times, coordinates.expand(np.empty((len(times), 0))), method, rtol, atol, 0)
-    with tqdm(total=float(times[-1]), unit="alpha", disable=None if progress else True, desc="theory") as bar:
+    with tqdm(total=float(times[-1]), unit="alpha", disable=hidden(progress), desc="theory") as bar:
         task = Task(
             problem, coordinates, f, times, rtol, atol, keep_solution=fluctuations, report=lambda t: bar.update(t - bar.n)
         )
@@ -118,7 +118,8 @@ def integrate(
     if outcome.status.startswith("diverged"):
         raise Diverged(f"theory {outcome.status}", trajectory)
     if outcome.solution is not None and outcome.status == COMPLETE:
-        return _with_fluctuations(trajectory, problem, coordinates, outcome.solution, outcome.n_steps, progress)
+        trajectory = _with_fluctuations(trajectory, problem, coordinates, outcome.solution, outcome.n_steps, progress)
+    warn_of_interruption(trajectory, stacklevel=2)
     return trajectory
 
 
@@ -156,7 +157,7 @@ def _with_fluctuations(
     from teacher_student.theory.noise.fluctuations import N_POINTS, linear_noise
 
     times = trajectory["alpha"].values
-    with tqdm(total=float(times[-1]), unit="alpha", disable=None if progress else True, desc="fluctuations") as bar:
+    with tqdm(total=float(times[-1]), unit="alpha", disable=hidden(progress), desc="fluctuations") as bar:
         try:
             noise = linear_noise(
                 problem.initial,
@@ -168,19 +169,19 @@ def _with_fluctuations(
                 report=lambda t: bar.update(t - bar.n),
             )
         except KeyboardInterrupt:
-            trajectory.attrs["status"] = "interrupted"
+            trajectory.attrs["status"] = INTERRUPTED
             return trajectory
     labels, square = list(coordinates.labels), ("alpha", "coordinate", "coordinate_")
-    of_covariance = "N times the covariance between runs, leading order"
-    of_shift = "N times the deviation of the mean over runs, leading order"
-    of_error = "standard error of covariance from the quasi-random averages"
-    of_flow = "linear flow from the output time before"
+    variables = {
+        "covariance": (noise.covariance, "N times the covariance between runs, leading order"),
+        "shift": (noise.shift, "N times the deviation of the mean over runs, leading order"),
+        "propagator": (noise.propagator, "linear flow from the output time before"),
+        "covariance_error": (noise.covariance_error, "standard error of covariance from the quasi-random averages"),
+    }
     added = xr.Dataset(
         {
-            "covariance": (square, noise.covariance, {"long_name": of_covariance}),
-            "shift": (square[:2], noise.shift, {"long_name": of_shift}),
-            "propagator": (square, noise.propagator, {"long_name": of_flow}),
-            "covariance_error": (square, noise.covariance_error, {"long_name": of_error}),
+            name: (square[: values.ndim], values, {"long_name": long_name, "units": DIMENSIONLESS})
+            for name, (values, long_name) in variables.items()
         },
         coords={"alpha": trajectory["alpha"], "coordinate": labels, "coordinate_": labels},
     )

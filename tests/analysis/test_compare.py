@@ -9,7 +9,7 @@ import pytest
 
 import teacher_student as ts
 from teacher_student.analysis.compare import Comparison, standard_error
-from teacher_student.analysis.report import report
+from teacher_student.analysis.report import report, summary
 from teacher_student.analysis.verdict import Test, raises_alarm, worst_of
 from teacher_student.trajectory import resolved_eps_g
 
@@ -81,8 +81,24 @@ def test_what_does_not_learn_is_not_judged() -> None:
     frozen = dataclasses.replace(PROBLEM, rule=ts.LearningRule(eta_xi_in=0.0))
     result = ts.compare(ts.integrate(frozen), ts.simulate(frozen, n_inputs=50, replicas=3))
     assert result.verdict.outcome == "not judged"
+    assert result.verdict.meaning == "Nothing was judged: nothing learns, so that nothing fluctuates."
+    assert summary(result) == "theory and simulation: not judged: nothing learns, so that nothing fluctuates"
+    assert result.verdict.meaning in result.report()
     assert result.prediction is None
     assert "not judged" in report(result, {"theory": 0.0, "simulation": 0.0}, "command")
+
+
+def test_why_nothing_was_judged_is_said() -> None:
+    short = dataclasses.replace(PROBLEM, alpha=np.array([0.0, 0.1]))
+    result = ts.compare(ts.integrate(short), ts.simulate(short, n_inputs=50, replicas=3))
+    assert result.verdict.outcome == "not judged"
+    (reason,) = result.verdict.reasons
+    assert reason == "the runs are short: an interval needs 2000 steps of all 3 run(s) together"
+    initial = ts.plain_committee(Q=[[0.5]], R=[[0.1]], T=[[1.0]], v=[0.6], v_teacher=[1.0])
+    rule = ts.LearningRule(activation="relu", teacher_activation="tanh", eta_xi_in=0.1)
+    rough = ts.Problem(initial=initial, rule=rule, alpha=[0.0, 1.0])
+    result = ts.compare(ts.integrate(rough), ts.simulate(rough, n_inputs=50, replicas=3))
+    assert result.verdict.reasons == ("there is no linear noise, because g' has jumps and its Gaussian averages are sampled",)
 
 
 def test_the_error_of_sampled_averages_is_counted() -> None:

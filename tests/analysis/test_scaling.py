@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import teacher_student as ts
-from teacher_student.analysis.scaling import fit_power, replicas_for
+from teacher_student.analysis.scaling import Exponent, Scaling, fit_power, replicas_for
 
 PROBLEM = dataclasses.replace(ts.load_problem("all-factors"), alpha=np.array([0.0, 20.0]))
 
@@ -34,9 +34,37 @@ def test_spread_and_mean_of_the_chain_fall_as_predicted() -> None:
         assert abs(fit.value - exponent) < 4 * fit.error + 0.02  # the next order moves it by a few hundredths at these N
         assert abs(fit.value - other) > 4 * fit.error  # the other exponent is refused by the same criterion
         assert fit.amplitude == pytest.approx(1.0, abs=0.35)
+    assert result.outcome == "falls with N as predicted"
+    assert "**falls with N as predicted**" in result.report("runs")
     figure, ax = ts.plots.finite_size_scaling(result)
     assert figure is ax.figure
     assert "N^{-0." in ax.get_legend().get_texts()[2].get_text()
+
+
+def scaling_of(spread: float, deviation: float, error: float) -> Scaling:
+    N, few = np.array([100.0, 1000.0, 10000.0]), np.full(3, 0.01)
+    exponents = [Exponent(value, error, 1.0, 1.0, 1, predicted) for value, predicted in ((spread, -0.5), (deviation, -1.0))]
+    return Scaling((100, 1000, 10000), (8, 8, 8), N**spread, few, N**deviation, few, *exponents)
+
+
+@pytest.mark.parametrize(
+    ("spread", "deviation", "error", "outcome"),
+    [
+        (-0.5, -1.0, 0.02, "falls with N as predicted"),
+        (-0.55, -1.0, 0.02, "falls with N as predicted"),  # 0.03 are allowed for the next order at N = 100
+        (-0.6, -1.0, 0.02, "does not fall with N as predicted"),
+        (-0.5, 0.0, 0.1, "does not fall with N as predicted"),  # a difference that stays
+        (-0.5, -0.7, 0.3, "not decided"),
+        (-0.5, float("nan"), 0.02, "does not fall with N as predicted"),
+    ],
+)
+def test_the_verdict_on_exponents(spread: float, deviation: float, error: float, outcome: str) -> None:
+    result = scaling_of(spread, deviation, error)
+    assert result.outcome == outcome
+    report = result.report("runs", "a command")
+    assert f"**{outcome}**\n\n{result.meaning}\n" in report
+    assert report.startswith("# runs: finite-size scaling\n\n- Command: `a command`\n- N (and runs")
+    assert sum(line.startswith("| 1") for line in report.splitlines()) == 3
 
 
 def test_smaller_sizes_take_more_runs() -> None:

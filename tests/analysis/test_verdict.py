@@ -214,7 +214,9 @@ def test_where_nothing_fluctuates_there_is_nothing_to_judge() -> None:
     """A student on its teacher, no noise: what is left are rounding errors."""
     initial = ts.plain_committee(Q=np.eye(2), R=np.eye(2), T=np.eye(2), v=[1.0, 1.0], v_teacher=[1.0, 1.0])
     problem = ts.Problem(initial=initial, rule=ts.LearningRule(eta_xi_in=0.5, eta_v=0.5))
-    assert judge(predict(problem), run(problem, replicas=16)).outcome == NOT_JUDGED
+    verdict = judge(predict(problem), run(problem, replicas=16))
+    assert verdict.outcome == NOT_JUDGED
+    assert verdict.reasons == ("nothing fluctuates",)
     assert judge(predict(problem, noise=0.3), run(problem, replicas=16, noise=0.3)).passed
 
 
@@ -230,6 +232,7 @@ def test_the_exit_from_a_plateau_is_left_out() -> None:
         simulation = ts.simulate(problem, times, n_inputs=100, replicas=64, seed=seed, method="overlaps", progress=False)
         verdict = judge(theory, simulation)
         assert verdict.left_out
+        assert verdict.reasons[0].startswith("the expansion in 1/N is not good enough at N = 100 for errors")
         assert verdict.judged
         assert not is_alarm(verdict)
 

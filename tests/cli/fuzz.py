@@ -213,6 +213,9 @@ def command(rng: random.Random) -> list[str]:
     number, path = (lambda: rng.choice(ARGUMENTS)), (lambda: rng.choice(PATHS))
     name = rng.choice(("ode", "simulate", "simulate", "compare", "sweep", "plot", "stages", "animate", "deep", "presets"))
     options: list[list[str]] = [["-o", path()]]
+    if name in ("ode", "simulate", "compare"):
+        field = rng.choice(("rule.noise", "rule.eta", "run.n_inputs", "initial.R.0.1", "name", "run", "", "a.b.c", "initial.Q"))
+        options += [["--set", rng.choice(("=", "")).join((field, number()))]]
     if name in ("simulate", "compare"):
         options += [[f"--{key}", number()] for key in ("n-inputs", "replicas", "seed")]
         options += [["--method", rng.choice(("weights", "overlaps", "leap", "both", ""))]]
@@ -225,6 +228,8 @@ def command(rng: random.Random) -> list[str]:
             ["--workers", rng.choice(("-1", "0", "nan", "9" * 5000))],
             ["--cluster", rng.choice(("", "a\nb", "no-such://address"))],
         ]
+    if name == "plot":
+        options += [["--of", rng.choice(("final", "passage", ""))], ["--level", number()]]
     if name == "stages":
         options += [["--least", number()]]
     if name == "deep":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,32 @@ def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         "saad-solla-1995",
         "staircase",
     ]
+
+
+def test_presets_print_one_that_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["presets", "staircase"]) == 0
+    (folder / "small.toml").write_text(capsys.readouterr().out)
+    assert ts.load_problem("small.toml") == ts.load_problem("staircase")
+    assert cli.main(["presets", "stairs"]) == 2
+    assert capsys.readouterr().err.startswith("teacher-student: preset: got 'stairs', expected one of all-factors, ")
+    assert cli.main(["deep", "presets", "digits"]) == 0
+    assert 'name = "digits"' in capsys.readouterr().out
+    assert cli.main(["deep", "presets", "staircase"]) == 2
+
+
+def test_fields_and_the_last_time_are_replaced(folder: Path) -> None:
+    changes = ["--set", "rule.eta_xi_in=0.3", "--set", "rule.activation=relu", "--alpha", "2"]
+    assert cli.main(["ode", "small.toml", "-o", "t.nc", *changes]) == 0
+    stored = ts.load_problem("small.toml", {"rule.eta_xi_in": 0.3, "rule.activation": "relu"})
+    expected = ts.integrate(stored, [*stored.alpha[stored.alpha < 2.0], 2.0])
+    assert ts.load_trajectory("t.nc").equals(expected)
+    same = ["--n-inputs", "4e1", "--method", "overlaps"]
+    assert cli.main(["simulate", "small.toml", "-o", "a.nc", "--alpha", "1", *same]) == 0
+    in_file = ["--set", "run.n_inputs=4e1", "--method", "overlaps"]
+    assert cli.main(["simulate", "small.toml", "-o", "b.nc", "--alpha", "1", *in_file]) == 0
+    a, b = (ts.load_trajectory(name) for name in ("a.nc", "b.nc"))
+    assert a.attrs["n_inputs"] == b.attrs["n_inputs"] == 40
+    assert a.equals(b)
 
 
 def test_ode_writes_the_trajectory_that_integrate_returns(folder: Path) -> None:
@@ -61,9 +88,31 @@ def test_compare_writes_its_files_and_verdict_and_plot_draws_two_of_them(
     report = (folder / "out" / "report.md").read_text()
     assert "**agrees**" in report
     assert "| R_modes |" in report
-    assert ts.load_problem("small.toml").to_toml().strip() in report
+    ran = tomllib.loads(report.split("```toml")[1].split("```")[0])["run"]
+    times = stored["simulation"]["alpha"].values.tolist()
+    assert ran == {"alpha": times, "n_inputs": 400, "replicas": 32, "seed": 0}  # of the run, and not of the file
     assert cli.main(["plot", "out/theory.nc", "out/simulation.nc"]) == 0
     assert {"theory.png", "simulation.png"} <= names(folder / "out")
+
+
+def test_plot_draws_several_files_in_one_figure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ode", "small.toml", "-o", "t.nc", "--fluctuations"]) == 0
+    for name, method, rate in (("s", "overlaps", "0.5"), ("w", "weights", "0.5"), ("other", "overlaps", "0.4")):
+        options = ["--method", method, "--set", f"rule.eta_xi_in={rate}"]
+        assert cli.main(["simulate", "small.toml", "-o", f"{name}.nc", *options]) == 0
+    for files, figure in ((["t.nc", "s.nc", "w.nc"], "a.pdf"), (["s.nc"], "b.svg"), (["t.nc"], "c.png")):
+        assert cli.main(["plot", *files, "-o", figure]) == 0
+    assert {"a.pdf", "b.svg", "c.png"} <= names(folder)
+    capsys.readouterr()
+    bad = {
+        "output": (["t.nc"], "a.jpg"),
+        "files": (["t.nc", "t.nc"], "d.png"),
+        "files: got 'another rule.eta_xi_in'": (["t.nc", "other.nc"], "d.png"),
+    }
+    for field, (files, figure) in bad.items():
+        assert cli.main(["plot", *files, "-o", figure]) == 2
+        assert capsys.readouterr().err.startswith(f"teacher-student: {field}")
+    assert "d.png" not in names(folder)
 
 
 BAD_PROBLEMS = {
@@ -114,6 +163,13 @@ def test_a_bad_problem_is_refused_in_one_line_before_anything_is_written(
         (["compare", "small.toml", "--alpha", "nan"], "alpha"),
         (["compare", "small.toml", "--replicas", "0"], "replicas"),
         (["simulate", "small.toml", "--seed", "-1"], "seed"),
+        (["simulate", "small.toml", "--n-inputs", "ten"], "n_inputs"),
+        (["simulate", "small.toml", "--n-inputs", "40,50,60"], "n_inputs"),
+        (["ode", "small.toml", "--alpha", "-1"], "alpha"),
+        (["ode", "small.toml", "--set", "rule.noise"], "set"),
+        (["ode", "small.toml", "--set", "rule.eta=1"], "small.toml: rule.eta"),
+        (["compare", "small.toml", "--set", "rule.noise=-1"], "small.toml: rule.noise"),
+        (["deep", "train", "--set", "model.modes=1"], "digits: model.modes"),
         (["simulate", "small.toml", "--n-inputs", str(10**15)], "n_inputs"),  # more than the memory of any machine
         (["simulate", "small.toml", "--replicas", str(10**12), "--method", "overlaps"], "replicas"),
         (["compare", "small.toml", "--n-inputs", str(10**15)], "n_inputs"),
@@ -159,11 +215,17 @@ def test_compare_says_by_its_status_that_theory_and_simulation_differ(folder: Pa
 
 def test_compare_at_several_n_fits_their_scaling(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", "small.toml", "-o", "out", "--n-inputs", "50,100,200", "--replicas", "40", "--alpha", "1"]) == 0
-    assert names(folder / "out") == {"simulation-50.nc", "simulation-100.nc", "simulation-200.nc", "scaling.png"}
+    assert names(folder / "out") == {"simulation-50.nc", "simulation-100.nc", "simulation-200.nc", "scaling.png", "report.md"}
     assert ts.load_trajectory("out/simulation-50.nc")["alpha"].values[-1] == 1.0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2].startswith("spread: N^(-0.")
     assert lines[-1].startswith("deviation of the mean: N^(-")
+    report = (folder / "out" / "report.md").read_text()
+    assert lines[-3].split(": ")[1] in ("falls with N as predicted", "not decided")
+    assert f"**{lines[-3].split(': ')[1]}**" in report
+    assert "--n-inputs 50,100,200" in report
+    assert "| spread | N^(-0.5) | N^(-0." in report
+    assert "| deviation | N^(-1) | N^(" in report
 
 
 def test_an_argument_of_the_wrong_type_is_refused_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -221,12 +221,24 @@ def test_standard_training_is_compared_with_modes_not_with_itself(folder: Path) 
 
 
 def test_importance_of_fewer_modes_than_laws_need_is_shown_without_them(folder: Path) -> None:
-    (folder / "few.toml").write_text(SMALL.replace("n_modes = 8", "n_modes = 4"))
-    assert cli.main(["deep", "importance", "few.toml", "-o", "out"]) == 0
+    assert cli.main(["deep", "importance", "small.toml", "--set", "model.n_modes=4", "-o", "out"]) == 0
     numbers = json.loads((folder / "out" / "importance.json").read_text())
     assert len(numbers["tau"]) == 4
     assert numbers["tau"] == sorted(numbers["tau"], reverse=True)
     assert numbers["verdict"].startswith("no power law fitted")
+
+
+def test_importance_prints_the_conclusion_of_its_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["deep", "importance", "small.toml", "-o", "out"]) == 0
+    numbers = json.loads((folder / "out" / "importance.json").read_text())
+    ratio = max(numbers["tau"]) / min(numbers["tau"])
+    assert ratio < 2.0  # of eight modes after four epochs
+    expected = f"the modes matter almost alike: the largest tau is {ratio:.2f} times the smallest, too little to tell a law"
+    assert numbers["conclusion"] == expected
+    assert capsys.readouterr().out.startswith(f"matrix 1, 8 modes: {expected}\n")
+    assert cli.main(["deep", "train", "small.toml", "-o", "m.npz"]) == 0
+    assert cli.main(["deep", "importance", "m.npz", "--set", "model.n_modes=4"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("teacher-student: set: got 'model.n_modes=4', expected none with")
 
 
 def test_a_last_step_that_diverges_is_told_and_saves_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

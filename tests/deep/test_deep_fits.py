@@ -49,6 +49,26 @@ def test_a_smooth_bend_is_not_called_a_break() -> None:
     assert laws.exponential.parameters["rate"] == pytest.approx(-0.1, abs=4 * laws.exponential.errors["rate"])
 
 
+def test_the_conclusion_belongs_to_the_numbers() -> None:
+    rng, rank = np.random.default_rng(0), np.arange(1, 41)
+    noise = np.exp(0.01 * rng.standard_normal(40))
+    flat = fit_power_laws(rank**-0.05 * noise)
+    assert flat.conclusion.startswith("the modes matter almost alike: the largest tau is 1.2")
+    one = fit_power_laws(1.0 / rank * noise)
+    assert one.conclusion.startswith("ranked tau follows one power law best, of slope -1")
+    two = fit_power_laws(ranked(-0.3, -1.5, 12.0, 0.03, 40, 1))
+    assert two.conclusion.startswith("tau follows two power laws of its rank, of slopes -0.3")
+    exponential = fit_power_laws(np.exp(-0.1 * rank) * noise)
+    assert exponential.conclusion.startswith("ranked tau follows an exponential best, of rate -0.0999;")
+    bent = [laws for seed in range(20) if 0 < (laws := fit_power_laws(lognormal(seed))).gain <= laws.by_chance]
+    assert bent
+    assert all(laws.conclusion.endswith("these modes follow no law of rank") for laws in bent)
+
+
+def lognormal(seed: int) -> Array:
+    return np.sort(np.exp(np.random.default_rng(seed).standard_normal(40)))[::-1]
+
+
 @pytest.mark.parametrize("tau", [np.ones(5), [1.0] * 9 + [0.0], [1.0] * 9 + [np.nan]])
 def test_what_cannot_be_fitted_is_refused(tau: Any) -> None:
     with pytest.raises(InvalidInput, match=r"^tau: got"):

@@ -40,6 +40,17 @@ WEIGHTS = networks.draw_weights(STATE, 20, np.random.default_rng(0))
 CONSTANT = ts.plain_committee(Q=[[0.5]], R=[[0.1]], T=[[1.0]], v=[1.0], v_teacher=[1.0])
 SMALL = ts.Problem(initial=CONSTANT, rule=ts.LearningRule(eta_xi_in=0.3), alpha=np.array([0.0, 0.1]))
 
+SWEPT = xr.Dataset(
+    {
+        "eps_g": (("rule.noise", "rule.eta_v", "alpha"), np.full((2, 2, 3), 0.1)),
+        "status": (("rule.noise", "rule.eta_v"), np.full((2, 2), "complete", dtype=object)),
+        "T": (("rule.noise", "rule.eta_v", "teacher", "teacher_"), np.ones((2, 2, 1, 1))),
+        "v_teacher": (("rule.noise", "rule.eta_v", "teacher"), np.ones((2, 2, 1))),
+    },
+    {"rule.noise": [0.0, 0.1], "rule.eta_v": [0.1, 0.2], "alpha": TIMES},
+    {"format": "teacher_student sweep 1"},
+)
+
 
 def all_take(arguments: tuple[str, ...], tag: str) -> dict[str, set[str]]:
     """Return that what has the `tag` passes for each of the `arguments`."""
@@ -149,7 +160,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
         {"name": "new", "piecewise_linear": 0.1},
         {"piecewise_linear": {"number", "finite"}},
     ),
-    "register erf": (ts.register_activation, {"name": "wider", "erf": 2.0}, {}),
+    "register erf": (ts.register_activation, {"name": "wider", "erf": 2.0}, {"erf": {"positive"}}),
     "register polynomial": (ts.register_activation, {"name": "newer", "polynomial": [0.0, 1.0, 1.0]}, {}),
     "Problem": (
         ts.Problem,
@@ -171,7 +182,17 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
         {"first": 0.1, "last": 1.0, "points": 3},
         {"first": {"fraction"}, "last": {"number"}, "points": {"none", "whole"}},
     ),
-    "load_problem": (ts.load_problem, {"source": "staircase"}, {}),
+    "load_problem": (ts.load_problem, {"source": "staircase", "changes": None}, {"changes": {"none", "table"}}),
+    **{
+        f"replace {name}": (PROBLEM.replace, {name: value}, passes)
+        for name, value, passes in (
+            ("noise", 0.1, {"noise": {"number"}}),
+            ("n_inputs", 50, {}),
+            ("v", STATE.v, {}),
+            ("rule", RULE, {"rule": {"rule"}}),
+            ("nothing", 1, {}),
+        )
+    },
     "warm_restart": (
         ts.warm_restart,
         {"trajectory": SIMULATION, "rule": RULE, "alpha": 0.1, "replica": 0},
@@ -216,7 +237,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
             "problem": {"problem"},
             "alpha": {"none", "positive", "times"},
             "n_inputs": {"none"},
-            "replicas": {"whole"},
+            "replicas": {"none", "whole"},
             "seed": {"none", "whole", "seed"},
             "executor": {"none"},
             "checkpoint": {"none", "new file"},
@@ -239,7 +260,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
         {
             "problem": {"problem"},
             "alpha": {"none", "positive", "times"},
-            "replicas": {"whole"},
+            "replicas": {"none", "whole"},
             "seed": {"none", "whole", "seed"},
             "executor": {"none"},
             "checkpoint": {"none", "new file"},
@@ -309,6 +330,31 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
             "executor": {"none"},
             "progress": {"flag"},
         },
+    ),
+    "integrate_until_stationary": (
+        ts.integrate_until_stationary,
+        {"problem": SMALL, "largest": 0.2, "tolerance": 1e-3, "progress": False},
+        {
+            "problem": {"problem"},
+            "largest": {"none", "positive"},
+            "tolerance": {"fraction"},
+            "progress": {"flag"},
+        },
+    ),
+    "sweep_values": (
+        ts.sweep_values,
+        {"dataset": SWEPT, "of": "final", "level": None, "threshold": 0.5, "simulated": False},
+        {"level": {"none", "number"}, "threshold": {"fraction"}, "simulated": {"flag"}},
+    ),
+    "phase_diagram": (
+        plots.phase_diagram,
+        {"dataset": SWEPT, "x": "rule.noise", "y": "rule.eta_v", "of": "final", "ax": None, "levels": ()},
+        {"ax": {"none"}, "levels": {"spans", "times"}},
+    ),
+    "family": (
+        plots.family,
+        {"dataset": SWEPT.isel({"rule.eta_v": 0}), "over": "rule.noise", "of": "eps_g", "ax": None, "levels": ()},
+        {"ax": {"none"}, "levels": {"spans", "times"}},
     ),
     "stages": (
         ts.stages,
@@ -437,12 +483,10 @@ def test_every_public_function_is_tried() -> None:
     calls = {call.__name__ for call, _, _ in FUNCTIONS.values()}
     names = set(ts.__all__) - {"__version__", "presets", "InvalidInput", "Diverged", "networks", "plots"}
     assert names <= calls
-    own = {
-        name
-        for module in (networks, plots)
-        for name, value in vars(module).items()
-        if isinstance(value, type(complaint)) and value.__module__ == module.__name__ and not name.startswith("_")
-    }
+    functions = {name: value for name, value in vars(networks).items() if isinstance(value, type(complaint))}
+    own = {name for name, value in functions.items() if value.__module__ == networks.__name__ and not name.startswith("_")}
+    own |= {name for name in plots.__all__ if isinstance(getattr(plots, name), type(complaint))}
+    assert len(own) > 15
     assert own <= calls
 
 

@@ -58,7 +58,8 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     whole = simulate(make_problem(), method, None, replicas=number)
     with monkeypatch.context() as patch:
         interrupt_after(turns, patch)
-        first = simulate(make_problem(), method, path, replicas=number)
+        with pytest.warns(UserWarning, match="^simulation interrupted"):
+            first = simulate(make_problem(), method, path, replicas=number)
     assert first.attrs["status"] == "interrupted"
     assert path.exists()
     assert first.sizes["alpha"] < 4
@@ -85,7 +86,8 @@ def test_a_generator_that_is_not_restored_would_be_noticed(
     path = tmp_path / "state"
     with monkeypatch.context() as patch:
         interrupt_after(5, patch)
-        simulate(make_problem(), method, path)
+        with pytest.warns(UserWarning, match="^simulation interrupted"):
+            simulate(make_problem(), method, path)
     right = checkpoint._restore
     monkeypatch.setattr(checkpoint, "_restore", without_generators)
     assert not simulate(make_problem(), method, path).equals(simulate(make_problem(), method, None))

@@ -170,7 +170,10 @@ def test_interrupt_keeps_the_outputs(
     with monkeypatch.context() as patch, ThreadPoolExecutor(1) as pool:
         patch.setattr(module, "advance", interrupted)
         patch.setattr("teacher_student.sgd.replicas._ELSEWHERE", -1.0)
-        result = run(problem, method, None, replicas=replicas, executor=pool)
+        with pytest.warns(UserWarning, match=r"^simulation interrupted: the trajectory ") as caught:
+            result = run(problem, method, None, replicas=replicas, executor=pool)
+    assert caught[0].filename == __file__
+    assert str(caught[0].message).split(", ")[0].endswith("ends at alpha = 0.5" if n_outputs else "holds no output time")
     assert result.attrs["status"] == "interrupted"
     assert result["alpha"].values.tolist() == problem.alpha[:n_outputs].tolist()
     assert result.equals(complete.isel(alpha=slice(n_outputs)))
@@ -192,7 +195,8 @@ def test_control_c_is_answered(
     run(make_problem(), method)  # compiles
     monkeypatch.setattr(module, "advance", advance)
     threading.Timer(3.0, signal.raise_signal, (signal.SIGINT,)).start()
-    result = run(make_problem(), method, [0.0, 1.0, 1e9], replicas=5)
+    with pytest.warns(UserWarning, match="^simulation interrupted"):
+        result = run(make_problem(), method, [0.0, 1.0, 1e9], replicas=5)
     assert result.attrs["status"] == "interrupted"
     assert result["alpha"].values.tolist() == [0.0, 1.0]
 
@@ -255,7 +259,7 @@ class InterruptedExecutor(ThreadPoolExecutor):
 
 def test_interrupt_of_the_first_step_keeps_the_start(make_problem: Callable[..., ts.Problem]) -> None:
     """Ctrl-C before any step has been handed out leaves the output at alpha = 0."""
-    with InterruptedExecutor(1) as pool:
+    with InterruptedExecutor(1) as pool, pytest.warns(UserWarning, match="^simulation interrupted"):
         result = run(make_problem(), executor=pool)
     assert result.attrs["status"] == "interrupted"
     assert result.equals(run(make_problem()).isel(alpha=slice(1)))

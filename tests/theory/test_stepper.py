@@ -283,7 +283,9 @@ def test_interrupted_trajectory_is_marked(fluctuations: bool, monkeypatch: pytes
         raise KeyboardInterrupt
 
     monkeypatch.setattr(March, "go", interrupt)
-    trajectory = ts.integrate(problem(), [0.0, 1.0, 2.0], fluctuations, progress=False)
+    with pytest.warns(UserWarning, match=r"^theory interrupted: the trajectory ends at alpha = 0,") as caught:
+        trajectory = ts.integrate(problem(), [0.0, 1.0, 2.0], fluctuations, progress=False)
+    assert caught[0].filename == __file__
     assert trajectory.attrs["status"] == "interrupted"
     assert trajectory["alpha"].values.tolist() == [0.0]
 
