@@ -12,7 +12,7 @@ from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
 from teacher_student.layout import FACTORS
 from teacher_student.problem import difference_of
-from teacher_student.trajectory_form import as_trajectory, problem_of
+from teacher_student.trajectory_form import as_trajectory, problem_of, seeds_of
 
 _LEAST_RUNS = 4
 
@@ -28,11 +28,12 @@ def agreement(first: xr.Dataset, second: xr.Dataset) -> tuple[Test, ...]:
     Raises
     ------
     InvalidInput
-        If they are no simulations, hold numbers that are not finite, or the problem, N or the times differ.
+        If they are no simulations, hold numbers that are not finite, the problem, N or the times differ, or runs are in both.
     """
     first = as_trajectory(first, "first", kind="simulation")
     second = as_trajectory(second, "second", kind="simulation")
     check_same_runs(first, second, ("first", "second"))
+    check_other_runs(first, second, ("first", "second"))
     n_times = min(first.sizes["alpha"], second.sizes["alpha"])
     first, second = first.isel(alpha=slice(n_times)), second.isel(alpha=slice(n_times))
     n_first, n_second = first.sizes["replica"], second.sizes["replica"]
@@ -67,6 +68,13 @@ def check_same_runs(first: xr.Dataset, second: xr.Dataset, arguments: tuple[str,
     n_times = min(first.sizes["alpha"], second.sizes["alpha"])
     if not np.array_equal(first["alpha"].values[:n_times], second["alpha"].values[:n_times]):
         refuse(arguments[1], "other times", f"the same times as in {arguments[0]}")
+
+
+def check_other_runs(first: xr.Dataset, second: xr.Dataset, arguments: tuple[str, str]) -> None:
+    """Raise `InvalidInput`, naming the second of `arguments`, if both have runs of one method and seed: the same runs."""
+    again = sorted(set(seeds_of(first)) & set(seeds_of(second)))
+    if again and first.attrs.get("method") == second.attrs.get("method"):
+        refuse(arguments[1], f"seed {again[0]} again", f"other runs than those of {arguments[0]}")
 
 
 def _states(simulation: xr.Dataset) -> FloatArray:

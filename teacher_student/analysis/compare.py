@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from teacher_student.analysis.agreement import agreement, check_same_runs
+from teacher_student.analysis.agreement import agreement, check_other_runs, check_same_runs
 from teacher_student.analysis.verdict import DIFFERS, Test, Verdict, judge, not_judged, raises_alarm
 from teacher_student.arrays import FloatArray
 from teacher_student.errors import refuse
@@ -179,7 +179,7 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
     ------
     InvalidInput
         If the two are not a theory and a simulation, hold numbers that are not finite, their shapes differ, or there is no time
-        they share; if `other` is of another problem, N or times.
+        they share; if `other` is of another problem, N or times, or has runs of `simulation`.
     """
     theory = as_trajectory(theory, "theory", kind="theory")
     simulation = as_trajectory(simulation, "simulation", kind="simulation")
@@ -187,6 +187,7 @@ def compare(theory: xr.Dataset, simulation: xr.Dataset, other: xr.Dataset | None
     if other is not None:
         other = as_trajectory(other, "other", kind="simulation")
         check_same_runs(simulation, other, ("simulation", "other"))
+        check_other_runs(simulation, other, ("simulation", "other"))
     for argument, runs in (("simulation", simulation), ("other", other)):
         if runs is not None and runs.attrs["method"] == "leap":
             refuse(argument, "leaps, made of the theory's drift and noise", "SGD on weights or the chain")

@@ -47,3 +47,12 @@ def test_few_or_short_runs_are_not_tested_and_other_sizes_refused() -> None:
     assert agreement(chain(0, 3), chain(1, 40)) == ()
     with pytest.raises(ts.InvalidInput, match=r"^second: got 'N = 50', expected 100, as in first"):
         agreement(chain(0, 8), ts.simulate(PROBLEM, n_inputs=50, replicas=8))
+
+
+def test_the_same_runs_are_no_second_simulation() -> None:
+    """A copy, or a pool with a seed of the first, would agree at any rate; the same seed of the other method makes other runs."""
+    first = chain(3, 8)
+    for again in (first.copy(), chain(3, 4), ts.pool([chain(4, 4), chain(3, 4)])):
+        with pytest.raises(ts.InvalidInput, match=r"^second: got 'seed 3 again', expected other runs than those of first"):
+            agreement(first, again)
+    assert agreement(first, ts.simulate(PROBLEM, n_inputs=100, replicas=8, seed=3, method="weights"))
