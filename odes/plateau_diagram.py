@@ -2,8 +2,9 @@
 
 Plain committee K = M = 2, erf, sweep of the theory. Colours: length of the longest plateau in alpha; white: level lines. The
 plateau shortens as 1 / eta at small rates, and lengthens as the teacher units become alike, which the student has then less to
-tell apart by. Black: the boundary beyond which no plateau ends up to the last time; there the rate is too large to learn. Right:
-the same numbers as curves, with 1 / eta dotted.
+tell apart by. Black: the boundary beyond which no plateau ends up to the last time; there the rate is too large to learn. Dots:
+after the plateau comes a stretch that has not ended, a state in which not all is learnt. Right: the same numbers as curves, with
+1 / eta dotted.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -12,6 +12,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from teacher_student.drawing import time_axis
 from teacher_student.errors import check_choice, check_instance, check_non_negative, refuse
@@ -146,15 +147,17 @@ def family(
         refuse("dataset", f"{len(others)} fields beside {over} that vary", "one, for the horizontal axis; select the others")
     with figure_style():
         fig, ax = figure_of(ax)
+        marks: list[Line2D] = []
         if against_time:
             _curves_in_time(ax, dataset, over, str(of))
         else:
-            _curves_over(ax, dataset, over, others[0] if others else None, of)
+            marks = _curves_over(ax, dataset, over, others[0] if others else None, of)
         for level in chosen:
             ax.axhline(level, color="0.4", linewidth=0.8, zorder=0)
         title = textwrap.fill(str(dataset[over].attrs.get("long_name", over)), 24) if against_time or others else None
-        if ax.get_legend_handles_labels()[0]:
-            ax.legend(title=title, title_fontsize=8, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        handles = sorted(ax.get_legend_handles_labels()[0], key=lambda handle: handle in marks)  # curves first
+        if handles:
+            ax.legend(handles=handles, title=title, title_fontsize=8, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return fig, ax
 
 
@@ -176,8 +179,8 @@ def _curves_in_time(ax: Axes, dataset: xr.Dataset, over: str, of: str) -> None:
     ax.set_ylabel(r"generalisation error $\epsilon_g$")
 
 
-def _curves_over(ax: Axes, dataset: xr.Dataset, over: str, other: str | None, of: Any) -> None:
-    """Draw one curve over the field `other` for every value of `over`, or without another field one over `over`."""
+def _curves_over(ax: Axes, dataset: xr.Dataset, over: str, other: str | None, of: Any) -> list[Line2D]:
+    """Draw one curve over the field `other` for every value of `over`, or without it one over `over`; return the marks."""
     value, reason, error = _quantity(dataset, of)
     if other is None:
         along = over
@@ -198,9 +201,10 @@ def _curves_over(ax: Axes, dataset: xr.Dataset, over: str, other: str | None, of
         ax.set_yscale("log")
         plain_ticks(ax.yaxis, float(finite.max() / finite.min()))
     # Values that are not final are marked where they are, and missing ones at the lower edge.
-    mark(ax, np.broadcast_to(x, known.shape), np.where(known, numbers, ax.get_ylim()[0]), reasons, known)
+    marks = mark(ax, np.broadcast_to(x, known.shape), np.where(known, numbers, ax.get_ylim()[0]), reasons, known)
     label_axis(ax.xaxis, dataset, along)
     ax.set_ylabel(_label_of(value))
+    return marks
 
 
 def _over(values: xr.DataArray, first: str, second: str) -> xr.DataArray:
