@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test test-long lint docs studies checks benchmark clean
+.PHONY: demo test test-long lint docs studies checks benchmark dist clean
 
 demo: .venv/installed
 	$(BIN)/teacher-student compare -o comparison
@@ -32,6 +32,10 @@ checks: .venv/installed-test
 	$(BIN)/python -m pytest -n auto --dist worksteal --checks docs/_build/checks.jsonl
 	$(BIN)/python docs/checks.py docs/_build/checks.jsonl
 
+# Source distribution and wheel in dist/, tried in environments of their own on every Python at hand.
+dist: .venv/installed-dev
+	.ci/dist $(CURDIR)/$(BIN)/python
+
 benchmark: .venv/installed-test
 	$(BIN)/python benchmarks/page.py
 
@@ -52,4 +56,4 @@ benchmark: .venv/installed-test
 	touch $@
 
 clean:
-	rm -rf .venv docs/_build docs/_studies docs/studies comparison
+	rm -rf .venv dist docs/_build docs/_studies docs/studies comparison

@@ -100,7 +100,7 @@ VALUES: dict[str, tuple[Any, set[str]]] = {
     "dataset of text": (xr.Dataset({name: ("alpha", ["a"]) for name in THEORY.data_vars}, {"alpha": [1.0]}), {"dataset"}),
     "dataset of numbers": (xr.Dataset(dict.fromkeys(map(str, THEORY.data_vars), 1.0), {"alpha": [1.0]}), {"dataset"}),
     "text as attribute": (THEORY.assign_attrs(problem="x", rtol="y"), {"dataset", "factors"}),
-    "no attribute": (SIMULATION.drop_attrs(), {"dataset", "trajectory", "factors"}),
+    "no attribute": (xr.Dataset(dict(SIMULATION.variables)), {"dataset", "trajectory", "factors"}),
     "problem": (PROBLEM, {"problem"}),
     "state": (STATE, {"state"}),
     "rule": (RULE, {"rule"}),
