@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from teacher_student.pooling import pool as pool
     from teacher_student.problem import Problem as Problem
     from teacher_student.problem_file import load_problem as load_problem
+    from teacher_student.random_starts import random_committee as random_committee
     from teacher_student.registration import register_activation as register_activation
     from teacher_student.restart import warm_restart as warm_restart
     from teacher_student.schedules import Cosine as Cosine
@@ -64,6 +65,7 @@ _WHERE = {
     "InvalidInput": "errors",
     "OrderParameters": "order_parameters",
     "plain_committee": "order_parameters",
+    "random_committee": "random_starts",
     "LearningRule": "learning_rule",
     "Piecewise": "schedules",
     "PowerLaw": "schedules",

@@ -16,6 +16,7 @@ from teacher_student.order_parameters import OrderParameters, plain_committee
 from teacher_student.output_factors import Applied, check_output_scaling
 from teacher_student.output_scaling import with_output_scaling
 from teacher_student.problem import RATES, RUN_KEYS, LearningRule, Problem
+from teacher_student.random_starts import random_committee
 from teacher_student.schedules import Schedule
 from teacher_student.times import log_spaced_times
 from teacher_student.toml_files import tables, text_of_problem
@@ -185,4 +186,11 @@ def _initial(table: dict[str, Any]) -> OrderParameters:
             check_whole(f"initial.{key}", value, 0, "a whole number")
         rng = np.random.default_rng(check_seed("initial.seed", table.pop("seed")))
         return overlaps(with_prefix(li_huang_weights, {**table, "rng": rng}))
-    refuse("initial.kind", kind, "one of overlaps, plain, li-huang")
+    if kind == "random":
+        needed = ("n_inputs", "n_units", "n_teacher", "seed")
+        norms = ("student_norm", "student_correlation", "teacher_norm", "teacher_correlation")
+        known = (*needed, *norms, "v", "v_teacher")
+        _check_keys("initial.", table, known)
+        _require_keys("initial.", {key: value for key, value in table.items() if key in needed}, needed)
+        return with_prefix(random_committee, table)
+    refuse("initial.kind", kind, "one of overlaps, plain, random, li-huang")

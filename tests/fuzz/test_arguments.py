@@ -155,6 +155,17 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
             "repeats": {"whole"},
         },
     ),
+    "random_committee": (
+        ts.random_committee,
+        {"n_inputs": 9, "n_units": 2, "n_teacher": 2, "seed": 1, "student_correlation": 0.1, "v": 1.0, "v_teacher": [1.0, 2.0]},
+        {
+            **all_take(("n_units", "n_teacher"), "whole"),
+            "n_inputs": {"whole"},
+            "seed": {"whole", "seed"},
+            "v": {"number", "finite"},
+            "v_teacher": {"number", "finite"},
+        },
+    ),
     "register_activation": (
         ts.register_activation,
         {"name": "new", "piecewise_linear": 0.1},
