@@ -10,7 +10,7 @@ from numba.np.unsafe import ndarray
 from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
 from teacher_student.layout import RATES, Eta
-from teacher_student.schedules import rate_at
+from teacher_student.rates import rate_at
 from teacher_student.tuple_types import remember_type
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _as_tuple: Any = ndarray.to_fixed_tuple
 
 
 class Rule(NamedTuple):
-    """A learning rule: rates as `teacher_student.schedules` reads them, (4, width), and the numbers of `LearningRule`.
+    """A learning rule: rates as `teacher_student.rates` reads them, (4, width), and the numbers of `LearningRule`.
 
     `friction` is 0 for a rule without velocities.
     """

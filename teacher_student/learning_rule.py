@@ -12,7 +12,8 @@ from teacher_student.activations import get_activations
 from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_flag, check_non_negative, check_whole, refuse
 from teacher_student.layout import RATES, Eta
-from teacher_student.schedules import ROUNDING, Rate, Schedule, check_rate, largest_rate, scaled, schedule_rows
+from teacher_student.rates import ROUNDING
+from teacher_student.schedules import Rate, Schedule, check_rate, largest_rate, scaled, schedule_rows
 from teacher_student.summaries import html_table, named
 
 _LARGEST_BATCH = 10**15  # kernels count in 64 bits, and in floating point up to 2^53
@@ -103,7 +104,7 @@ class LearningRule:
 
     @property
     def schedules(self) -> FloatArray:
-        """The rates of the four factors, eta_xi_in first, as (4, width) data for `teacher_student.schedules.rates_at`."""
+        """The rates of the four factors, eta_xi_in first, as (4, width) data for `teacher_student.rates.rates_at`."""
         return schedule_rows([getattr(self, name) for name in RATES])
 
     @property

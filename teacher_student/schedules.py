@@ -1,4 +1,5 @@
-"""Learning rates as functions of alpha. They are data, and SGD and theory evaluate them with one compiled function.
+"""Learning rates as functions of alpha. They are data, which SGD and theory evaluate with one compiled function, in
+`teacher_student.rates`.
 
 Step number n, counted from 0, uses the rates at alpha = n / N, the time before the step.
 """
@@ -13,12 +14,7 @@ import numpy as np
 
 from teacher_student.arrays import FloatArray
 from teacher_student.errors import check_non_negative, check_positive, check_whole, refuse
-from teacher_student.kernels import njit
-
-# The first entry of a row of `LearningRule.schedules`; the second is `elapsed`, and what follows is in `Piecewise.row` and so on.
-_CONSTANT, _PIECEWISE, _POWER_LAW, _COSINE, _EXPONENTIAL, _RAMP = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0
-# Relative to the schedule's clock: a step is at a jump if it is so up to the rounding of steps / N and of elapsed + alpha.
-ROUNDING = 1e-14
+from teacher_student.rates import CONSTANT, COSINE, EXPONENTIAL, PIECEWISE, POWER_LAW, RAMP, ROUNDING, rates_at
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class Piecewise:
 
     def row(self) -> list[float]:
         """Return the kind, `elapsed`, the number of jumps, the first rate, and time and rate of each jump."""
-        return _row_of_times(_PIECEWISE, self)
+        return _row_of_times(PIECEWISE, self)
 
     def jumps(self) -> list[float]:
         """Return the times after alpha = 0 at which the rate, or a derivative of it, jumps."""
@@ -83,7 +79,7 @@ class PowerLaw:
 
     def row(self) -> list[float]:
         """Return the kind, `elapsed` and the parameters."""
-        return [_POWER_LAW, self.elapsed, self.start, self.alpha, self.exponent]
+        return [POWER_LAW, self.elapsed, self.start, self.alpha, self.exponent]
 
     def jumps(self) -> list[float]:
         """Return no times: the rate is smooth."""
@@ -131,7 +127,7 @@ class Cosine:
 
     def row(self) -> list[float]:
         """Return the kind, `elapsed` and the parameters."""
-        return [_COSINE, self.elapsed, self.start, self.end, self.period, float(self.repeats)]
+        return [COSINE, self.elapsed, self.start, self.end, self.period, float(self.repeats)]
 
     def jumps(self) -> list[float]:
         """Return the times after alpha = 0 at which the rate, or a derivative of it, jumps."""
@@ -168,7 +164,7 @@ class Exponential:
 
     def row(self) -> list[float]:
         """Return the kind, `elapsed` and the parameters."""
-        return [_EXPONENTIAL, self.elapsed, self.start, self.alpha, self.end]
+        return [EXPONENTIAL, self.elapsed, self.start, self.alpha, self.end]
 
     def jumps(self) -> list[float]:
         """Return no times: the rate is smooth."""
@@ -205,7 +201,7 @@ class Ramp:
 
     def row(self) -> list[float]:
         """Return the kind, `elapsed`, the number of times, the first rate, and time and rate of each."""
-        return _row_of_times(_RAMP, self)
+        return _row_of_times(RAMP, self)
 
     def jumps(self) -> list[float]:
         """Return the times after alpha = 0 at which the slope of the rate jumps."""
@@ -272,7 +268,7 @@ def scaled(rate: Rate, factor: float) -> Rate:
 
 def schedule_rows(rates: list[Rate]) -> FloatArray:
     """Return `rates` as an array, (n, width), that `rates_at` understands: a row a rate, padded with zeros."""
-    rows = [rate.row() if isinstance(rate, Schedule) else [_CONSTANT, 0.0, rate] for rate in rates]
+    rows = [rate.row() if isinstance(rate, Schedule) else [CONSTANT, 0.0, rate] for rate in rates]
     schedules = np.zeros((len(rows), max(map(len, rows))))
     for row, numbers in zip(schedules, rows, strict=True):
         row[: len(numbers)] = numbers
@@ -294,48 +290,3 @@ def largest_rate(rate: Rate) -> float:
     if isinstance(rate, Exponential):
         return max(float(now[0]), rate.end)
     return max(float(now[0]), rate.end, rate.start if len(rate.jumps()) > 1 else 0.0)
-
-
-@njit(cache=True, nogil=True)
-def is_constant(schedules: FloatArray) -> bool:
-    """Return whether all rates of `schedules` are plain numbers."""
-    return (schedules[:, 0] == _CONSTANT).all()
-
-
-@njit(cache=True, nogil=True)
-def rate_at(row: FloatArray, alpha: float) -> float:
-    """Return the rate at the time `alpha` of one row of `schedule_rows`."""
-    clock = row[1] + alpha
-    if row[0] == _CONSTANT:
-        return row[2]
-    if row[0] == _PIECEWISE:
-        rate = row[3]
-        for j in range(4, 4 + 2 * int(row[2]), 2):
-            if clock * (1.0 + ROUNDING) >= row[j]:
-                rate = row[j + 1]
-        return rate
-    if row[0] == _POWER_LAW:
-        start, fall, exponent = row[2], row[3], row[4]
-        return start * (1.0 + clock / fall) ** -exponent
-    if row[0] == _EXPONENTIAL:
-        start, fall, end = row[2], row[3], row[4]
-        return end + (start - end) * np.exp(-clock / fall)
-    if row[0] == _RAMP:
-        before, rate = 0.0, row[3]
-        for j in range(4, 4 + 2 * int(row[2]), 2):
-            if clock < row[j]:
-                return rate + (row[j + 1] - rate) * (clock - before) / (row[j] - before)
-            before, rate = row[j], row[j + 1]
-        return rate
-    start, end, period, repeats = row[2], row[3], row[4], row[5]
-    done = np.floor(clock / period * (1.0 + ROUNDING))
-    if done >= repeats:
-        return end
-    return end + 0.5 * (start - end) * (1.0 + np.cos(np.pi * (clock / period - done)))
-
-
-@njit(cache=True, nogil=True)
-def rates_at(schedules: FloatArray, alpha: float, out: FloatArray) -> None:
-    """Write the rates at the time `alpha` into `out`, (n,); `schedules` (n, width) is `LearningRule.schedules`."""
-    for i in range(len(schedules)):
-        out[i] = rate_at(schedules[i], alpha)

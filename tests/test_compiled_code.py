@@ -21,7 +21,7 @@ Run = Callable[[Path], tuple[str, str]]
 
 PROGRAM = """
 import numpy, numba, teacher_student
-from teacher_student.schedules import is_constant
+from teacher_student.rates import is_constant
 is_constant(numpy.zeros((4, 5)))
 print(sum(is_constant.stats.cache_hits.values()), numba.config.CACHE_DIR)
 """

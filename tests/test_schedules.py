@@ -19,7 +19,8 @@ from teacher_student.activations import get_activations
 from teacher_student.analysis.verdict import judge
 from teacher_student.bundles import rule_bundle
 from teacher_student.problem_file import parse_problem
-from teacher_student.schedules import later, rates_at, scaled, schedule_rows
+from teacher_student.rates import rates_at
+from teacher_student.schedules import later, scaled, schedule_rows
 from teacher_student.sgd import chain, weights
 from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.noise import fluctuations

@@ -30,7 +30,7 @@ from teacher_student.kernels import njit
 from teacher_student.layout import Factors, Sizes, factors_of, join, slow_of, unpack
 from teacher_student.networks import gram_of, triangular_factor
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.schedules import is_constant
+from teacher_student.rates import is_constant
 from teacher_student.sgd.draws import empty_draws, refill
 from teacher_student.sgd.heavy_ball import HeavyBall
 from teacher_student.sgd.lane_activations import lane_form

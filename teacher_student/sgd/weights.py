@@ -17,7 +17,7 @@ from teacher_student.kernels import njit
 from teacher_student.layout import Factors, Sizes, factors_of, join, slow_of, unpack
 from teacher_student.networks import Weights, draw_rows, gram_of
 from teacher_student.order_parameters import OrderParameters
-from teacher_student.schedules import is_constant
+from teacher_student.rates import is_constant
 from teacher_student.sgd.blocks import (
     BLOCK,
     TILE,

@@ -12,7 +12,7 @@ from numba.extending import typeof_impl
 from teacher_student.arrays import FloatArray
 from teacher_student.gaussian_averages.pointers import VECTOR
 from teacher_student.kernels import njit
-from teacher_student.schedules import is_constant
+from teacher_student.rates import is_constant
 from teacher_student.theory.coordinates import Coordinates
 from teacher_student.theory.model import MODEL, RIGHT_HAND_SIDE, Model
 

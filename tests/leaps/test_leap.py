@@ -19,7 +19,7 @@ from teacher_student.leaps.dormand_prince import ERROR, NODES, STAGES, carry
 from teacher_student.leaps.leap import STEP, Run, leap
 from teacher_student.leaps.model import LeapModel, leap_model, slope_of
 from teacher_student.leaps.noise import restore_gram
-from teacher_student.schedules import rates_at
+from teacher_student.rates import rates_at
 from teacher_student.theory.coordinates import coordinates_of, sizes_of
 from teacher_student.theory.noise.diffusion import step_moments
 from teacher_student.theory.noise.linearisation import half_hessian_of_covariance, jacobian

@@ -16,7 +16,7 @@ from teacher_student.activations import get_activations
 from teacher_student.bundles import rule_bundle
 from teacher_student.layout import factors_of
 from teacher_student.networks import gram_factor
-from teacher_student.schedules import rates_at
+from teacher_student.rates import rates_at
 from teacher_student.sgd import chain, draws
 from teacher_student.sgd.inputs import replica_generators
 from teacher_student.sgd.lanes import LANES

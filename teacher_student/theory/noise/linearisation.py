@@ -9,7 +9,7 @@ import numpy as np
 
 from teacher_student.arrays import FloatArray
 from teacher_student.kernels import njit
-from teacher_student.schedules import is_constant
+from teacher_student.rates import is_constant
 from teacher_student.theory.equations import Equations, fill_change_of_rates, fill_jacobian, fill_second_differences, slope
 from teacher_student.theory.right_hand_side import ClosedDrift, DriftAt, SampledDrift
 from teacher_student.theory.stretches import Stretch
