@@ -92,10 +92,13 @@ def _points(theory: xr.Dataset) -> str:
     if not len(relative):
         return ""
     ended = theory.attrs["fluctuations_ended"]
-    return (
-        f"linear noise from {theory.attrs['diffusion_points']} quasi-random points (error of the predicted variances: median "
-        f"{100 * np.median(relative):.1f} %, largest {100 * relative.max():.1f} %){', which ends ' + ended if ended else ''}, "
-    )
+    found = "linear noise, exact averages"
+    if relative.any():
+        found = (
+            f"linear noise from {theory.attrs['diffusion_points']} quasi-random points (error of the predicted variances: median "
+            f"{100 * np.median(relative):.1f} %, largest {100 * relative.max():.1f} %)"
+        )
+    return f"{found}{', which ends ' + ended if ended else ''}, "
 
 
 def _verdict(comparison: Comparison) -> list[str]:

@@ -154,7 +154,7 @@ def _with_fluctuations(
 ) -> xr.Dataset:
     """Add the linear noise around `solution` to a trajectory; interrupted, it returns the trajectory without."""
     # SciPy's linear algebra takes a while to import, and most integrations do not need it.
-    from teacher_student.theory.noise.fluctuations import N_POINTS, linear_noise
+    from teacher_student.theory.noise.fluctuations import linear_noise
 
     times = trajectory["alpha"].values
     with tqdm(total=float(times[-1]), unit="alpha", disable=hidden(progress), desc="fluctuations") as bar:
@@ -186,7 +186,7 @@ def _with_fluctuations(
         coords={"alpha": trajectory["alpha"], "coordinate": labels, "coordinate_": labels},
     )
     trajectory = trajectory.merge(added)
-    trajectory.attrs["diffusion_points"] = N_POINTS
+    trajectory.attrs["diffusion_points"] = noise.n_points
     trajectory.attrs["fluctuations_ended"] = noise.ended
     return trajectory
 

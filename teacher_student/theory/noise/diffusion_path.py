@@ -84,7 +84,7 @@ class DiffusionPath:
         self.jumps = not all(converges(each) for each in get_activations(rule.activation, rule.teacher_activation))
         few = _FEW_WITH_JUMPS if self.jumps else _FEW
         self.few = self.most_points if self.is_exact else min(few, self.most_points)
-        self.n_points = self.few
+        self.n_points = self.largest = self.few
         self.stretches = smooth_stretches(rule, last)
         self.ends = [0.0]
         self.values: list[FloatArray] = []
@@ -96,6 +96,11 @@ class DiffusionPath:
     def is_exact(self) -> bool:
         """Whether averages are exact."""
         return len(self.point_sets) == 1
+
+    @property
+    def most_used(self) -> int:
+        """The most points of all sets together that an average was taken over."""
+        return len(self.point_sets) * self.largest
 
     def __call__(self, alpha: float) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Return the diffusion matrix (n, n), its standard error (n, n), mean correction and lag (n,) at time `alpha`."""
@@ -137,6 +142,7 @@ class DiffusionPath:
             self.head = self._evaluate(start, (self.n_points, self.few))
         while self.n_points < self.most_points and self._point_error(self.head[0]) > _LARGEST_ERROR:
             self.n_points = min(4 * self.n_points, self.most_points)
+            self.largest = max(self.largest, self.n_points)
             self.head = self._evaluate(start, (self.n_points, self.few))
         if self._point_error(self.head[0]) < 0.25 * _LARGEST_ERROR:
             self.n_points = max(self.n_points // 4, self.few)

@@ -64,6 +64,8 @@ class Fluctuations:
     covariance_error : (alpha, n, n) array
         Standard error of `covariance` from the averages over quasi-random points: half the difference between the
         covariances of two independent sets of points, propagated along.
+    n_points : int
+        The most points that an average was taken over; those of exact averages have no error.
     ended : str
         Empty, or after which time and why the noise is not known; all arrays are NaN from there on.
     """
@@ -72,6 +74,7 @@ class Fluctuations:
     shift: FloatArray
     propagator: FloatArray
     covariance_error: FloatArray
+    n_points: int
     ended: str = ""
 
 
@@ -209,4 +212,4 @@ def linear_noise(
             ended = f"after alpha = {noise.alpha:.6g}: {error}"
             break
         report(float(time))
-    return Fluctuations(V[0], m, propagators, V[1], ended)
+    return Fluctuations(V[0], m, propagators, V[1], noise.diffusion.most_used, ended)
