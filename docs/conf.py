@@ -12,13 +12,21 @@ from gallery import SECTIONS, STUDIES, copy_studies  # noqa: E402
 import teacher_student  # noqa: E402
 
 matplotlib.use("agg")
+# The reference shows public names as users write them: ts.integrate.
+sys.modules |= {"ts": teacher_student, "ts.plots": teacher_student.plots, "ts.networks": teacher_student.networks}
 
 project = "teacher_student"
 author = "The teacher_student maintainers"
 copyright = "2026, The teacher_student maintainers"
 version = release = teacher_student.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx_gallery.gen_gallery"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",
+    "sphinx_gallery.gen_gallery",
+]
 exclude_patterns = ["_build", "_studies"]
 nitpicky = False
 numfig = True  # equations are numbered by page: (2.5)
@@ -30,7 +38,12 @@ napoleon_numpy_docstring = True
 napoleon_use_ivar = True
 
 html_theme = "alabaster"
-html_theme_options = {"description": "Online learning at any N, and its theory", "page_width": "1000px"}
+html_theme_options = {
+    "description": "Online learning at any N, and its theory",
+    "page_width": "1200px",
+    "body_max_width": "960px",
+}
+html_static_path = ["_static"]
 html_show_sourcelink = False
 
 copy_studies()
@@ -44,6 +57,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
     "show_memory": False,
+    "write_computation_times": False,  # its page asks for a network
     "remove_config_comments": True,
     "plot_gallery": True,
     "parallel": 2,

@@ -5,17 +5,24 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 STUDIES = DOCS / "_studies"
-SECTIONS = {"odes": "Theory alone", "simulations": "Simulation against theory, and deep networks on data"}
+# Title of each section, and its studies.
+SECTIONS = {
+    "odes": ("Theory alone", "odes/*.py"),
+    "simulations": ("Simulation against theory", "simulations/*.py"),
+    "deep": ("Deep networks on data", "simulations/deep_*.py"),
+}
 WORDS = {"Relu": "ReLU", " n": " N"}
 
 
 def copy_studies() -> None:
     """Copy the studies to where the gallery finds them, each with its name as the title that the gallery asks for."""
     shutil.rmtree(STUDIES, ignore_errors=True)
-    for section, title in SECTIONS.items():
+    for section, (title, pattern) in SECTIONS.items():
         (STUDIES / section).mkdir(parents=True)
         (STUDIES / section / "README.rst").write_text(f"{title}\n{'=' * len(title)}\n")
-        for script in sorted((DOCS.parent / section).glob("*.py")):
+        for script in sorted(DOCS.parent.glob(pattern)):
+            if section == "simulations" and script.name.startswith("deep_"):
+                continue
             name = script.stem.replace("_", " ").capitalize()
             for before, after in WORDS.items():
                 name = name.removesuffix(before) + after if name.endswith(before) else name.replace(before + " ", after + " ")
