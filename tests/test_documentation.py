@@ -1,8 +1,9 @@
-"""Equations that the sources cite exist, and the list of equations is complete."""
+"""Equations that the sources cite exist, the list of equations is complete, and the first example runs."""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,17 @@ def test_labels_that_sources_cite_exist() -> None:
 def test_a_citation_is_found_wherever_its_line_ends(text: str) -> None:
     """Negative control: a label that does not exist is found, behind another one and on the next line too."""
     assert [label for label in cited(text) if label not in LABELS] == ["no-such-label"]
+
+
+def test_the_first_example_is_the_same_everywhere_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """README and home page show the same lines, which write a figure; the page has a title and the picture."""
+    (lines,) = re.findall(
+        r"## Ten lines of Python\n\n```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    page = (ROOT / "docs" / "index.rst").read_text(encoding="utf-8")
+    assert textwrap.indent(lines, "   ") in page
+    assert re.match(r"teacher_student\n=+\n", page)
+    assert ".. image:: comparison.png" in page
+    monkeypatch.chdir(tmp_path)
+    exec(compile(lines, "README.md", "exec"), {})
+    assert (tmp_path / "comparison.png").stat().st_size > 10_000
