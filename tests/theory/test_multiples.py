@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from teacher_student.activations import ACTIVATIONS
 from teacher_student.theory.coordinates import coordinates_of
 from teacher_student.theory.equalities import independent_coordinates, smallest_distance
 from teacher_student.theory.multiples import parity_of
+from teacher_student.theory.right_hand_side import right_hand_side
 
 RATES: dict[str, Any] = {"eta_xi_in": 0.4, "eta_v": 0.3}
 
@@ -130,6 +132,60 @@ def test_fluctuations_of_parallel_units_are_those_of_one() -> None:
     assert both["coordinate"].size == one["coordinate"].size == 3
     np.testing.assert_allclose(both["covariance"], one["covariance"], atol=0.01)
     np.testing.assert_allclose(both["shift"], one["shift"], atol=0.02)
+
+
+ACTIVATIONS_TRIED = ("erf", "relu", "leaky_relu", "linear", "quadratic", "centred_quadratic")
+
+
+def random_multiples(rng: np.random.Generator) -> ts.Problem:
+    """Return a problem whose units and modes are multiples of one another now and then, under a rule of any kind."""
+    K, M = int(rng.integers(2, 5)), int(rng.integers(1, 3))
+    X, W, v = rng.standard_normal((K, K + M + 3)), rng.standard_normal((M, K + M + 3)), rng.uniform(0.3, 1.0, K)
+    for k in range(1, K):
+        if rng.random() < 0.6:
+            j, factor = int(rng.integers(k)), float(rng.choice([1.0, -1.0, 2.0, -2.0, 0.5]))
+            X[k], v[k] = factor * X[j], v[j] * float(rng.choice([factor, 1.0, -1.0, abs(factor)]))
+    rule: dict[str, Any] = {"eta_xi_in": 0.1, "noise": 0.1, "batch_size": int(rng.choice([1, 3]))}
+    xi_out, modes_learn = np.eye(K), rng.random() < 0.3
+    if modes_learn:
+        xi_out = rng.standard_normal((K, K))
+        for k in range(1, K):
+            if rng.random() < 0.5:
+                xi_out[:, k] = xi_out[:, k - 1] * rng.choice([1.0, -1.0])
+        rule |= {"eta_sigma": 0.1, "eta_xi_out": 0.07}
+    options: list[dict[str, Any]] = [{}, {"eta_v": 0.1}, {"weight_decay": 0.05}, {"spherical": True}, {"friction": 2.0}]
+    rule |= options[rng.integers(len(options))]
+    state = ts.OrderParameters(
+        Q_modes=X @ X.T / X.shape[1],
+        R_modes=X @ W.T / X.shape[1],
+        T=W @ W.T / X.shape[1],
+        sigma=np.ones(K),
+        xi_out=xi_out,
+        v=v,
+        v_teacher=np.ones(M),
+    )
+    return ts.Problem(state, ts.LearningRule(str(rng.choice(ACTIVATIONS_TRIED)), **rule))
+
+
+def test_the_right_hand_side_keeps_all_multiples_that_are_found() -> None:
+    """Without ties its slopes have the multiples of the coordinates. Negative control: multiples without their signs."""
+    rng, n_tied, with_signs = np.random.default_rng(0), 0, 0
+    for _ in range(200):
+        problem = random_multiples(rng)
+        state, rule = problem.initial, problem.rule
+        free, tied = coordinates_of(state, rule), independent_coordinates(state, rule)
+        if len(tied.moving) == len(free.moving):
+            continue
+        n_tied += 1
+        slope = free.expand_change(right_hand_side(state, rule, free)(0.0, free.start[free.moving]))
+        np.testing.assert_allclose(tied.start, free.start, atol=1e-12)
+        size = np.abs(slope).max()
+        np.testing.assert_allclose(tied.expand_change(slope[tied.moving]), slope, atol=1e-11 * size)
+        if (tied.multiples < 0.0).any():
+            unsigned = dataclasses.replace(tied, multiples=np.abs(tied.multiples))
+            with_signs += np.abs(unsigned.expand_change(slope[tied.moving]) - slope).max() > 1e-3 * size
+    assert n_tied > 40
+    assert with_signs > 10
 
 
 def test_parity_is_that_of_the_functions() -> None:
