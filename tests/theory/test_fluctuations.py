@@ -268,3 +268,18 @@ def test_linear_noise_that_needs_too_many_steps_ends(monkeypatch: pytest.MonkeyP
     runs = ts.simulate(symmetric_relu(), times, n_inputs=1000, replicas=16, seed=5, method="overlaps", progress=False)
     verdict = ts.compare(theory, runs).verdict
     assert verdict.left_out[-1][1] == 5.0
+
+
+def test_fluctuations_of_rates_that_begin_at_zero() -> None:
+    """A warm-up: the variance begins as the third power of alpha. Negative control: the rate that the warm-up ends with."""
+    warm_up = PROBLEM.replace(eta_xi_in=ts.Ramp([0.0, 1.0], [2.0]), eta_sigma=0.0, eta_xi_out=0.0, eta_v=0.0)
+    times = [0.2, 1.0, 3.0]
+    runs = ts.simulate(warm_up, times, n_inputs=500, replicas=800, seed=8, method="overlaps", progress=False)
+    theory = ts.integrate(warm_up, times, fluctuations=True, progress=False)
+    assert theory.attrs["fluctuations_ended"] == ""
+    constant = ts.integrate(warm_up.replace(eta_xi_in=1.0), times, fluctuations=True, progress=False)
+    of_warm_up, of_constant = (ts.predict(each, 500).sel(moment="spread") for each in (theory, constant))
+    for name in ("Q_modes", "R_modes"):
+        spread = runs[name].std("replica", ddof=1)
+        assert (abs(spread / of_warm_up[name] - 1.0) < 4.5 / np.sqrt(2 * 800)).all()
+        assert (abs(spread / of_constant[name] - 1.0) > 4.5 / np.sqrt(2 * 800)).any()

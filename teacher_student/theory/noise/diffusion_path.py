@@ -170,12 +170,14 @@ class DiffusionPath:
         while True:
             width = min(self.width, end - start)
             values = np.concatenate([head[1:], self._over_few(start, width)])
-            diagonal = values[:, : n * n : n + 1].max(axis=0)
-            # A variance that has fallen a million times below its peak is as good as zero.
-            self.peak = np.maximum(self.peak, diagonal)
-            scale = np.sqrt(diagonal + 1e-6 * self.peak + 1e-300)
+            diagonal = values[:, : n * n : n + 1]
+            # A variance a million times below its peak, or a thousand times below the largest of the interval, is as good as
+            # zero: it has fallen, or rates that begin at zero are about to raise it.
+            self.peak = np.maximum(self.peak, diagonal.max(axis=0))
+            scale = np.sqrt(np.maximum(diagonal[[1, 3]], 0.0) + 1e-3 * diagonal.max(axis=0) + 1e-6 * self.peak + 1e-300)
             deviation = values[[1, 3], : n * n] - _QUADRATIC @ values[[0, 2, 4], : n * n]
-            error = float(np.abs(deviation.reshape(2, n, n) / np.outer(scale, scale)).max()) / tolerance
+            relative = deviation.reshape(2, n, n) / (scale[:, :, np.newaxis] * scale[:, np.newaxis])
+            error = float(np.abs(relative).max()) / tolerance
             if not np.isfinite(error):
                 raise NoiseUnknown("the covariance of a step is not finite")
             self.width = width * min(4.0, max(0.2, 0.9 * max(error, 1e-9) ** (-1 / 3)))

@@ -161,8 +161,10 @@ class LinearNoise:
         V = 0.5 * (stages.V[-1] + np.swapaxes(stages.V[-1], -1, -2))
         deviation = error_of(stages.slopes[:, 0], h)
         # A variance that has decayed a million times below its peak, as where learning ends without noise, is as good as zero.
+        # So is one a hundred times below what the diffusion of this step makes at its end, where rates begin at zero.
         variance = np.maximum(np.diagonal(V[0]), 0.0)
-        scale = np.sqrt(variance + 1e-6 * np.maximum(self.peak, variance) + 1e-24)
+        added = h * np.diagonal(D[:, 0], axis1=1, axis2=2).max(axis=0)
+        scale = np.sqrt(variance + 1e-6 * np.maximum(self.peak, variance) + 1e-2 * np.maximum(added, 0.0) + 1e-24)
         error = float((np.abs(deviation) / np.outer(scale, scale)).max()) / self.tolerance
         if not error <= 1.0:
             return error, np.eye(n)
