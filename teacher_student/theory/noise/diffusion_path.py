@@ -24,9 +24,9 @@ _QUADRATIC = np.array([[(1 - 2 * x) * (1 - x), 4 * x * (1 - x), x * (2 * x - 1)]
 _TOLERANCE = 3e-2
 # Points of a set that the path begins with, and that the interior of an interval has where its ends have more: for smooth
 # activations, and for others, whose averages over few points jump.
-_FEW, _FEW_WITH_JUMPS = 256, 1024
+_FEW, _FEW_WITH_JUMPS = 256, 2048
 # Standard error of the diffusion matrix, relative to its diagonal, above which the next interval has four times as many points.
-_LARGEST_ERROR = 1e-2
+_LARGEST_ERROR = 7e-3
 # A shorter interval describes a smooth path better. After as many cuts that do not help, the averages jump, and no cut helps.
 _VAIN_CUTS = 1
 
@@ -42,8 +42,8 @@ class DiffusionPath:
     """Diffusion matrix and mean correction at any alpha of a solution, from few evaluations.
 
     Averages are exact where all activations are polynomials and fields are few. Else they are taken over two independent sets of
-    quasi-random points: their mean is used, and half their difference is its standard error. Where that is above 1 % of the
-    diagonal, the next interval has four times as many points, up to all of them; below 0.25 % it has a quarter. Intervals are as
+    quasi-random points: their mean is used, and half their difference is its standard error. Where that is above 0.7 % of the
+    diagonal, the next interval has four times as many points, up to all of them; below 0.17 % it has a quarter. Intervals are as
     long as a quadratic through three of their five points describes the diffusion matrix to 3 % of its diagonal; the polynomial
     through all five does so far better. They end where a schedule jumps.
     The interior of an interval needs few points: by how much averages over few differ from those over all is interpolated
