@@ -253,7 +253,7 @@ def test_jumps_of_averages_do_not_stop_the_linear_noise() -> None:
 
 def test_linear_noise_that_needs_too_many_steps_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """It keeps what it has, is NaN after, says where and why; predictions and the verdict use what there is."""
-    monkeypatch.setattr(fluctuations, "_MOST", 12)
+    monkeypatch.setattr(fluctuations, "_MOST", 8)
     monkeypatch.setattr(fluctuations, "_MOST_PER_STEP", 0)
     times = [0.0, 0.2, 0.4, 2.0, 5.0]
     theory = ts.integrate(symmetric_relu(), times, fluctuations=True, progress=False)
