@@ -31,6 +31,9 @@ _SHORT = {
 }
 
 
+Quantity = tuple[xr.DataArray, xr.DataArray, xr.DataArray]
+
+
 def phase_diagram(
     dataset: xr.Dataset,
     x: str,
@@ -145,13 +148,15 @@ def family(
         _check_others(dataset, (over,))
     elif len(others) > 1:
         refuse("dataset", f"{len(others)} fields beside {over} that vary", "one, for the horizontal axis; select the others")
+    # Before there is a figure, which a refusal would leave open.
+    quantity = None if against_time else _quantity(dataset, of)
     with figure_style():
         fig, ax = figure_of(ax)
         marks: list[Line2D] = []
-        if against_time:
+        if quantity is None:
             _curves_in_time(ax, dataset, over, str(of))
         else:
-            marks = _curves_over(ax, dataset, over, others[0] if others else None, of)
+            marks = _curves_over(ax, dataset, over, others[0] if others else None, quantity)
         for level in chosen:
             ax.axhline(level, color="0.4", linewidth=0.8, zorder=0)
         title = textwrap.fill(str(dataset[over].attrs.get("long_name", over)), 24) if against_time or others else None
@@ -179,9 +184,9 @@ def _curves_in_time(ax: Axes, dataset: xr.Dataset, over: str, of: str) -> None:
     ax.set_ylabel(r"generalisation error $\epsilon_g$")
 
 
-def _curves_over(ax: Axes, dataset: xr.Dataset, over: str, other: str | None, of: Any) -> list[Line2D]:
+def _curves_over(ax: Axes, dataset: xr.Dataset, over: str, other: str | None, quantity: Quantity) -> list[Line2D]:
     """Draw one curve over the field `other` for every value of `over`, or without it one over `over`; return the marks."""
-    value, reason, error = _quantity(dataset, of)
+    value, reason, error = quantity
     if other is None:
         along = over
         columns = [_over(each.expand_dims("curve"), "curve", over) for each in (value, reason, error)]
@@ -240,7 +245,7 @@ def _levels(levels: object) -> list[float]:
     return sorted({check_non_negative(f"levels[{i}]", level) for i, level in enumerate(levels)})
 
 
-def _quantity(dataset: xr.Dataset, of: Any) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+def _quantity(dataset: xr.Dataset, of: Any) -> Quantity:
     """Return values over the points of a sweep, why they are missing where they are, and their errors."""
     expected = "one of " + ", ".join(LONG_NAMES) + ", what sweep_values returns, or numbers over the points of the sweep"
     if isinstance(of, str):

@@ -162,6 +162,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, set[
             **all_take(("n_units", "n_teacher"), "whole"),
             "n_inputs": {"whole"},
             "seed": {"whole", "seed"},
+            "student_correlation": {"number", "finite", "fraction"},
             "v": {"number", "finite"},
             "v_teacher": {"number", "finite"},
         },
